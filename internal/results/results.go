@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package results
+
+import "time"
+
+// SchemaVersion is the version that this package writes.
+const SchemaVersion = 1
+
+// Names of the files in a run directory and in a trial directory.
+const (
+	ManifestFile  = "manifest.json"
+	ScenarioFile  = "scenario.yaml"
+	TrialsDir     = "trials"
+	TrialFile     = "trial.json"
+	VerdictFile   = "verdict.json"
+	SamplesFile   = "samples.parquet"
+	HistogramFile = "histogram.hlog"
+	ResourcesFile = "resources.parquet"
+	EventsFile    = "events.jsonl"
+	LogsDir       = "logs"
+)
+
+// Manifest says what a run was: enough to run it again and to judge it.
+type Manifest struct {
+	SchemaVersion int       `json:"schema_version"`
+	Experiment    string    `json:"experiment"`
+	RunID         string    `json:"run_id"`
+	Question      string    `json:"question"`
+	Hypothesis    string    `json:"hypothesis"`
+	Substrate     string    `json:"substrate"` // twin | pi | sim
+	Started       time.Time `json:"started"`
+	Finished      time.Time `json:"finished,omitzero"`
+	Seed          uint64    `json:"seed"`
+
+	// Factors maps each factor to its levels, e.g. "system": ["direct", "nginx"].
+	Factors map[string][]string `json:"factors"`
+
+	Source   Source            `json:"source"`
+	Versions map[string]string `json:"versions"` // program or image → version
+	// Settings that decide figures: heartbeat timers, TTLs, replica counts, how clients reach a proxy.
+	Settings map[string]string `json:"settings"`
+	// Differences says, by system, where it differs from what its name promises on other substrates.
+	Differences map[string]string `json:"differences,omitempty"`
+
+	Hosts []Host `json:"hosts"`
+	// Thinning is empty when samples.parquet holds every attempt, else says what was left out.
+	Thinning string `json:"thinning,omitempty"`
+}
+
+// Source is the state of the repository that the run's programs were built from.
+type Source struct {
+	Commit string `json:"commit"`
+	Dirty  bool   `json:"dirty"`
+}
+
+// Host describes one node of the cluster.
+type Host struct {
+	Name   string   `json:"name"`
+	Groups []string `json:"groups"`
+	Kernel string   `json:"kernel"`
+	CPU    string   `json:"cpu"`
+	CPUs   int      `json:"cpus"`
+	Memory int64    `json:"memory_bytes"`
+	BootID string   `json:"boot_id"` // equal for nodes that share a kernel
+	// ClockOffsetNs is the host's clock minus the orchestrator's; its bound is half of ClockRTTNs.
+	ClockOffsetNs int64 `json:"clock_offset_ns"`
+	ClockRTTNs    int64 `json:"clock_rtt_ns"`
+}
+
+// Kinds of trial.
+const (
+	KindSteady = "steady"
+	KindFault  = "fault"
+)
+
+// Trial is one cell of the matrix, executed once: the unit of statistics.
+type Trial struct {
+	SchemaVersion int    `json:"schema_version"`
+	ID            string `json:"id"`
+	Index         int    `json:"index"`
+	System        string `json:"system"`
+	Kind          string `json:"kind"` // steady | fault
+	// Factors are the trial's levels of every factor; "system" is among them.
+	Factors map[string]string `json:"factors"`
+	Rate    float64           `json:"rate_per_second"` // requests a second, all clients together
+
+	StartedUnixNs  int64 `json:"started_unix_ns"`
+	WindowStartNs  int64 `json:"window_start_unix_ns"` // first intended send that counts
+	WindowEndNs    int64 `json:"window_end_unix_ns"`   // no intended send counts from here on
+	FinishedUnixNs int64 `json:"finished_unix_ns"`
+
+	Fault *Fault `json:"fault,omitempty"`
+	// Generators holds what each load generator says of itself, by client node.
+	Generators map[string]Generator `json:"generators"`
+}
+
+// Fault is what was broken in a trial, with the instants seen by the node that it was done on.
+type Fault struct {
+	Kind    string `json:"kind"` // e.g. pod-sigkill, node-power-cut
+	Node    string `json:"node"`
+	Target  string `json:"target"`
+	BeginNs int64  `json:"begin_unix_ns"`
+	EndNs   int64  `json:"end_unix_ns"`
+}
+
+// Generator is a load generator's account of its own honesty over the measured window.
+type Generator struct {
+	Requests  uint64 `json:"requests"` // intended sends in the window
+	Dropped   uint64 `json:"dropped"`  // intended, never sent
+	Late      uint64 `json:"late"`     // sent more than 1 ms after intended
+	LagP50Ns  int64  `json:"lag_p50_ns"`
+	LagP99Ns  int64  `json:"lag_p99_ns"`
+	LagMaxNs  int64  `json:"lag_max_ns"`
+	CPUNs     int64  `json:"cpu_ns"`     // user and system time in the window
+	ElapsedNs int64  `json:"elapsed_ns"` // length of the window
+}
+
+// Verdict says whether a trial may be used. An invalid trial is kept, and never used.
+type Verdict struct {
+	Valid   bool     `json:"valid"`
+	Reasons []string `json:"reasons"`
+}
+
+// Error classes of a Sample; the empty class is success.
+const (
+	ErrDNSTimeout     = "dns-timeout"
+	ErrDNSServfail    = "dns-servfail"
+	ErrDNSNXDomain    = "dns-nxdomain"
+	ErrDNSNoData      = "dns-nodata"
+	ErrDNSOther       = "dns-other"
+	ErrConnectRefused = "connect-refused"
+	ErrConnectTimeout = "connect-timeout"
+	ErrConnectOther   = "connect-other"
+	ErrTLS            = "tls"
+	ErrReset          = "reset"
+	ErrTimeout        = "timeout" // after the connection stood
+	ErrHTTP           = "http"    // a reply that is no valid HTTP, or ends early
+	ErrStatus         = "status"  // a valid reply with a status of 400 or above
+	ErrDropped        = "dropped" // never sent: the generator had no worker free
+	ErrOther          = "other"
+)
+
+// Sample is one attempt of one request: a row of samples.parquet.
+type Sample struct {
+	Client      string `parquet:"client,dict"` // node of the load generator
+	User        int32  `parquet:"user"`        // simulated client on that node
+	Seq         uint64 `parquet:"seq,delta"`   // request number on that node
+	Attempt     int32  `parquet:"attempt"`
+	IntendedNs  int64  `parquet:"intended_ns,delta"`
+	SentNs      int64  `parquet:"sent_ns,delta"` // 0 when never sent
+	DNSNs       int64  `parquet:"dns_ns"`
+	ConnectNs   int64  `parquet:"connect_ns"`
+	TLSNs       int64  `parquet:"tls_ns"`
+	FirstByteNs int64  `parquet:"first_byte_ns"`
+	TotalNs     int64  `parquet:"total_ns"`
+	DNSCached   bool   `parquet:"dns_cached"`
+	Reused      bool   `parquet:"reused"` // the connection stood already
+	Status      int32  `parquet:"status"` // HTTP status, 0 for none
+	Error       string `parquet:"error,dict"`
+	Peer        string `parquet:"peer,dict"` // address that the connection went to
+	Bytes       int64  `parquet:"bytes"`     // body bytes read
+}
+
+// OK reports whether the attempt succeeded.
+func (s *Sample) OK() bool { return s.Error == "" }
+
+// Components that Resource rows are attributed to.
+const (
+	ComponentProxy        = "proxy"         // data plane of nginx, traefik, envoy
+	ComponentController   = "controller"    // control plane of a proxy, where it is a process of its own
+	ComponentDNSIngress   = "dnsingress"    // our server
+	ComponentResolver     = "resolver"      // recursive resolvers of the clients
+	ComponentBackend      = "backend"       // the service itself
+	ComponentGenerator    = "generator"     // loadgen
+	ComponentPrometheus   = "prometheus"    //
+	ComponentControlPlane = "control-plane" // etcd, API server, controller manager, scheduler
+	ComponentNodeAgent    = "node-agent"    // kubelet, containerd, shims
+	ComponentHost         = "host"          // one row a kernel, from /proc/stat
+)
+
+// Resource is what one unit used between the edges of the measured window: a row of resources.parquet.
+type Resource struct {
+	Node      string `parquet:"node,dict"`
+	Component string `parquet:"component,dict"`
+	Unit      string `parquet:"unit"` // namespace/pod/container, systemd unit, or boot id
+	StartNs   int64  `parquet:"start_ns"`
+	EndNs     int64  `parquet:"end_ns"`
+	CPUNs     int64  `parquet:"cpu_ns"`     // host: busy (all but idle and iowait)
+	SoftirqNs int64  `parquet:"softirq_ns"` // host only
+	TotalNs   int64  `parquet:"total_ns"`   // host only: all CPUs' time, idle included
+	RSSBytes  int64  `parquet:"rss_bytes"`  // at the end of the window
+	RxBytes   int64  `parquet:"rx_bytes"`
+	TxBytes   int64  `parquet:"tx_bytes"`
+}
+
+// Event kinds.
+const (
+	EventPhase = "phase"
+	EventFault = "fault"
+	EventPool  = "pool"
+)
+
+// Event is something that happened at an instant: a line of events.jsonl.
+type Event struct {
+	UnixNs int64             `json:"unix_ns"`
+	Kind   string            `json:"kind"`
+	Name   string            `json:"name"`
+	Node   string            `json:"node,omitempty"`
+	Target string            `json:"target,omitempty"`
+	Detail map[string]string `json:"detail,omitempty"`
+}
