@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(TESTBED_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dnsingress)
+# The toolchain that tools/bootstrap puts there, if it had to.
+export PATH := $(patsubst %,%/bin:,$(wildcard $(CACHE)/go/go1.26.8))$(PATH)
+export CGO_ENABLED := 0
+
+COMMANDS := dnsingress testbed loadgen analyze
+TOOL := go tool -modfile=go.tool.mod
+TWIN := pi-cluster/inventory.twin.yaml
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: quickstart
+quickstart: ## From a bare Debian 12 to figures: twin, experiment, report (needs root)
+	@tools/quickstart
+
+.PHONY: build
+build: ## Build the four binaries into bin/
+	go build -trimpath -o bin/ $(COMMANDS:%=./cmd/%)
+
+.PHONY: test
+test: setup ## Set up what the tests need, and run them all
+	go test -timeout 20m ./...
+
+.PHONY: race
+race: setup ## The tests of concurrent packages under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race -timeout 20m ./cmd/dnsingress/... ./internal/...
+
+.PHONY: setup
+setup: ## Install what building, testing and the twin need (apt needs root)
+	@tools/bootstrap twin
+	@$(MAKE) --no-print-directory kube-binaries
+
+.PHONY: kube-binaries
+kube-binaries: ## Build the pinned Kubernetes (KUBE_BIN_DIR skips it)
+	@$(MAKE) --no-print-directory build COMMANDS=testbed
+	bin/testbed bundle --only kubernetes
+
+.PHONY: check
+check: ## What a reviewer would run: format, vet, staticcheck, module files
+	@tools/bootstrap build
+	@out=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted (hint: make fmt):"; echo "$$out"; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	go mod tidy -diff
+	go test -count=1 ./internal/walls
+
+.PHONY: fmt
+fmt: ## Format the Go files
+	$(TOOL) gofumpt -w $$(git ls-files '*.go')
+
+.PHONY: e2e
+e2e: ## A short run end to end on a twin of its own, removed afterwards (needs root)
+	@tools/e2e
+
+.PHONY: bench
+bench: ## Benchmarks of the hot paths
+	go test -run '^$$' -bench . -benchmem ./cmd/dnsingress/internal/zone ./cmd/dnsingress/internal/server ./cmd/loadgen/...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser, FUZZTIME each (default 30s)
+	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+	  for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9]+).*/\1/p' $$f); do \
+	    go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(or $(FUZZTIME),30s) ./$$(dirname $$f); done; done
+
+.PHONY: clean-twin
+clean-twin: ## Remove the twin and all that it left: mounts, namespaces, links, processes, cgroups
+	@[ -x bin/testbed ] || $(MAKE) --no-print-directory build COMMANDS=testbed
+	bin/testbed down -i $(TWIN)
