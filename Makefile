@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CACHE := $(or $(TESTBED_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dnsingress)
-# The toolchain that tools/bootstrap puts there, if it had to.
-export PATH := $(patsubst %,%/bin:,$(wildcard $(CACHE)/go/go1.26.8))$(PATH)
+# Where tools/bootstrap puts a Go toolchain, if it has to.
+export PATH := $(CACHE)/go/go1.26.8/bin:$(PATH)
 export CGO_ENABLED := 0
 
 COMMANDS := dnsingress testbed loadgen analyze
