@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/dnsingress/dnsingress/internal/cli"
+)
+
+func TestSizeAndDelayByQuery(t *testing.T) {
+	r := prometheus.NewRegistry()
+	s := httptest.NewServer(service{size: 10}.handler(r))
+	defer s.Close()
+	for _, test := range []struct {
+		query   string
+		status  int
+		bytes   int64
+		atLeast time.Duration
+	}{
+		{"", 200, 10, 0},
+		{"?size=0", 200, 0, 0},
+		{"?size=1000003", 200, 1000003, 0},
+		{"?size=32768&delay=20ms", 200, 32768, 20 * time.Millisecond},
+		{"?size=-1", 400, -1, 0},
+		{"?size=many", 400, -1, 0},
+		{"?delay=1h", 400, -1, 0},
+	} {
+		begin := time.Now()
+		resp, err := http.Get(s.URL + "/" + test.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != test.status || test.bytes >= 0 && n != test.bytes {
+			t.Errorf("%q: status %d, %d bytes, %v; want %d, %d bytes", test.query, resp.StatusCode, n, err, test.status, test.bytes)
+		}
+		if took := time.Since(begin); took < test.atLeast {
+			t.Errorf("%q took %s, want at least %s", test.query, took, test.atLeast)
+		}
+	}
+	if err := testutil.GatherAndCompare(r, strings.NewReader(`
+# HELP backend_inflight_requests Requests being answered now.
+# TYPE backend_inflight_requests gauge
+backend_inflight_requests 0
+# HELP backend_requests_total Requests answered, by status code.
+# TYPE backend_requests_total counter
+backend_requests_total{code="200"} 4
+backend_requests_total{code="400"} 3
+`), "backend_inflight_requests", "backend_requests_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLeavesInOrder(t *testing.T) {
+	free := func() string {
+		l, err := net.Listen("tcp", "[::1]:0")
+		if err != nil {
+			t.Skip("no IPv6 loopback: ", err)
+		}
+		defer l.Close()
+		return l.Addr().String()
+	}
+	o := options{listen: free(), admin: free(), service: service{delay: 200 * time.Millisecond}, linger: 300 * time.Millisecond, drain: 10 * time.Second}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- o.run(ctx, slog.New(slog.DiscardHandler)) }()
+	status := func(url string) int {
+		resp, err := http.Get(url)
+		if err != nil {
+			return 0
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	for deadline := time.Now().Add(30 * time.Second); status("http://"+o.admin+"/readyz") != 200; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("never ready")
+		}
+	}
+	answered := make(chan int, 1)
+	go func() { answered <- status("http://" + o.listen + "/") }()
+	for status("http://"+o.admin+"/readyz") == 200 {
+		stop()
+	}
+	if got := <-answered; got != 200 {
+		t.Errorf("request in flight at the end: status %d, want 200", got)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRefusesBadFlags(t *testing.T) {
+	var out strings.Builder
+	for _, args := range [][]string{{"--size", "-1"}, {"--delay", "2h"}, {"--size", "x"}, {"extra"}} {
+		if code := cli.Run(context.Background(), command(nil, nil, &out), args, &out); code != cli.ExitMisuse {
+			t.Errorf("%v: exit %d, want %d", args, code, cli.ExitMisuse)
+		}
+	}
+}
