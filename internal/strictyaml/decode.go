@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package strictyaml
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var (
+	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
+	durationType = reflect.TypeFor[time.Duration]()
+)
+
+func (f *File) decode(n *yaml.Node, v any) {
+	f.value(n, "", reflect.ValueOf(v).Elem())
+}
+
+// value sets v from n. It walks mappings and sequences itself, because the library names neither
+// columns nor every unknown key, and leaves single values to it.
+func (f *File) value(n *yaml.Node, path string, v reflect.Value) {
+	switch {
+	case n.Kind == yaml.AliasNode:
+		f.add(n, path, "an alias", "write the value out")
+	case v.Kind() == reflect.Pointer && !v.Type().Implements(textType):
+		if n.Tag == "!!null" {
+			return
+		}
+		p := reflect.New(v.Type().Elem())
+		f.value(n, path, p.Elem())
+		v.Set(p)
+	case v.Addr().Type().Implements(textType) || v.Type() == durationType:
+		f.scalar(n, path, v)
+	case v.Kind() == reflect.Struct:
+		f.mapping(n, path, func(key *yaml.Node, value *yaml.Node) {
+			field, ok := fieldOf(v, key.Value)
+			if !ok {
+				f.add(key, path, fmt.Sprintf("unknown key %q", key.Value), suggest(key.Value, keysOf(v.Type())))
+				return
+			}
+			f.value(value, join(path, key.Value), field)
+		})
+	case v.Kind() == reflect.Map:
+		f.mapping(n, path, func(key *yaml.Node, value *yaml.Node) {
+			e := reflect.New(v.Type().Elem()).Elem()
+			f.value(value, join(path, key.Value), e)
+			if v.IsNil() {
+				v.Set(reflect.MakeMap(v.Type()))
+			}
+			v.SetMapIndex(reflect.ValueOf(key.Value).Convert(v.Type().Key()), e)
+		})
+	case v.Kind() == reflect.Slice:
+		if n.Kind != yaml.SequenceNode {
+			f.add(n, path, "want a list, got "+describe(n), "")
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+		for i, e := range n.Content {
+			f.value(e, fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+		}
+	default:
+		f.scalar(n, path, v)
+	}
+}
+
+func (f *File) mapping(n *yaml.Node, path string, each func(key, value *yaml.Node)) {
+	if n.Kind != yaml.MappingNode {
+		f.add(n, path, "want keys and values, got "+describe(n), "")
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		switch {
+		case key.Kind != yaml.ScalarNode || key.Tag == "!!merge":
+			f.add(key, path, "a key that is no plain word", "")
+		case seen[key.Value]:
+			f.add(key, path, fmt.Sprintf("key %q given twice", key.Value), "")
+		default:
+			seen[key.Value] = true
+			each(key, value)
+		}
+	}
+}
+
+func (f *File) scalar(n *yaml.Node, path string, v reflect.Value) {
+	want := describeType(v)
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+		f.add(n, path, fmt.Sprintf("want %s, got %s", want, describe(n)), "")
+		return
+	}
+	var err error
+	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if err = t.UnmarshalText([]byte(n.Value)); err != nil {
+			f.add(n, path, fmt.Sprintf("%q: %v", n.Value, err), "")
+			return
+		}
+	} else if v.Type() == durationType {
+		var d time.Duration
+		if d, err = time.ParseDuration(n.Value); err == nil {
+			v.SetInt(int64(d))
+		}
+	} else {
+		err = n.Decode(v.Addr().Interface())
+	}
+	if err != nil {
+		f.add(n, path, fmt.Sprintf("want %s, got %q", want, n.Value), "")
+	}
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
+	for i := range v.NumField() {
+		if keyOf(v.Type().Field(i)) == key {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+func keysOf(t reflect.Type) []string {
+	var keys []string
+	for i := range t.NumField() {
+		if k := keyOf(t.Field(i)); k != "" {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// keyOf is the key of a field; a field without a yaml tag has none.
+func keyOf(f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	if key == "-" {
+		return ""
+	}
+	return key
+}
+
+func describe(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "keys and values"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Tag == "!!null":
+		return "nothing"
+	}
+	return fmt.Sprintf("%q", n.Value)
+}
+
+func describeType(v reflect.Value) string {
+	switch {
+	case v.Type() == durationType:
+		return "a duration such as 500ms or 10s"
+	case v.CanInt():
+		return "a whole number"
+	case v.CanUint():
+		return "a whole number of at least 0"
+	case v.CanFloat():
+		return "a number"
+	case v.Kind() == reflect.Bool:
+		return "true or false"
+	case v.Kind() == reflect.String:
+		return "a text"
+	}
+	return "a " + v.Type().Name()
+}
+
+// suggest names the nearest of known if one is near, else all of them.
+func suggest(word string, known []string) string {
+	best, least := "", 3
+	for _, k := range known {
+		if d := distance(strings.ToLower(word), k); d < least && 2*d <= len(k) {
+			best, least = k, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	slices.Sort(known)
+	return "known: " + strings.Join(known, ", ")
+}
+
+// distance is the Levenshtein distance between a and b in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

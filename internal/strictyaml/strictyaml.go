@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package strictyaml
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Problem is one thing wrong with a file.
+type Problem struct {
+	File         string
+	Line, Column int    // from 1
+	Path         string // e.g. load.rate or trials[1].fault; empty for the whole file
+	Text         string
+	Hint         string // may be empty
+}
+
+func (p Problem) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s:%d:%d: ", p.File, p.Line, p.Column)
+	if p.Path != "" {
+		b.WriteString(p.Path + ": ")
+	}
+	b.WriteString(p.Text)
+	if p.Hint != "" {
+		b.WriteString(" (hint: " + p.Hint + ")")
+	}
+	return b.String()
+}
+
+// File is a file that was read: where its values stand and what is wrong with it.
+type File struct {
+	name     string
+	root     *yaml.Node
+	problems []Problem
+}
+
+// Decode reads data, a file called name, into v, a pointer to a struct. Values that are in order
+// are set even if others are not, so that the caller can check them too before it asks for Err.
+func Decode(name string, data []byte, v any) *File {
+	f := &File{name: name}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		f.add(nil, "", "the file is empty", "")
+		return f
+	case err != nil:
+		f.addSyntax(err)
+		return f
+	}
+	f.root = doc.Content[0]
+	var second yaml.Node
+	if err := dec.Decode(&second); err == nil {
+		f.add(&second, "", "a second document", "one document a file")
+	} else if !errors.Is(err, io.EOF) {
+		f.addSyntax(err)
+	}
+	f.decode(f.root, v)
+	return f
+}
+
+// Problem notes that the value at path is wrong. A path that is not in the file is reported at
+// the nearest parent that is.
+func (f *File) Problem(path, hint, format string, a ...any) {
+	f.add(f.find(path), path, fmt.Sprintf(format, a...), hint)
+}
+
+// Has reports whether the file gives a value at path.
+func (f *File) Has(path string) bool {
+	n, whole := f.lookup(path)
+	return n != nil && whole
+}
+
+// Err returns all problems in the order of the file, joined, or nil.
+// Each is a Problem for errors.As.
+func (f *File) Err() error {
+	slices.SortStableFunc(f.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	errs := make([]error, len(f.problems))
+	for i, p := range f.problems {
+		errs[i] = p
+	}
+	return errors.Join(errs...)
+}
+
+func (f *File) add(n *yaml.Node, path, text, hint string) {
+	p := Problem{File: f.name, Line: 1, Column: 1, Path: path, Text: text, Hint: hint}
+	if n != nil && n.Line > 0 {
+		p.Line, p.Column = n.Line, max(n.Column, 1)
+	}
+	f.problems = append(f.problems, p)
+}
+
+var syntaxError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+// addSyntax turns the library's "yaml: line 3: text" into a problem.
+func (f *File) addSyntax(err error) {
+	p := Problem{File: f.name, Line: 1, Column: 1, Text: err.Error(), Hint: "the file is no YAML"}
+	if m := syntaxError.FindStringSubmatch(strings.SplitN(err.Error(), "\n", 2)[0]); m != nil {
+		p.Text = m[2]
+		if line, err := strconv.Atoi(m[1]); err == nil {
+			p.Line = line
+		}
+	}
+	f.problems = append(f.problems, p)
+}
+
+func (f *File) find(path string) *yaml.Node {
+	n, _ := f.lookup(path)
+	return n
+}
+
+// lookup follows path as far as the file goes; whole tells whether that is all of it.
+func (f *File) lookup(path string) (n *yaml.Node, whole bool) {
+	n = f.root
+	if n == nil {
+		return nil, false
+	}
+	for _, step := range strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }) {
+		next := child(n, step)
+		if next == nil {
+			return n, false
+		}
+		n = next
+	}
+	return n, true
+}
+
+func child(n *yaml.Node, step string) *yaml.Node {
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == step {
+				return n.Content[i+1]
+			}
+		}
+	case yaml.SequenceNode:
+		if i, err := strconv.Atoi(step); err == nil && i >= 0 && i < len(n.Content) {
+			return n.Content[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package strictyaml
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type plan struct {
+	Version int               `yaml:"version"`
+	Name    string            `yaml:"name"`
+	Wait    time.Duration     `yaml:"wait"`
+	Rate    float64           `yaml:"rate"`
+	Hosts   []host            `yaml:"hosts"`
+	Limit   *int              `yaml:"limit"`
+	Labels  map[string]string `yaml:"labels"`
+	Path    string            // no key
+}
+
+type host struct {
+	Name    string     `yaml:"name"`
+	Address netip.Addr `yaml:"address"`
+}
+
+func TestDecodesEveryKind(t *testing.T) {
+	var got plan
+	f := Decode("plan.yaml", []byte(`version: 1
+name: "x"
+wait: 1m30s
+rate: 12.5
+limit: 3
+labels: {a: b}
+hosts:
+  - {name: one, address: "fd00::1"}
+`), &got)
+	if err := f.Err(); err != nil {
+		t.Fatal(err)
+	}
+	three := 3
+	want := plan{1, "x", 90 * time.Second, 12.5, []host{{"one", netip.MustParseAddr("fd00::1")}}, &three, map[string]string{"a": "b"}, ""}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+		t.Error(d)
+	}
+	if !f.Has("hosts[0].address") || f.Has("hosts[1].address") || f.Has("path") {
+		t.Error("Has is wrong about hosts[0].address, hosts[1].address or path")
+	}
+}
+
+func TestReportsEverythingAtOnce(t *testing.T) {
+	for name, test := range map[string]struct{ in, want string }{
+		"many": {
+			"version: one\nnmae: x\nwait: soon\nwait: 1s\nhosts:\n  - name: a\n    address: nowhere\n    port: 3\nlabels: [a]\nlimit: {}\nPathology: x\nRatee: 1\n",
+			`p.yaml:1:10: version: want a whole number, got "one"
+p.yaml:2:1: unknown key "nmae" (hint: did you mean "name"?)
+p.yaml:3:7: wait: want a duration such as 500ms or 10s, got "soon"
+p.yaml:4:1: key "wait" given twice
+p.yaml:7:14: hosts[0].address: "nowhere": ParseAddr("nowhere"): unable to parse IP
+p.yaml:8:5: hosts[0]: unknown key "port" (hint: known: address, name)
+p.yaml:9:9: labels: want keys and values, got a list
+p.yaml:10:8: limit: want a whole number, got keys and values
+p.yaml:11:1: unknown key "Pathology" (hint: known: hosts, labels, limit, name, rate, version, wait)
+p.yaml:12:1: unknown key "Ratee" (hint: did you mean "rate"?)`,
+		},
+		"empty":  {"# nothing\n", "p.yaml:1:1: the file is empty"},
+		"syntax": {"a: [\n", "p.yaml:1:1: did not find expected node content (hint: the file is no YAML)"},
+		"second": {"name: a\n---\nname: b\n", "p.yaml:2:1: a second document (hint: one document a file)"},
+		"alias":  {"name: &x a\nhosts: *x\n", "p.yaml:2:8: hosts: an alias (hint: write the value out)"},
+		"scalar": {"hello\n", `p.yaml:1:1: want keys and values, got "hello"`},
+		"null":   {"name:\nlimit:\n", "p.yaml:1:6: name: want a text, got nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p plan
+			err := Decode("p.yaml", []byte(test.in), &p).Err()
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if d := cmp.Diff(test.want, err.Error()); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestPlacesTheCallersFindings(t *testing.T) {
+	var p plan
+	f := Decode("p.yaml", []byte("version: 2\nhosts:\n  - name: a\n"), &p)
+	f.Problem("version", "this program reads 1", "version %d", p.Version)
+	f.Problem("hosts[0].address", "", "no address")
+	err := f.Err()
+	want := "p.yaml:1:10: version: version 2 (hint: this program reads 1)\np.yaml:3:5: hosts[0].address: no address"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+	if problem := (Problem{}); !errors.As(err, &problem) || problem.Line != 1 {
+		t.Errorf("errors.As gave %+v", problem)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte("version: 1\nhosts: [{name: a, address: '::1'}]\n"))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Add([]byte("<<: {name: x}\nlabels: {<<: [a]}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var p plan
+		file := Decode("f", data, &p)
+		file.Problem("hosts[0].name", "h", "x")
+		if err := file.Err(); err == nil || !strings.Contains(err.Error(), "x") {
+			t.Fatalf("lost a problem: %v", err)
+		}
+	})
+}
