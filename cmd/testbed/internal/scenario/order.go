@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scenario
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Cell is a trial to be executed: a system under a condition.
+type Cell struct {
+	System string
+	Trials *Trials
+}
+
+// Condition is the level of the factor "fault"; cells equal in System and Condition are repetitions.
+func (c Cell) Condition() string { return c.Trials.Condition() }
+
+// Order is the order of execution: randomised complete blocks. A block holds one trial of every
+// system under one condition; the blocks, and the systems in each, are shuffled by the seed, so
+// that a drift of the machine meets all systems alike.
+func (s *Scenario) Order() []Cell {
+	rng := rand.New(rand.NewPCG(s.Seed, 0x6f72646572)) // "order"
+	var blocks []*Trials
+	for i := range s.Trials {
+		for range s.Trials[i].Count {
+			blocks = append(blocks, &s.Trials[i])
+		}
+	}
+	rng.Shuffle(len(blocks), func(i, j int) { blocks[i], blocks[j] = blocks[j], blocks[i] })
+	var out []Cell
+	for _, t := range blocks {
+		for _, i := range rng.Perm(len(s.Systems)) {
+			out = append(out, Cell{s.Systems[i], t})
+		}
+	}
+	return out
+}
+
+// Times around a trial's load, as measured on the twin with two cores; they only feed the estimate.
+const (
+	setUp    = 30 * time.Second // checking, copying and deploying the backend, once
+	around   = 9 * time.Second  // deploying and removing a system, collecting
+	recovery = 5 * time.Second  // until all is healthy again after a fault
+)
+
+// Estimate is about how long all trials take if none must be repeated.
+func (s *Scenario) Estimate() time.Duration {
+	sum := setUp
+	for _, c := range s.Order() {
+		sum += s.EstimateCell(c)
+	}
+	return sum
+}
+
+// EstimateCell is about how long one trial takes.
+func (s *Scenario) EstimateCell(c Cell) time.Duration {
+	d := around + s.Load.Warmup + c.Trials.Window
+	if c.Trials.Fault != nil {
+		d += recovery
+	}
+	return d
+}
