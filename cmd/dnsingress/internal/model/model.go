@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package model holds the plain values that every source of pools gives and the control loop reads.
+// It knows neither Kubernetes nor DNS messages.
+package model
+
+import (
+	"cmp"
+	"net/netip"
+	"time"
+
+	"github.com/dnsingress/dnsingress/internal/steer"
+)
+
+// Ref names the object that a pool comes from.
+type Ref struct {
+	Kind, Namespace, Name string
+}
+
+func (r Ref) String() string { return r.Kind + " " + r.Namespace + "/" + r.Name }
+
+// Compare orders references by namespace, name and kind.
+func (r Ref) Compare(o Ref) int {
+	return cmp.Or(cmp.Compare(r.Namespace, o.Namespace), cmp.Compare(r.Name, o.Name), cmp.Compare(r.Kind, o.Kind))
+}
+
+// Pool is what one object wants to have published: names, and the members that they may be answered with.
+type Pool struct {
+	Ref        Ref
+	Created    time.Time // of two objects that claim one name the older one has it, then the lesser Ref
+	Hosts      []string  // lower case, fully qualified, distinct; may begin with "*."
+	TTL        *uint32   // seconds; nil: the zone's default
+	MaxAnswers int       // addresses in one answer; 0: the zone's default
+	Members    []Member  // in the order of their addresses, which are distinct
+	Policy     *Policy   // nil: readiness alone
+	KeepPolicy bool      // the object's policy cannot be read: the last good one stays in force
+	Problems   []Problem // what is wrong with the object, apart from the pool as a whole
+}
+
+// Member is one address of a pool.
+type Member struct {
+	Address     netip.Addr
+	Pod         string // empty: not a pod
+	Node        string // empty: unknown
+	Ready       bool
+	Serving     bool
+	Terminating bool
+}
+
+// Policy steers a pool by a metric.
+type Policy struct {
+	Query    string        // PromQL, one sample a pod
+	Interval time.Duration // between evaluations; 0: the default
+	Steer    steer.Policy
+}
+
+// Problem is something wrong with an object that its owner can mend.
+type Problem struct {
+	Reason  string // one CamelCase word, as in Kubernetes events
+	Message string // what, and how to mend it
+}
+
+// Update is the newest state of one object.
+type Update struct {
+	Ref       Ref
+	Pool      *Pool     // nil: the object is gone or publishes nothing
+	Triggered time.Time // when what the object tells of happened in the cluster; zero: unknown
+	Received  time.Time // when this process heard of it
+}
