@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/miekg/dns"
+)
+
+// Catalog is the set of zones that a server answers for. The zero value is empty and ready. Reads take no
+// lock: a change publishes a new snapshot.
+type Catalog struct {
+	writing  sync.Mutex
+	snapshot atomic.Pointer[snapshot]
+}
+
+// Entry is a zone in a catalog. Slot is a small number that stays the origin's own while the catalog lives,
+// also through withdrawal, for counters in arrays.
+type Entry struct {
+	*Zone
+	Slot int
+}
+
+type snapshot struct {
+	zones map[string]Entry
+	slots map[string]int // of every origin ever published
+	// depths has a bit for each number of labels that an origin in zones has: only these are looked up.
+	depths [2]uint64
+}
+
+// Publish makes z the zone that is answered from for its origin.
+func (c *Catalog) Publish(z *Zone) {
+	c.update(func(s *snapshot) {
+		slot, known := s.slots[z.origin]
+		if !known {
+			slot = len(s.slots)
+			s.slots = maps.Clone(s.slots)
+			s.slots[z.origin] = slot
+		}
+		s.zones[z.origin] = Entry{z, slot}
+	})
+}
+
+// Withdraw makes the catalog stop answering for an origin; no zone of it is no error.
+func (c *Catalog) Withdraw(origin string) {
+	wire, err := pack(origin)
+	if err != nil {
+		return
+	}
+	c.update(func(s *snapshot) { delete(s.zones, wire) })
+}
+
+func (c *Catalog) update(change func(*snapshot)) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	next := &snapshot{zones: map[string]Entry{}, slots: map[string]int{}}
+	if now := c.snapshot.Load(); now != nil {
+		next.zones, next.slots = maps.Clone(now.zones), now.slots
+	}
+	change(next)
+	for _, z := range next.zones {
+		next.depths[z.labels/64] |= 1 << (z.labels % 64)
+	}
+	c.snapshot.Store(next)
+}
+
+// Zone returns the zone with an origin, or nil.
+func (c *Catalog) Zone(origin string) *Zone {
+	s := c.snapshot.Load()
+	if wire, err := pack(origin); err == nil && s != nil {
+		return s.zones[wire].Zone
+	}
+	return nil
+}
+
+// Zones returns all zones with their slots, ordered by origin.
+func (c *Catalog) Zones() []Entry {
+	s := c.snapshot.Load()
+	if s == nil {
+		return nil
+	}
+	entries := make([]Entry, 0, len(s.zones))
+	for _, origin := range slices.Sorted(maps.Keys(s.zones)) {
+		entries = append(entries, s.zones[origin])
+	}
+	return entries
+}
+
+// Find returns the zone that a question is for: the one with the longest origin above its name. A DS at an
+// origin is its parent's to answer, where the catalog has the parent (RFC 4035 §3.1.4.1).
+func (c *Catalog) Find(q *Question) (Entry, bool) {
+	s := c.snapshot.Load()
+	if s == nil {
+		return Entry{}, false
+	}
+	var own Entry
+	for i := 0; i <= q.name.labels; i++ {
+		depth := q.name.labels - i
+		if s.depths[depth/64]&(1<<(depth%64)) == 0 {
+			continue
+		}
+		e, ok := s.zones[string(q.name.suffix(i))]
+		if !ok {
+			continue
+		}
+		if q.Type == dns.TypeDS && i == 0 {
+			own = e
+			continue
+		}
+		return e, true
+	}
+	return own, own.Zone != nil
+}

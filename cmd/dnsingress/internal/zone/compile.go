@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/miekg/dns"
+)
+
+// maxMessage is what a message may hold, RFC 1035 §4.2.2; maxSection leaves room for a header, the longest
+// question and an OPT record with a cookie and an extended error.
+const (
+	maxMessage = 65535
+	maxSection = maxMessage - 12 - maxName - 4 - 64
+)
+
+// record compiles one record: the pointer to the question's name, type, class, TTL, RDLENGTH and
+// uncompressed RDATA. It writes to the owner and the TTL of rr, which must be the caller's own.
+func record(rr dns.RR, ttl uint32, buf []byte) (string, error) {
+	h := rr.Header()
+	if h.Class != dns.ClassINET {
+		return "", fmt.Errorf("class %s is not IN", dns.Class(h.Class))
+	}
+	switch t := h.Rrtype; {
+	case t == dns.TypeNone || t == dns.TypeOPT || t >= 128 && t <= 255:
+		return "", fmt.Errorf("type %s is for questions and messages, not for data (RFC 6895 §3.1)", dns.Type(t))
+	}
+	h.Name, h.Ttl = ".", ttl&math.MaxInt32
+	end, err := dns.PackRR(rr, buf, 0, nil, false)
+	if err != nil {
+		return "", fmt.Errorf("packing %s: %w", dns.Type(h.Rrtype), err)
+	}
+	if end-11 > math.MaxUint16 {
+		return "", fmt.Errorf("%s data of %d octets exceeds 65535", dns.Type(h.Rrtype), end-11)
+	}
+	// The root owner is one octet; the pointer takes two, so the record is built one octet to the right.
+	out := make([]byte, end+1)
+	out[0], out[1] = 0xC0, 12
+	copy(out[2:], buf[1:end])
+	binary.BigEndian.PutUint16(out[recordHead-2:], uint16(end-11))
+	return string(out), nil
+}
+
+// compile checks and compiles the RRsets of one owner. Its errors are joined.
+func compile(sets []RRset) ([]compiled, error) {
+	var errs []error
+	var out []compiled
+	buf := make([]byte, maxMessage)
+	for _, s := range sets {
+		c := compiled{rtype: s.Type, most: uint16(min(max(s.MaxAnswers, 0), math.MaxUint16))}
+		if s.MaxAnswers < 0 {
+			errs = append(errs, fmt.Errorf("%s: at most %d answers is not a number of answers", dns.Type(s.Type), s.MaxAnswers))
+		}
+		if len(s.Records) == 0 {
+			errs = append(errs, fmt.Errorf("%s: an RRset needs a record (hint: no RRsets make a name without data)", dns.Type(s.Type)))
+			continue
+		}
+		for _, rr := range s.Records {
+			if got := rr.Header().Rrtype; got != s.Type {
+				errs = append(errs, fmt.Errorf("%s: a record of type %s does not belong", dns.Type(s.Type), dns.Type(got)))
+				continue
+			}
+			r, err := record(dns.Copy(rr), s.TTL, buf)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			c.records = append(c.records, r)
+		}
+		if slices.ContainsFunc(out, func(o compiled) bool { return o.rtype == s.Type }) {
+			errs = append(errs, fmt.Errorf("%s is given twice", dns.Type(s.Type)))
+			continue
+		}
+		if len(c.records) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// tidy drops duplicate records and gives all records of a set the lowest of their TTLs (RFC 2181 §5).
+func tidy(c compiled) compiled {
+	if len(c.records) == 1 {
+		return c
+	}
+	lowest, differ := be32(c.records[0], 6), false
+	for _, r := range c.records[1:] {
+		if ttl := be32(r, 6); ttl != lowest {
+			lowest, differ = min(ttl, lowest), true
+		}
+	}
+	if differ {
+		for i, r := range c.records {
+			c.records[i] = withTTL(r, lowest)
+		}
+	}
+	seen := make(map[string]bool, len(c.records))
+	c.records = slices.DeleteFunc(c.records, func(r string) bool {
+		double := seen[r]
+		seen[r] = true
+		return double
+	})
+	return c
+}
+
+func withTTL(record string, ttl uint32) string {
+	b := []byte(record)
+	binary.BigEndian.PutUint32(b[6:], ttl)
+	return string(b)
+}
+
+// check applies the rules for what may stand together at one name, and gives its flags. The sets must be tidy.
+func check(sets []compiled, apex bool) (flags byte, err error) {
+	var errs []error
+	has := func(t uint16) int {
+		for _, s := range sets {
+			if s.rtype == t {
+				return len(s.records)
+			}
+		}
+		return 0
+	}
+	if n := has(dns.TypeCNAME); n > 0 {
+		flags |= flagCNAME
+		if n > 1 {
+			errs = append(errs, errors.New("more than one CNAME (RFC 2181 §10.1)"))
+		}
+		if apex {
+			errs = append(errs, errors.New("CNAME at the origin beside its SOA (RFC 1034 §3.6.2)"))
+		}
+		for _, s := range sets {
+			switch s.rtype {
+			case dns.TypeCNAME, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeKEY:
+			default:
+				errs = append(errs, fmt.Errorf("CNAME and %s at one name (RFC 1034 §3.6.2)", dns.Type(s.rtype)))
+			}
+		}
+	}
+	if n := has(dns.TypeDNAME); n > 0 {
+		flags |= flagDNAME
+		if n > 1 {
+			errs = append(errs, errors.New("more than one DNAME (RFC 6672 §2.4)"))
+		}
+	}
+	if n := has(dns.TypeSOA); n > 0 && !apex {
+		errs = append(errs, errors.New("SOA below the origin"))
+	} else if n > 1 {
+		errs = append(errs, errors.New("more than one SOA (RFC 1035 §5.2)"))
+	}
+	if has(dns.TypeNS) > 0 && !apex {
+		flags |= flagCut
+	}
+	for _, s := range sets {
+		if len(s.records) > math.MaxUint16 {
+			errs = append(errs, fmt.Errorf("%s: %d records exceed 65535", dns.Type(s.rtype), len(s.records)))
+			continue
+		}
+		longest, all := 0, 0
+		for _, r := range s.records {
+			longest, all = max(longest, len(r)), all+len(r)
+		}
+		if s.most != 0 && int(s.most) < len(s.records) {
+			all = int(s.most) * longest
+		}
+		if all > maxSection {
+			errs = append(errs, fmt.Errorf("%s: an answer of %d octets does not fit a message", dns.Type(s.rtype), all))
+		}
+	}
+	return flags, errors.Join(errs...)
+}

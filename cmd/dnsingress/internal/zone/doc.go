@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package zone holds compiled, immutable DNS zones and answers questions from them.
+//
+// A [Zone] is a persistent tree: a node a label, from the origin downwards, the children of a node in a
+// hash trie. [Zone.With] copies the path from the origin to what changes and shares the rest, so an update
+// costs O(labels · log names), and a reader of the old zone never waits and never sees half a change. What
+// a node owns is one string in wire form, its records ready to be copied into a reply behind a pointer to
+// the question's name.
+//
+// A [Catalog] is the set of zones that a server answers for. A server keeps one [Question] and one [Reply]
+// a worker and reuses them, so an answer allocates nothing:
+//
+//	end, err := question.Parse(message)
+//	zone, _ := catalog.Find(question)
+//	reply.Start(buffer, message, question, limit)
+//	zone.Answer(question, reply)
+//	wire := reply.Bytes()
+//
+// Lookup follows RFC 1034 §4.3.2 with RFC 4592 (wildcards), RFC 6672 (DNAME), RFC 2308 and RFC 8020
+// (negative answers), RFC 8482 (ANY), RFC 9471 (glue). The package does no I/O and writes no log.
+package zone

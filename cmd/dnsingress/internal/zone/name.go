@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	maxName   = 255 // octets of a name on the wire, RFC 1035 §3.1
+	maxLabel  = 63
+	maxLabels = 127 // labels that fit maxName, without the root
+)
+
+// name is a domain name in lower-case wire form with the places of its labels. It is reused between
+// queries, so that parsing allocates nothing.
+type name struct {
+	wire   [maxName + 1]byte
+	size   int // octets of wire in use, the root label included
+	starts [maxLabels + 1]uint8
+	labels int // without the root
+}
+
+func (n *name) bytes() []byte { return n.wire[:n.size] }
+
+// label returns the label at i, counted from the left, without its length octet.
+func (n *name) label(i int) []byte {
+	at := int(n.starts[i])
+	return n.wire[at+1 : at+1+int(n.wire[at])]
+}
+
+// suffix returns the wire form of the name without its first i labels.
+func (n *name) suffix(i int) []byte { return n.wire[n.starts[i]:n.size] }
+
+// errName is what every malformed name in a message gives: the reply says FORMERR, nobody reads more.
+var errName = errors.New("zone: malformed name")
+
+// read takes the uncompressed name at msg[at:], lower-cased, and returns the offset behind it.
+func (n *name) read(msg []byte, at int) (int, error) {
+	size, labels := 0, 0
+	for {
+		if at >= len(msg) {
+			return 0, errName
+		}
+		length := int(msg[at])
+		// A pointer has the two top bits set, so it is caught here as well (RFC 1035 §4.1.4).
+		if length > maxLabel || at+length >= len(msg) || size+length+1 > maxName {
+			return 0, errName
+		}
+		n.starts[labels] = uint8(size)
+		n.wire[size] = byte(length)
+		if length == 0 {
+			n.size, n.labels = size+1, labels
+			return at + 1, nil
+		}
+		from, to := msg[at+1:at+1+length], n.wire[size+1:size+1+length]
+		for i, c := range from {
+			to[i] = lower(c)
+		}
+		labels++
+		at += length + 1
+		size += length + 1
+	}
+}
+
+// set takes a name in wire form from zone data, which is known to be well-formed.
+func (n *name) set(wire string) {
+	n.size = copy(n.wire[:], wire)
+	n.labels = 0
+	for at := 0; ; {
+		n.starts[n.labels] = uint8(at)
+		length := int(n.wire[at])
+		if length == 0 {
+			return
+		}
+		for i := at + 1; i <= at+length; i++ {
+			n.wire[i] = lower(n.wire[i])
+		}
+		n.labels++
+		at += length + 1
+	}
+}
+
+func lower(c byte) byte {
+	if c-'A' < 26 {
+		return c | 0x20
+	}
+	return c
+}
+
+// pack turns a name in presentation form into lower-case wire form.
+func pack(presentation string) (string, error) {
+	var buf [maxName + 1]byte
+	if presentation == "" {
+		return "", errors.New("empty name")
+	}
+	size, err := dns.PackDomainName(dns.Fqdn(presentation), buf[:], 0, nil, false)
+	if err != nil {
+		return "", fmt.Errorf("bad name %q: %w", presentation, err)
+	}
+	for i, c := range buf[:size] {
+		buf[i] = lower(c) // a length octet is at most 63, below 'A'
+	}
+	return string(buf[:size]), nil
+}
+
+// unpack is the inverse of pack, for messages to people.
+func unpack(wire string) string {
+	s, _, err := dns.UnpackDomainName([]byte(wire), 0)
+	if err != nil {
+		return fmt.Sprintf("%q", wire)
+	}
+	return s
+}
+
+// within tells whether the lower-case wire name is the origin or below it.
+func within(wire, origin string) bool {
+	if !strings.HasSuffix(wire, origin) {
+		return false
+	}
+	for at := 0; at <= len(wire)-len(origin); at += int(wire[at]) + 1 {
+		if at == len(wire)-len(origin) {
+			return true
+		}
+	}
+	return false
+}
+
+// skipName returns the offset behind the name at wire[at:], which may end in a pointer.
+func skipName(wire string, at int) int {
+	for wire[at] != 0 {
+		at += int(wire[at]) + 1
+	}
+	return at + 1
+}

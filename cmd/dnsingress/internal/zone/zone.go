@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+
+	"github.com/miekg/dns"
+)
+
+// Zone is one compiled zone. It is immutable and safe for concurrent use.
+type Zone struct {
+	origin  string // lower-case wire form
+	labels  int    // of origin
+	apex    *node
+	names   int
+	serial  uint32
+	seed    maphash.Seed
+	nothing negative
+}
+
+// RRset is the records of one type at one name.
+type RRset struct {
+	Type uint16
+	TTL  uint32 // seconds; the records' own are ignored
+	// Records are of Type and class IN. Their owners are ignored.
+	Records []dns.RR
+	// MaxAnswers is how many of the records one answer holds at most, a window of them that begins at a
+	// random place for every query. 0: all of them.
+	MaxAnswers int
+}
+
+// Change says what a name holds from now on, in place of everything it held. With neither RRsets nor Remove
+// the name exists without data (NODATA). At the origin SOA and NS stay unless the change has its own.
+type Change struct {
+	Owner  string // absolute
+	RRsets []RRset
+	Remove bool
+}
+
+// New compiles a zone. The records need a SOA at the origin; duplicates are dropped and the TTLs of one set
+// made equal to the lowest (RFC 2181 §5). The error joins everything that is wrong with the records.
+func New(origin string, rrs []dns.RR) (*Zone, error) {
+	b, err := NewBuilder(origin)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, rr := range rrs {
+		if err := b.Add(dns.Copy(rr)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	z, err := b.Zone()
+	if errs = append(errs, err); errors.Join(errs...) != nil {
+		return nil, errors.Join(errs...)
+	}
+	return z, nil
+}
+
+// With returns the zone with the changes made and a SOA serial that moved forward (RFC 1982). It copies
+// O(labels · log names) for each change. Nothing is changed if any change is wrong; the error joins all that
+// is.
+func (z *Zone) With(changes ...Change) (*Zone, error) {
+	e := newEditor(z)
+	var errs []error
+	for _, c := range changes {
+		if err := e.change(c); err != nil {
+			errs = append(errs, fmt.Errorf("changing %q: %w", c.Owner, err))
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return e.finish(z.serial + 1)
+}
+
+// Origin returns the zone's name in presentation form, lower case, with the final dot.
+func (z *Zone) Origin() string { return unpack(z.origin) }
+
+// Serial returns the serial of the SOA.
+func (z *Zone) Serial() uint32 { return z.serial }
+
+// Len returns the number of names that exist with data or by a Change without data.
+func (z *Zone) Len() int { return z.names }
+
+// All yields every name that Len counts, absolute and in no particular order, with its RRsets in the order of
+// types. Records carry the name and their TTL.
+func (z *Zone) All() iter.Seq2[string, []RRset] {
+	return func(yield func(string, []RRset) bool) {
+		var walk func(n *node, wire string) bool
+		walk = func(n *node, wire string) bool {
+			if n.exists() && !yield(unpack(wire), n.rrsets(wire)) {
+				return false
+			}
+			return n.kids.each(func(kid *node) bool {
+				return walk(kid, string(rune(len(kid.label())))+kid.label()+wire)
+			})
+		}
+		walk(z.apex, z.origin)
+	}
+}
+
+// rrsets turns a node's data back into records.
+func (n *node) rrsets(owner string) []RRset {
+	sets := make([]RRset, 0, n.sets())
+	for _, c := range n.decode() {
+		s := RRset{Type: c.rtype, TTL: be32(c.records[0], 6), MaxAnswers: int(c.most)}
+		for _, r := range c.records {
+			rr, _, err := dns.UnpackRR([]byte(owner+r[2:]), 0)
+			if err != nil { // it was packed by the same library
+				panic(fmt.Sprintf("zone: unpacking %s of %s: %v", dns.Type(c.rtype), unpack(owner), err))
+			}
+			s.Records = append(s.Records, rr)
+		}
+		sets = append(sets, s)
+	}
+	return sets
+}
+
+// find returns the node with a lower-case wire name, through delegations and DNAMEs, or nil.
+func (z *Zone) find(wire string) *node {
+	if !within(wire, z.origin) {
+		return nil
+	}
+	var n name
+	n.set(wire)
+	at := z.apex
+	for i := n.labels - z.labels - 1; i >= 0 && at != nil; i-- {
+		at = z.child(at, n.label(i))
+	}
+	return at
+}
+
+func (z *Zone) child(n *node, label []byte) *node {
+	if n.kids == nil {
+		return nil
+	}
+	return n.kids.get(label, maphash.Bytes(z.seed, label))
+}
+
+// negative is the SOA record of a negative answer, RFC 2308 §3: its TTL is the lower of the SOA's own and
+// its MINIMUM field.
+type negative struct{ record string }
+
+// soa gives the fields of a compiled SOA record.
+func soaFields(record string) (serial, minimum uint32, ok bool) {
+	at := skipName(record, skipName(record, recordHead))
+	if len(record)-at != 20 {
+		return 0, 0, false
+	}
+	return be32(record, at), be32(record, at+16), true
+}
+
+func withSerial(record string, serial uint32) string {
+	b := []byte(record)
+	binary.BigEndian.PutUint32(b[len(b)-20:], serial)
+	return string(b)
+}
