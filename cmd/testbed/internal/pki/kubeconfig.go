@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pki
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sigs.k8s.io/yaml"
+)
+
+// kubeconfig writes the file by which the identity is a client of the API server. Certificates are inside, so that one
+// file is all that has to be carried to a node.
+func (d *directory) kubeconfig(name, server string) error {
+	var data [3][]byte
+	for i, file := range []string{"ca.crt", name + ".crt", name + ".key"} {
+		var err error
+		if data[i], err = os.ReadFile(filepath.Join(d.path, file)); err != nil {
+			return fmt.Errorf("writing the kubeconfig of %s: %w", name, err)
+		}
+	}
+	type object = map[string]any
+	text, err := yaml.Marshal(object{
+		"apiVersion": "v1", "kind": "Config", "current-context": "testbed",
+		"clusters": []object{{"name": "testbed", "cluster": object{"server": server, "certificate-authority-data": data[0]}}},
+		"users":    []object{{"name": name, "user": object{"client-certificate-data": data[1], "client-key-data": data[2]}}},
+		"contexts": []object{{"name": "testbed", "context": object{"cluster": "testbed", "user": name}}},
+	})
+	if err != nil {
+		return fmt.Errorf("writing the kubeconfig of %s: %w", name, err)
+	}
+	return d.write(name+".kubeconfig", text, 0o600)
+}
