@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/dnsingress/dnsingress/internal/cli"
+)
+
+// options are the command's flags.
+type options struct {
+	service, port, kubeconfig string
+	metrics, nginx            string
+	settings                  settings
+	quiet, longest            time.Duration
+	reload, drain             time.Duration
+}
+
+// run serves until ctx ends or nginx does.
+func run(ctx context.Context, o options, stderr io.Writer) error {
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	namespace, service, ok := strings.Cut(o.service, "/")
+	if !ok || namespace == "" || service == "" {
+		return cli.Misuse("parsing --service %q: no NAMESPACE/NAME", o.service)
+	}
+	rest, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(rest)
+	if err != nil {
+		return fmt.Errorf("making the API client: %w", err)
+	}
+	watched, err := follow(ctx, client, namespace, service, o.port)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.settings.Dir, 0o755); err != nil {
+		return fmt.Errorf("making nginx's directory: %w", err)
+	}
+	c := &controller{o: o, log: log, watched: watched}
+	if err := c.write(); err != nil {
+		return err
+	}
+	if c.nginx, err = start(o.nginx, o.settings, stderr); err != nil {
+		return err
+	}
+	return errors.Join(c.serve(ctx), c.nginx.stop(o.drain))
+}
+
+// controller keeps nginx's configuration equal to the ready endpoints.
+type controller struct {
+	o        options
+	log      *slog.Logger
+	watched  *endpoints
+	nginx    *process
+	counters counters
+
+	servers []netip.AddrPort // of the configuration written last
+	version int              // of the same
+	ready   atomic.Bool      // nginx serves it
+}
+
+// serve answers for metrics and follows the endpoints until ctx ends (nil) or nginx does (an error).
+func (c *controller) serve(ctx context.Context) error {
+	registry := prometheus.NewRegistry()
+	c.counters = newCounters(registry, c.nginx)
+	listener, err := net.Listen("tcp", c.o.metrics)
+	if err != nil {
+		return fmt.Errorf("listening for metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !c.ready.Load() {
+			http.Error(w, "nginx does not serve the newest configuration", http.StatusServiceUnavailable)
+		}
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go server.Serve(listener) //nolint:errcheck // it ends by Close
+	defer server.Close()
+
+	if err := c.await(ctx); err != nil {
+		return ignoreEnd(ctx, err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.nginx.ended:
+			return fmt.Errorf("nginx ended: %w", c.nginx.err)
+		case <-c.watched.changed:
+			if err := c.update(ctx); ignoreEnd(ctx, err) != nil {
+				c.log.Error("reload", "err", err) // nginx goes on with the configuration it has
+				c.watched.notify()
+			}
+		}
+	}
+}
+
+// ignoreEnd returns nil for an error that only says that ctx ended.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// update waits until changes pause, and reloads nginx if the servers are others than before.
+func (c *controller) update(ctx context.Context) error {
+	longest := time.After(c.o.longest)
+	for settled := false; !settled; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.watched.changed:
+		case <-time.After(c.o.quiet):
+			settled = true
+		case <-longest:
+			settled = true
+		}
+	}
+	servers, err := c.watched.ready()
+	if err != nil {
+		return err
+	}
+	if slices.Equal(servers, c.servers) && c.ready.Load() {
+		return nil
+	}
+	err = c.write()
+	if err == nil {
+		err = c.nginx.reload()
+	}
+	if err == nil {
+		err = c.await(ctx)
+	}
+	if err != nil {
+		c.ready.Store(false)
+		c.counters.reloads.WithLabelValues("failed").Inc()
+		return err
+	}
+	c.counters.reloads.WithLabelValues("done").Inc()
+	c.log.Info("reloaded", "version", c.version, "servers", c.servers)
+	return nil
+}
+
+// write renders the configuration of the endpoints as they are now.
+func (c *controller) write() error {
+	servers, err := c.watched.ready()
+	if err != nil {
+		return err
+	}
+	c.version++
+	c.servers = servers
+	text, err := render(c.o.settings, servers, c.version)
+	if err != nil {
+		return fmt.Errorf("rendering nginx.conf: %w", err)
+	}
+	if err := os.WriteFile(c.o.settings.file(), text, 0o644); err != nil {
+		return fmt.Errorf("writing nginx.conf: %w", err)
+	}
+	return nil
+}
+
+// await waits until nginx serves what was written.
+func (c *controller) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.o.reload)
+	defer cancel()
+	if err := c.nginx.serving(ctx, c.version); err != nil {
+		return err
+	}
+	c.ready.Store(true)
+	c.counters.endpoints.Set(float64(len(c.servers)))
+	return nil
+}
