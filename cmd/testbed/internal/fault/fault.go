@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package fault breaks things on a cluster at a known instant, shows that they broke, holds them
+// broken and undoes it, whatever happens in between.
+package fault
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
+)
+
+// Kinds of fault.
+const (
+	PodSIGKILL   = "pod-sigkill"    // the processes of a backend pod are killed and kept from restarting
+	NodePowerCut = "node-power-cut" // a worker loses its power
+)
+
+// Kinds lists what New makes.
+func Kinds() []string { return []string{PodSIGKILL, NodePowerCut} }
+
+// Fault is one fault of one trial. Its methods are called in the order Aim, Begin, Hold, End,
+// Recover; End and Recover are also called, in this order, when something before them failed.
+type Fault interface {
+	// Aim chooses the target and prepares what must not cost time later. It breaks nothing.
+	Aim(ctx context.Context, rng *rand.Rand) (Target, error)
+	// Begin breaks the target at the instant at and returns when it is seen to be broken.
+	Begin(ctx context.Context, at time.Time) (Instant, error)
+	// End stops holding the target at the instant at. It does nothing if Begin was never called, or a second time.
+	End(ctx context.Context, at time.Time) (Instant, error)
+	// Recover brings the cluster back to what it was before and returns when it is.
+	Recover(ctx context.Context) error
+}
+
+// Target is what a fault breaks.
+type Target struct {
+	Node string
+	Name string // a pod as namespace/name, or the node
+}
+
+// Instant bounds the moment at which something happened.
+type Instant struct {
+	Before, After time.Time
+	// Clock names the node whose clock was read; empty for the orchestrator's.
+	Clock string
+}
+
+// Env is what faults work with.
+type Env struct {
+	Inventory *inventory.Inventory
+	Shell     kubectl.Shell
+	Kubectl   *kubectl.Client
+	Power     power.Controller
+	// Backend selects the pods of the service.
+	Backend string
+	// Healthy waits until all that stands on the cluster is ready.
+	Healthy func(ctx context.Context) error
+	// HeldDir holds, on a node, one file a pod that is kept from restarting: the path of its pids.max
+	// and the value to put back. Default: /run/testbed/held, which a reboot forgets together with the cgroups.
+	HeldDir string
+}
+
+func (e *Env) held() string { return cmp.Or(e.HeldDir, "/run/testbed/held") }
+
+// New returns a fault of the given kind.
+func New(kind string, e Env) (Fault, error) {
+	switch kind {
+	case PodSIGKILL:
+		return &podKill{env: e}, nil
+	case NodePowerCut:
+		if e.Power == nil {
+			return nil, fmt.Errorf("fault %s needs control of the nodes' power, which this substrate has not", kind)
+		}
+		return &powerCut{env: e}, nil
+	}
+	return nil, fmt.Errorf("unknown fault kind %q", kind)
+}
+
+// Heal undoes what a run that was killed left broken: nodes without power, pods kept from restarting.
+// It returns what it undid.
+func Heal(ctx context.Context, e Env) ([]string, error) {
+	var healed []string
+	for _, n := range e.Inventory.Nodes {
+		if e.Power != nil {
+			state, err := e.Power.State(ctx, n.Name)
+			if err != nil {
+				return healed, fmt.Errorf("asking for the power of %s: %w", n.Name, err)
+			}
+			if state == power.Off {
+				if err := e.Power.On(ctx, n.Name); err != nil {
+					return healed, fmt.Errorf("giving power to %s: %w", n.Name, err)
+				}
+				healed = append(healed, n.Name+": power was off")
+			}
+		}
+		if !slices.Contains(n.Groups, inventory.Worker) {
+			continue
+		}
+		undone, err := releasePods(ctx, e, n.Name)
+		if err != nil {
+			return healed, err
+		}
+		if undone {
+			healed = append(healed, n.Name+": pods were kept from restarting")
+		}
+	}
+	return healed, nil
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package system knows what is compared: how each system is deployed, reached, waited for and removed.
+package system
+
+import (
+	"strings"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+)
+
+// Labels of every pod template in deploy/.
+const (
+	ComponentLabel = "testbed.dnsingress.dev/component" // the Component of resource rows
+	SystemLabel    = "testbed.dnsingress.dev/system"
+)
+
+// BackendSelector matches the pods of the service behind every system.
+const BackendSelector = ComponentLabel + "=backend"
+
+// ProxyDomain is the parent of the proxies' names, which the clients' resolvers hold with the
+// static addresses of the workers.
+const ProxyDomain = "proxies.test."
+
+// System is one of what is compared.
+type System struct {
+	Name string
+	// Dir is its kustomization below deploy/; empty when nothing is deployed.
+	Dir string
+	// Front says how clients reach the service.
+	Front string
+	// Difference says in what it is not what its name promises elsewhere; empty for none.
+	Difference string
+
+	reach reach
+}
+
+// reach is how a client finds the address that it connects to.
+type reach int
+
+const (
+	byAddress reach = iota // it is told the pods' addresses
+	byZone                 // it resolves a name in the zone that dnsingress serves
+	byProxy                // it resolves a name with the proxies' static addresses
+)
+
+// All lists the systems.
+func All() []System {
+	const proxied = "hostNetwork replicas on every worker, behind one name with the workers' static AAAA records (TTL 30 s)"
+	return []System{
+		{
+			Name: "direct", reach: byAddress,
+			Front: "clients are given the addresses of the pods that are ready when the trial begins, and ask no DNS",
+		},
+		{
+			Name: "dnsingress", Dir: "dnsingress", reach: byZone,
+			Front: "hostNetwork replicas on every worker answer DNS; clients resolve by their node's recursive resolver and connect to pods",
+		},
+		{
+			Name: "nginx", Dir: "baselines/nginx", Front: proxied, reach: byProxy,
+			Difference: "the data plane is Debian's nginx; its configuration is rendered from EndpointSlices by deploy/images/nginx-endpoints, since no NGINX controller can be built from the Go module proxy",
+		},
+		{Name: "traefik", Dir: "baselines/traefik", Front: proxied, reach: byProxy},
+		{
+			Name: "envoy", Dir: "baselines/envoy", Front: proxied, reach: byProxy,
+			Difference: "driven by Contour's control plane",
+		},
+	}
+}
+
+// Names lists the systems' names.
+func Names() []string {
+	var names []string
+	for _, s := range All() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// ByName returns the system called name.
+func ByName(name string) (System, bool) {
+	for _, s := range All() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return System{}, false
+}
+
+// Host is the name in the requests' Host header, and the one that clients resolve.
+func (s System) Host(inv *inventory.Inventory) string {
+	zone := strings.TrimSuffix(inv.Zone, ".")
+	if s.reach == byProxy {
+		return s.Name + "." + strings.TrimSuffix(ProxyDomain, ".")
+	}
+	return "backend." + zone
+}
+
+// Selector matches the system's pods.
+func (s System) Selector() string { return SystemLabel + "=" + s.Name }
+
+// Target is what a load generator is told.
+type Target struct {
+	URL       string
+	Addresses []string // of pods, when clients resolve nothing
+}
