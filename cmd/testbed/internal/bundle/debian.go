@@ -70,8 +70,10 @@ func (d *Debian) Key(ctx context.Context, s *Store) (string, error) {
 
 // apt resolves the packages as if nothing were installed, so that the answer has all that they depend on.
 func (d *Debian) apt(ctx context.Context, s *Store, options ...string) ([]byte, error) {
-	args := append([]string{"-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=" + s.Arch, "-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true",
-		"--no-install-recommends", "-qq", "-y"}, options...)
+	args := append([]string{
+		"-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=" + s.Arch, "-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true",
+		"--no-install-recommends", "-qq", "-y",
+	}, options...)
 	out, err := output(ctx, "", []string{"LC_ALL=C"}, "apt-get", append(append(args, "install"), d.Packages...)...)
 	if err != nil {
 		return nil, fmt.Errorf("%w (hint: apt-get update)", err)

@@ -60,18 +60,6 @@ func Open(dir, repo string) (*Store, error) {
 	return &Store{Dir: dir, Repo: repo, Arch: runtime.GOARCH, keys: map[Source]string{}}, nil
 }
 
-// DefaultDir returns the cache directory: $TESTBED_CACHE_DIR, or dnsingress in the user's cache directory.
-func DefaultDir() (string, error) {
-	if dir := os.Getenv("TESTBED_CACHE_DIR"); dir != "" {
-		return filepath.Abs(dir)
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("finding the cache directory: %w (hint: set TESTBED_CACHE_DIR)", err)
-	}
-	return filepath.Join(dir, "dnsingress"), nil
-}
-
 // Item says where the result of a source is, or would be.
 type Item struct {
 	Source Source

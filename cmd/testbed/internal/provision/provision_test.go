@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package provision
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+)
+
+func TestAnsibleInventoryHasWhatTheRolesNeed(t *testing.T) {
+	inv, err := inventory.Load("../../../../pi-cluster/inventory.twin.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(ansibleInventory(inv, "/state", "/kube"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden := filepath.Join("testdata", "inventory.yaml")
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(golden, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(text)); diff != "" {
+		t.Errorf("inventory (-want +got; UPDATE=1 writes it):\n%s", diff)
+	}
+}
+
+func TestFollowTellsProgressAndFailures(t *testing.T) {
+	const events = `{"event": "play", "name": "Every node"}
+{"event": "task", "task": "Write the names", "role": "common"}
+{"event": "result", "host": "a", "task": "Write the names", "role": "common", "status": "changed"}
+{"event": "result", "host": "b", "task": "Write the names", "role": "common", "status": "ok"}
+ [WARNING]: something that Ansible says itself
+{"event": "task", "task": "Skip this", "role": "common"}
+{"event": "result", "host": "a", "task": "Skip this", "role": "common", "status": "skipped"}
+{"event": "task", "task": "Start etcd", "role": "etcd"}
+{"event": "result", "host": "a", "task": "Start etcd", "role": "etcd", "status": "failed", "message": "Unable to start service etcd\nsee journalctl"}
+{"event": "result", "host": "b", "task": "Start etcd", "role": "etcd", "status": "unreachable", "message": "no route"}
+{"event": "stats", "hosts": {}}
+`
+	var out bytes.Buffer
+	f := &follower{out: &out, log: slog.New(slog.DiscardHandler)}
+	if err := f.follow(strings.NewReader(events)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("      common: Write the names … 1 of 2 changed\n", out.String()); diff != "" {
+		t.Errorf("progress (-want +got):\n%s", diff)
+	}
+	const want = `a: task "etcd: Start etcd" failed: Unable to start service etcd
+    see journalctl
+b: task "etcd: Start etcd" unreachable: no route`
+	if err := f.err(); err == nil || err.Error() != want {
+		t.Errorf("error\n%v\nwant\n%s", err, want)
+	}
+}
+
+func TestMissingImages(t *testing.T) {
+	const list = `REF                     TYPE                                       DIGEST        SIZE    PLATFORMS   LABELS
+testbed.local/pause:1   application/vnd.docker.distribution.v2+json sha256:aa 1.4 MiB linux/amd64 dnsingress.dev/bundle-key=k1,io.cri-containerd.image=managed
+testbed.local/nginx:1   application/vnd.docker.distribution.v2+json sha256:bb 9.4 MiB linux/amd64 dnsingress.dev/bundle-key=old,io.cri-containerd.image=managed
+sha256:cc               application/vnd.docker.distribution.v2+json sha256:aa 1.4 MiB linux/amd64 io.cri-containerd.image=managed
+`
+	pause, nginx, envoy := image{"testbed.local/pause:1", "k1", "pause"}, image{"testbed.local/nginx:1", "new", "nginx"}, image{"testbed.local/envoy:1", "k3", "envoy"}
+	got := missingImages([]image{pause, nginx, envoy}, list)
+	if diff := cmp.Diff([]image{nginx, envoy}, got, cmp.AllowUnexported(image{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestParseTargets(t *testing.T) {
+	const answer = `{"status":"success","data":{"activeTargets":[
+		{"scrapePool":"prometheus","scrapeUrl":"http://[fd00::1]:9090/metrics","health":"up","lastError":""},
+		{"scrapePool":"kubelet","scrapeUrl":"https://[fd00::11]:10250/metrics/resource","health":"down","lastError":"connection refused"},
+		{"scrapePool":"cadvisor","scrapeUrl":"https://[fd00::11]:10250/metrics/cadvisor","health":"unknown","lastError":""},
+		{"scrapePool":"pods","scrapeUrl":"http://[fd00::99]:9100/metrics","health":"down","lastError":"gone"}]}}`
+	up, down, err := parseTargets([]byte(answer))
+	want := []string{
+		"https://[fd00::11]:10250/metrics/resource: down connection refused",
+		"https://[fd00::11]:10250/metrics/cadvisor: unknown ",
+	}
+	if diff := cmp.Diff(want, down); err != nil || up != 1 || diff != "" {
+		t.Errorf("%d up, error %v, down (-want +got):\n%s", up, err, diff)
+	}
+	if _, _, err := parseTargets([]byte("<html>")); err == nil {
+		t.Error("no error for an answer that is no JSON")
+	}
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package provision
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/bundle"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+)
+
+type object = map[string]any
+
+// ansibleInventory returns Ansible's inventory of the cluster: our groups, and as variables all that the roles want to
+// know. The roles find everything else by these names.
+func ansibleInventory(inv *inventory.Inventory, stateDir, kubeDir string) object {
+	hosts := object{}
+	groups := object{}
+	for _, g := range []string{inventory.Control, inventory.Worker, inventory.Client} {
+		members := object{}
+		for _, n := range inv.Group(g) {
+			members[n.Name] = nil
+		}
+		groups[g] = object{"hosts": members}
+	}
+	for _, n := range inv.Nodes {
+		vars := object{"ansible_host": n.Address.String(), "address": n.Address.String()}
+		if n.Pods.IsValid() {
+			vars["pods"] = n.Pods.String()
+		}
+		hosts[n.Name] = vars
+	}
+	return object{"all": object{
+		"hosts":    hosts,
+		"children": groups,
+		"vars": object{
+			"ansible_user": inv.SSH.User,
+			"ansible_port": inv.SSH.Port,
+
+			"cluster":         inv.Cluster,
+			"substrate":       inv.Substrate,
+			"zone":            inv.Zone,
+			"heartbeat":       inv.Kubernetes.Heartbeat,
+			"nodes_network":   inv.Network.Nodes.String(),
+			"services":        inv.Network.Services.String(),
+			"api_address":     inv.API().String(),
+			"control_address": inv.Group(inventory.Control)[0].Address.String(),
+			"pause_image":     bundle.PauseRef,
+			"pki_dir":         filepath.Join(stateDir, "pki"),
+			"kube_dir":        kubeDir,
+		},
+	}}
+}
+
+// configuration returns Ansible's settings. Host keys are those of the cluster's own file, and no other is taken.
+func configuration(stateDir, repo string) string {
+	return fmt.Sprintf(`# SPDX-License-Identifier: Apache-2.0
+# Rendered by testbed up.
+[defaults]
+roles_path = %[1]s/roles
+callback_plugins = %[1]s/plugins/callback
+stdout_callback = testbed_events
+interpreter_python = /usr/bin/python3
+gathering = explicit
+host_key_checking = True
+private_key_file = %[2]s/id_ed25519
+retry_files_enabled = False
+forks = 8
+timeout = 15
+
+[ssh_connection]
+pipelining = True
+ssh_args = -F none -o BatchMode=yes -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=%[2]s/known_hosts -o GlobalKnownHostsFile=/dev/null -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=5 -o ServerAliveCountMax=3
+`, filepath.Join(repo, "ansible"), filepath.Join(stateDir, "ssh"))
+}
+
+// render writes both into the cluster's state, and returns their paths.
+func render(c *cluster.Cluster, repo, kubeDir string) (inventoryFile, configFile string, err error) {
+	dir := filepath.Join(c.StateDir, "ansible")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", "", fmt.Errorf("rendering Ansible's inventory: %w", err)
+	}
+	text, err := yaml.Marshal(ansibleInventory(c.Inventory, c.StateDir, kubeDir))
+	if err != nil {
+		return "", "", fmt.Errorf("rendering Ansible's inventory: %w", err)
+	}
+	inventoryFile, configFile = filepath.Join(dir, "inventory.yaml"), filepath.Join(dir, "ansible.cfg")
+	if err := os.WriteFile(inventoryFile, text, 0o644); err != nil {
+		return "", "", fmt.Errorf("rendering Ansible's inventory: %w", err)
+	}
+	if err := os.WriteFile(configFile, []byte(configuration(c.StateDir, repo)), 0o644); err != nil {
+		return "", "", fmt.Errorf("rendering Ansible's configuration: %w", err)
+	}
+	return inventoryFile, configFile, nil
+}
