@@ -5,6 +5,7 @@ package provision
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/bundle"
@@ -24,7 +25,7 @@ func (p *bundlePhase) Plan() []string {
 }
 
 func (p *bundlePhase) Run(ctx context.Context) error {
-	p.o.Store.Report = func(r bundle.Progress) { ReportBuild(p.o, r) }
+	p.o.Store.Report = func(r bundle.Progress) { ReportBuild(p.o.Out, r) }
 	for _, src := range p.o.Catalog {
 		if _, err := p.o.Store.Get(ctx, src); err != nil {
 			return err
@@ -34,15 +35,15 @@ func (p *bundlePhase) Run(ctx context.Context) error {
 }
 
 // ReportBuild prints the progress of a build as lines.
-func ReportBuild(o Options, r bundle.Progress) {
+func ReportBuild(out io.Writer, r bundle.Progress) {
 	elapsed := r.Elapsed.Round(100 * time.Millisecond)
 	switch {
 	case r.Err != nil: // whoever asked for it says so
 	case r.Done:
-		fmt.Fprintf(o.Out, "      built %s in %s\n", r.Source.Name(), elapsed)
+		fmt.Fprintf(out, "      built %s in %s\n", r.Source.Name(), elapsed)
 	case r.Elapsed == 0:
-		fmt.Fprintf(o.Out, "      building %s\n", r.Source.Name())
+		fmt.Fprintf(out, "      building %s\n", r.Source.Name())
 	default:
-		fmt.Fprintf(o.Out, "      building %s: %s so far\n", r.Source.Name(), elapsed.Round(time.Second))
+		fmt.Fprintf(out, "      building %s: %s so far\n", r.Source.Name(), elapsed.Round(time.Second))
 	}
 }
