@@ -21,70 +21,73 @@ type editor struct {
 func newEditor(from *Zone) *editor {
 	z := *from
 	e := &editor{zone: &z, edit: &edit{}}
-	e.hash = func(label string) uint64 { return maphash.String(z.seed, label) }
+	e.hash = func(key string) uint64 { return maphash.String(z.seed, key) }
 	return e
 }
 
-// writable returns n itself if the editor made it, else a copy.
-func (e *editor) writable(n *node) *node {
-	if n.owner == e.edit {
-		return n
+// put stores what alter makes of the node at an absolute wire name. A node that ends up with neither data,
+// pin nor names below goes away, and so do the empty non-terminals above it.
+func (e *editor) put(wire string, alter func(n node, apex bool) (node, error)) error {
+	z := e.zone
+	if !within(wire, z.origin) {
+		return fmt.Errorf("%s is outside the zone %s", unpack(wire), unpack(z.origin))
 	}
-	return &node{data: n.data, kids: n.kids, owner: e.edit}
-}
-
-// put calls alter with the node at the absolute wire name and stores the data it returns. A node that ends up
-// with neither data, pin nor children goes away, and so do the empty non-terminals above it.
-func (e *editor) put(wire string, alter func(n *node, apex bool) (string, error)) error {
-	if !within(wire, e.zone.origin) {
-		return fmt.Errorf("%s is outside the zone %s", unpack(wire), unpack(e.zone.origin))
+	key := wire[:len(wire)-len(z.origin)]
+	old := z.apex
+	if key != "" {
+		old = z.trie.get([]byte(key), e.hash(key))
 	}
-	var nm name
-	nm.set(wire)
-	depth := nm.labels - e.zone.labels
-	var walk func(n *node, depth int) (*node, error)
-	walk = func(n *node, depth int) (*node, error) {
-		if depth == 0 {
-			before := n.exists()
-			data, err := alter(n, n == e.zone.apex)
-			if err != nil {
-				return nil, err
-			}
-			n = e.writable(n)
-			n.data = data
-			if after := n.exists(); after != before {
-				e.zone.names += map[bool]int{true: 1, false: -1}[after]
-			}
-			return n, nil
-		}
-		label := nm.label(depth - 1)
-		hash := e.hash(string(label))
-		kid, isNew := n.kids.get(label, hash), false
-		if kid == nil {
-			kid, isNew = &node{data: encode(string(label), 0, nil), owner: e.edit}, true
-		}
-		changed, err := walk(kid, depth-1)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case changed.kids == nil && !changed.exists():
-			if !isNew {
-				n = e.writable(n)
-				n.kids = n.kids.drop(e.edit, changed.label(), hash, 0)
-			}
-		case changed != kid || isNew:
-			n = e.writable(n)
-			n.kids = n.kids.put(e.edit, changed, hash, 0, e.hash)
-		}
-		return n, nil
+	from := old
+	if from == "" {
+		from = encode(key, 0, 0, nil)
 	}
-	apex, err := walk(e.zone.apex, depth)
+	n, err := alter(from, key == "")
 	if err != nil {
 		return err
 	}
-	e.zone.apex = apex
+	z.names += count(n.exists()) - count(old.exists())
+	z.cuts += count(n.divides()) - count(old != "" && old.divides())
+	if key == "" {
+		z.apex = n
+		return nil
+	}
+	e.store(old, n)
 	return nil
+}
+
+// store puts n in the place of old, which has the same key or is "", and keeps the names above in step.
+func (e *editor) store(old, n node) {
+	z, key := e.zone, n.key()
+	hash := e.hash(key)
+	gone := !n.exists() && n.children() == 0
+	switch {
+	case !gone:
+		z.trie = z.trie.put(e.edit, n, hash, 0, e.hash)
+	case old != "":
+		if z.trie = z.trie.drop(e.edit, key, hash, 0); z.trie == nil {
+			z.trie = &inner{owner: e.edit}
+		}
+	}
+	if gone == (old == "") {
+		return // it was there or not, as it is now
+	}
+	above := key[1+int(key[0]):]
+	if above == "" {
+		return
+	}
+	parent := z.trie.get([]byte(above), e.hash(above))
+	if parent == "" {
+		e.store("", encode(above, 0, 1, nil))
+		return
+	}
+	e.store(parent, parent.withChildren(parent.children()+count(!gone)-count(gone)))
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // change makes one Change.
@@ -100,7 +103,7 @@ func (e *editor) change(c Change) error {
 	if err != nil {
 		return err
 	}
-	return e.put(wire, func(n *node, apex bool) (string, error) {
+	return e.put(wire, func(n node, apex bool) (node, error) {
 		sets := sets
 		if apex {
 			for _, old := range n.decode() {
@@ -110,11 +113,12 @@ func (e *editor) change(c Change) error {
 				}
 			}
 		}
-		return encodeChecked(n.label(), sets, apex, !c.Remove && len(sets) == 0)
+		return n.with(sets, apex, !c.Remove && len(sets) == 0)
 	})
 }
 
-func encodeChecked(label string, sets []compiled, apex, pinned bool) (string, error) {
+// with returns the node with other RRsets, checked.
+func (n node) with(sets []compiled, apex, pinned bool) (node, error) {
 	for i := range sets {
 		sets[i] = tidy(sets[i])
 	}
@@ -125,7 +129,7 @@ func encodeChecked(label string, sets []compiled, apex, pinned bool) (string, er
 	if pinned {
 		flags |= flagPinned
 	}
-	return encode(label, flags, sets), nil
+	return encode(n.key(), flags, n.children(), sets), nil
 }
 
 // finish sets the serial, unless the SOA in the tree is already ahead of it, and returns the zone.
@@ -151,8 +155,7 @@ func (e *editor) finish(serial uint32) (*Zone, error) {
 				sets[i].records = []string{record}
 			}
 		}
-		z.apex = e.writable(z.apex)
-		z.apex.data = encode(z.apex.label(), z.apex.flags(), sets)
+		z.apex = encode("", z.apex.flags(), 0, sets)
 	}
 	z.serial = serial
 	z.nothing = negative{withTTL(record, min(be32(record, 6), minimum))}
@@ -178,8 +181,10 @@ func NewBuilder(origin string) (*Builder, error) {
 	}
 	var nm name
 	nm.set(wire)
-	apex := &node{data: encode("", 0, nil)}
-	e := newEditor(&Zone{origin: wire, labels: nm.labels, apex: apex, seed: maphash.MakeSeed()})
+	e := newEditor(&Zone{
+		origin: wire, labels: nm.labels, seed: maphash.MakeSeed(),
+		apex: encode("", 0, 0, nil), trie: &inner{},
+	})
 	return &Builder{editor: e, buf: make([]byte, maxMessage)}, nil
 }
 
@@ -221,7 +226,7 @@ func (b *Builder) flush() error {
 	if len(b.pending) == 0 {
 		return nil
 	}
-	err := b.put(b.owner, func(n *node, apex bool) (string, error) {
+	err := b.put(b.owner, func(n node, apex bool) (node, error) {
 		sets := b.pending
 		for _, old := range n.decode() {
 			i := slices.IndexFunc(sets, func(c compiled) bool { return c.rtype == old.rtype })
@@ -231,7 +236,7 @@ func (b *Builder) flush() error {
 				sets[i].records = append(old.records, sets[i].records...)
 			}
 		}
-		return encodeChecked(n.label(), sets, apex, false)
+		return n.with(sets, apex, false)
 	})
 	b.pending = b.pending[:0]
 	if err != nil {

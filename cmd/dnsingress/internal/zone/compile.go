@@ -50,7 +50,7 @@ func record(rr dns.RR, ttl uint32, buf []byte) (string, error) {
 func compile(sets []RRset) ([]compiled, error) {
 	var errs []error
 	var out []compiled
-	buf := make([]byte, maxMessage)
+	var buf []byte
 	for _, s := range sets {
 		c := compiled{rtype: s.Type, most: uint16(min(max(s.MaxAnswers, 0), math.MaxUint16))}
 		if s.MaxAnswers < 0 {
@@ -64,6 +64,9 @@ func compile(sets []RRset) ([]compiled, error) {
 			if got := rr.Header().Rrtype; got != s.Type {
 				errs = append(errs, fmt.Errorf("%s: a record of type %s does not belong", dns.Type(s.Type), dns.Type(got)))
 				continue
+			}
+			if size := dns.Len(rr) + maxName; size > len(buf) {
+				buf = make([]byte, size)
 			}
 			r, err := record(dns.Copy(rr), s.TTL, buf)
 			if err != nil {
@@ -101,11 +104,31 @@ func tidy(c compiled) compiled {
 	}
 	seen := make(map[string]bool, len(c.records))
 	c.records = slices.DeleteFunc(c.records, func(r string) bool {
-		double := seen[r]
-		seen[r] = true
+		key := folded(r)
+		double := seen[key]
+		seen[key] = true
 		return double
 	})
 	return c
+}
+
+// folded gives a record whose RDATA is one name in lower case, for names are equal in whatever case (RFC 4343).
+func folded(record string) string {
+	name := recordHead
+	switch be16(record, 2) {
+	case dns.TypeNS, dns.TypeCNAME, dns.TypePTR, dns.TypeDNAME:
+	case dns.TypeMX:
+		name += 2
+	case dns.TypeSRV:
+		name += 6
+	default:
+		return record
+	}
+	b := []byte(record)
+	for i := name; i < len(b); i++ {
+		b[i] = lower(b[i])
+	}
+	return string(b)
 }
 
 func withTTL(record string, ttl uint32) string {

@@ -2,11 +2,11 @@
 
 // Package zone holds compiled, immutable DNS zones and answers questions from them.
 //
-// A [Zone] is a persistent tree: a node a label, from the origin downwards, the children of a node in a
-// hash trie. [Zone.With] copies the path from the origin to what changes and shares the rest, so an update
-// costs O(labels · log names), and a reader of the old zone never waits and never sees half a change. What
-// a node owns is one string in wire form, its records ready to be copied into a reply behind a pointer to
-// the question's name.
+// A [Zone] is a persistent hash trie from names to nodes. [Zone.With] copies the one path to what changes and
+// shares the rest, so an update costs O(log names), and a reader of the old zone never waits and never sees
+// half a change. A node is one string in wire form, its records ready to be copied into a reply behind a
+// pointer to the question's name. Empty non-terminals have nodes too, so the closest encloser of a name that
+// does not exist is found from the origin downwards, one probe a label.
 //
 // A [Catalog] is the set of zones that a server answers for. A server keeps one [Question] and one [Reply]
 // a worker and reuses them, so an answer allocates nothing:

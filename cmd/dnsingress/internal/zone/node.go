@@ -4,34 +4,31 @@ package zone
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 )
 
-// node is one name of a zone. It is 32 bytes and its data one more allocation, so that a lookup among
-// a million cold names waits for memory as seldom as it can, and the collector has little to scan.
-type node struct {
-	// data is, in this order (numbers little-endian):
-	//
-	//	flags      1 octet
-	//	label      1 octet of length and the label, lower case
-	//	sets       1 octet: how many RRsets
-	//	headers    headerSize octets a set, ordered by type, see set
-	//	records    of every set
-	data  string
-	kids  *branch
-	owner *edit
-}
-
-// edit is the right to change nodes and branches in place while a new zone is being built; it is dropped
-// with the builder, and what carries it is immutable from then on.
-type edit struct{ _ byte }
+// node is one name of a zone and everything at it. It is a single string, so that a lookup among a million
+// cold names waits for memory as seldom as it can and the collector has nothing to scan. In order, numbers
+// little-endian:
+//
+//	flags      1 octet
+//	key        1 octet of length, and the name in lower-case wire form without the zone's origin
+//	children   4 octets, with flagParent: how many names are directly below
+//	sets       1 octet: how many RRsets
+//	headers    headerSize octets a set, ordered by type, see set
+//	records    of every set
+//
+// The node of no name is the empty string.
+type node string
 
 const (
 	flagCut    = 1 << iota // NS below the origin: a delegation
 	flagDNAME              // everything below is renamed
 	flagCNAME              // an alias
 	flagPinned             // exists by request, also with no data
+	flagParent             // has names below
 )
 
 const headerSize = 16
@@ -49,36 +46,59 @@ type set struct {
 	wire  string
 }
 
-func (n *node) flags() byte { return n.data[0] }
+func (n node) flags() byte { return n[0] }
 
-func (n *node) label() string { return n.data[2 : 2+int(n.data[1])] }
+func (n node) key() string { return string(n[2 : 2+int(n[1])]) }
 
-func (n *node) sets() int { return int(n.data[2+int(n.data[1])]) }
-
-// exists tells whether the name was stated, apart from having names below it (an empty non-terminal).
-func (n *node) exists() bool { return n.sets() > 0 || n.flags()&flagPinned != 0 }
-
-// at returns the set with index i.
-func (n *node) at(i int) set {
-	d := n.data
-	h := d[3+int(d[1])+i*headerSize:]
-	from, size := le32(h, 8), le32(h, 12)
-	return set{le16(h, 0), le16(h, 2), le16(h, 4), le16(h, 6), d[from : from+size]}
+// body returns the offset of what follows key and children.
+func (n node) body() int {
+	at := 2 + int(n[1])
+	if n[0]&flagParent != 0 {
+		at += 4
+	}
+	return at
 }
 
+func (n node) children() int {
+	if n == "" || n[0]&flagParent == 0 {
+		return 0
+	}
+	return int(le32(string(n), 2+int(n[1])))
+}
+
+func (n node) sets() int {
+	if n == "" {
+		return 0
+	}
+	return int(n[n.body()])
+}
+
+// exists tells whether the name was stated, apart from having names below it (an empty non-terminal).
+func (n node) exists() bool { return n.sets() > 0 || n != "" && n[0]&flagPinned != 0 }
+
+// divides tells whether names below are not the zone's own: a delegation or a DNAME.
+func (n node) divides() bool { return n[0]&(flagCut|flagDNAME) != 0 }
+
+// at returns the set with index i.
+func (n node) at(i int) set { return n.view(n.body() + 1 + i*headerSize) }
+
 // set returns the RRset of a type.
-func (n *node) set(rtype uint16) (set, bool) {
-	d := n.data
-	at := 2 + int(d[1])
-	for left := int(d[at]); left > 0; left-- {
-		h := d[at+1 : at+1+headerSize]
-		if le16(h, 0) == rtype {
-			from, size := le32(h, 8), le32(h, 12)
-			return set{rtype, le16(h, 2), le16(h, 4), le16(h, 6), d[from : from+size]}, true
+func (n node) set(rtype uint16) (set, bool) {
+	at := n.body()
+	left := int(n[at])
+	for at++; left > 0; left-- {
+		if le16(string(n), at) == rtype {
+			return n.view(at), true
 		}
 		at += headerSize
 	}
 	return set{}, false
+}
+
+func (n node) view(at int) set {
+	h := string(n[at : at+headerSize])
+	from, size := le32(h, 8), le32(h, 12)
+	return set{le16(h, 0), le16(h, 2), le16(h, 4), le16(h, 6), string(n[from : from+size])}
 }
 
 // record returns the record that begins at offset at of the set's wire form, and the offset behind it.
@@ -102,10 +122,14 @@ type compiled struct {
 	records []string // as in set.wire
 }
 
-// encode makes a node's data. The sets are sorted in place.
-func encode(label string, flags byte, sets []compiled) string {
+// encode makes a node. The sets are sorted in place.
+func encode(key string, flags byte, children int, sets []compiled) node {
 	slices.SortFunc(sets, func(a, b compiled) int { return cmp.Compare(a.rtype, b.rtype) })
-	at := 3 + len(label) + headerSize*len(sets)
+	at := 3 + len(key) + headerSize*len(sets)
+	if children > 0 {
+		flags |= flagParent
+		at += 4
+	}
 	total := at
 	for _, s := range sets {
 		for _, r := range s.records {
@@ -115,8 +139,11 @@ func encode(label string, flags byte, sets []compiled) string {
 	var b strings.Builder
 	b.Grow(total)
 	b.WriteByte(flags)
-	b.WriteByte(byte(len(label)))
-	b.WriteString(label)
+	b.WriteByte(byte(len(key)))
+	b.WriteString(key)
+	if children > 0 {
+		put32(&b, uint32(children))
+	}
 	b.WriteByte(byte(len(sets)))
 	for _, s := range sets {
 		same, length := len(s.records[0]), 0
@@ -139,11 +166,21 @@ func encode(label string, flags byte, sets []compiled) string {
 			b.WriteString(r)
 		}
 	}
-	return b.String()
+	return node(b.String())
+}
+
+// withChildren returns the node with another number of names below it.
+func (n node) withChildren(children int) node {
+	if children > 0 && n.children() > 0 {
+		b := []byte(n)
+		binary.LittleEndian.PutUint32(b[2+len(n.key()):], uint32(children))
+		return node(b)
+	}
+	return encode(n.key(), n.flags()&^flagParent, children, n.decode())
 }
 
 // decode is the inverse of encode, for a change that keeps part of a node.
-func (n *node) decode() []compiled {
+func (n node) decode() []compiled {
 	sets := make([]compiled, 0, n.sets())
 	for i := range n.sets() {
 		s := n.at(i)

@@ -16,8 +16,10 @@ import (
 type Zone struct {
 	origin  string // lower-case wire form
 	labels  int    // of origin
-	apex    *node
+	apex    node
 	names   int
+	trie    *inner // all names but the apex, with the empty non-terminals among them
+	cuts    int    // names with a delegation or a DNAME
 	serial  uint32
 	seed    maphash.Seed
 	nothing negative
@@ -92,21 +94,18 @@ func (z *Zone) Len() int { return z.names }
 // types. Records carry the name and their TTL.
 func (z *Zone) All() iter.Seq2[string, []RRset] {
 	return func(yield func(string, []RRset) bool) {
-		var walk func(n *node, wire string) bool
-		walk = func(n *node, wire string) bool {
-			if n.exists() && !yield(unpack(wire), n.rrsets(wire)) {
-				return false
-			}
-			return n.kids.each(func(kid *node) bool {
-				return walk(kid, string(rune(len(kid.label())))+kid.label()+wire)
-			})
+		each := func(n node) bool {
+			wire := n.key() + z.origin
+			return !n.exists() || yield(unpack(wire), n.rrsets(wire))
 		}
-		walk(z.apex, z.origin)
+		if each(z.apex) {
+			z.trie.each(each)
+		}
 	}
 }
 
 // rrsets turns a node's data back into records.
-func (n *node) rrsets(owner string) []RRset {
+func (n node) rrsets(owner string) []RRset {
 	sets := make([]RRset, 0, n.sets())
 	for _, c := range n.decode() {
 		s := RRset{Type: c.rtype, TTL: be32(c.records[0], 6), MaxAnswers: int(c.most)}
@@ -122,25 +121,20 @@ func (n *node) rrsets(owner string) []RRset {
 	return sets
 }
 
-// find returns the node with a lower-case wire name, through delegations and DNAMEs, or nil.
-func (z *Zone) find(wire string) *node {
+// find returns the node with a lower-case wire name, also behind delegations and DNAMEs, or "".
+func (z *Zone) find(wire string) node {
 	if !within(wire, z.origin) {
-		return nil
+		return ""
 	}
-	var n name
-	n.set(wire)
-	at := z.apex
-	for i := n.labels - z.labels - 1; i >= 0 && at != nil; i-- {
-		at = z.child(at, n.label(i))
-	}
-	return at
+	return z.get([]byte(wire[:len(wire)-len(z.origin)]))
 }
 
-func (z *Zone) child(n *node, label []byte) *node {
-	if n.kids == nil {
-		return nil
+// get returns the node with a key, or "".
+func (z *Zone) get(key []byte) node {
+	if len(key) == 0 {
+		return z.apex
 	}
-	return n.kids.get(label, maphash.Bytes(z.seed, label))
+	return z.trie.get(key, maphash.Bytes(z.seed, key))
 }
 
 // negative is the SOA record of a negative answer, RFC 2308 §3: its TTL is the lower of the SOA's own and

@@ -98,7 +98,7 @@ func TestWithReplacesAndRemoves(t *testing.T) {
 	if diff := cmp.Diff(dump(z), dump(z4)); diff != "" {
 		t.Error(diff)
 	}
-	if z4.find("\x01b\x07example\x03org\x00") != nil {
+	if z4.find("\x01b\x07example\x03org\x00") != "" {
 		t.Error("an empty non-terminal outlives the names below it")
 	}
 	if z2.Len() != 4 || len(dump(z2)) != 6 {
@@ -219,7 +219,7 @@ func TestUpdatesEqualRebuild(t *testing.T) {
 				if !weak {
 					for owner := range maps.Keys(truth) {
 						wire, _ := pack(owner)
-						if z.find(wire) == nil {
+						if z.find(wire) == "" {
 							t.Fatalf("seed %d: %s cannot be found", seed, owner)
 						}
 					}

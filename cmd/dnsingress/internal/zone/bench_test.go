@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// benchZone has singles names with one AAAA and a tenth of that with ten, at least 100, as in bench/dns.
+func benchZone(b testing.TB, singles int) (*Zone, [][]byte) {
+	builder, err := NewBuilder("bench.test.")
+	if err != nil {
+		b.Fatal(err)
+	}
+	add := func(rr dns.RR) {
+		if err := builder.Add(rr); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, rr := range records(b, `bench.test. 30 IN SOA ns1.bench.test. host.bench.test. 1 3600 600 86400 5
+bench.test. 30 IN NS ns1.bench.test.
+ns1.bench.test. 30 IN AAAA 2001:db8::1
+*.wild.bench.test. 30 IN AAAA 2001:db8:3::1`) {
+		add(rr)
+	}
+	var names []string
+	host := func(kind string, i, addresses int) {
+		name := fmt.Sprintf("%s-%07d.ns%03d.bench.test.", kind, i, i%997)
+		names = append(names, name)
+		for k := range addresses {
+			add(&dns.AAAA{
+				Hdr:  dns.RR_Header{Name: name, Rrtype: dns.TypeAAAA, Class: dns.ClassINET, Ttl: 30},
+				AAAA: net.IP{0x20, 1, 0xd, 0xb8, 0, byte(k), 0, 0, 0, 0, 0, 0, 0, byte(i >> 16), byte(i >> 8), byte(i)},
+			})
+		}
+	}
+	for i := range singles {
+		host("svc", i, 1)
+	}
+	for i := range 100 {
+		host("hls", i, 10)
+	}
+	z, err := builder.Zone()
+	if err != nil {
+		b.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	queries := make([][]byte, 200_000)
+	for i := range queries {
+		queries[i] = query(b, names[rng.IntN(len(names))], dns.TypeAAAA)
+	}
+	return z, queries
+}
+
+func query(t testing.TB, name string, qtype uint16) []byte {
+	m := new(dns.Msg).SetQuestion(name, qtype)
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire
+}
+
+func bench(b *testing.B, z *Zone, queries [][]byte) {
+	var catalog Catalog
+	catalog.Publish(z)
+	var q Question
+	var r Reply
+	buf := make([]byte, 1232)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		msg := queries[i]
+		if i++; i == len(queries) {
+			i = 0
+		}
+		end, err := q.Parse(msg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		e, ok := catalog.Find(&q)
+		if !ok {
+			b.Fatal("no zone")
+		}
+		r.Start(buf, msg, end)
+		e.Answer(&q, &r)
+		if len(r.Bytes()) < headerLen {
+			b.Fatal("short")
+		}
+	}
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	for _, names := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprint(names+100), func(b *testing.B) {
+			z, queries := benchZone(b, names)
+			bench(b, z, queries)
+		})
+	}
+}
+
+func BenchmarkAnswerKinds(b *testing.B) {
+	z, _ := benchZone(b, 1000)
+	for _, c := range []struct {
+		kind, name string
+		qtype      uint16
+	}{
+		{"wildcard", "w17.wild.bench.test.", dns.TypeAAAA},
+		{"nodata", "svc-0000007.ns007.bench.test.", dns.TypeA},
+		{"nxdomain", "nx17.none.bench.test.", dns.TypeAAAA},
+		{"soa", "bench.test.", dns.TypeSOA},
+	} {
+		b.Run(c.kind, func(b *testing.B) { bench(b, z, [][]byte{query(b, c.name, c.qtype)}) })
+	}
+}
+
+func BenchmarkWith(b *testing.B) {
+	z, _ := benchZone(b, 1_000_000)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		i++
+		owner := fmt.Sprintf("svc-%07d.ns%03d.bench.test.", i%1_000_000, i%1_000_000%997)
+		next, err := z.With(Change{Owner: owner, RRsets: []RRset{{Type: dns.TypeA, TTL: 5, Records: []dns.RR{
+			&dns.A{Hdr: dns.RR_Header{Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, byte(i)).To4()}}}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		z = next
+	}
+}

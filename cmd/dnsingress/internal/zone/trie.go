@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import "slices"
+
+// A zone's names are in a persistent hash trie: levels of fan branches, each chosen by the next bits of the
+// name's hash, down to leaves of at most leafSize names. One path is copied for a change (about 2 kB), and
+// the last levels are wide and shallow because at a million names each step is a wait for memory.
+const (
+	fanBits  = 4
+	fan      = 1 << fanBits
+	leafSize = 64
+	// lastShift is that of the lowest level; leaves there overflow into others.
+	lastShift = 44
+	tagShift  = 48 // the bits above choose no branch, they tell names in a leaf apart
+)
+
+// inner is a level of the trie. Each branch has a leaf, another level, or neither.
+type inner struct {
+	owner  *edit
+	leaves [fan]*leaf
+	levels [fan]*inner
+}
+
+type leaf struct {
+	owner *edit
+	next  *leaf // what did not fit, at lastShift only
+	nodes []node
+	tags  [leafSize]uint16 // of nodes
+}
+
+// edit is the right to change levels and leaves in place while a new zone is being built; it is dropped
+// with the editor, and what carries it is immutable from then on.
+type edit struct{ _ byte }
+
+// get returns the node with a key, or "".
+func (t *inner) get(key []byte, hash uint64) node {
+	branch := hash
+	for {
+		i := branch % fan
+		l := t.leaves[i]
+		if l == nil {
+			if t = t.levels[i]; t == nil {
+				return ""
+			}
+			branch >>= fanBits
+			continue
+		}
+		tag := uint16(hash >> tagShift)
+		for ; l != nil; l = l.next {
+			for k, other := range l.tags[:len(l.nodes)] {
+				if other != tag { // seldom more than one is looked at
+					continue
+				}
+				if n := l.nodes[k]; n.key() == string(key) {
+					return n
+				}
+			}
+		}
+		return ""
+	}
+}
+
+func (t *inner) writable(e *edit) *inner {
+	if t.owner == e {
+		return t
+	}
+	c := *t
+	c.owner = e
+	return &c
+}
+
+func (l *leaf) writable(e *edit) *leaf {
+	if l == nil {
+		return &leaf{owner: e}
+	}
+	if l.owner == e {
+		return l
+	}
+	c := *l
+	c.owner = e
+	c.nodes = append(make([]node, 0, len(l.nodes)+1), l.nodes...)
+	return &c
+}
+
+// find returns the place of a key in a leaf, or -1.
+func (l *leaf) find(key string, tag uint16) int {
+	for k, other := range l.tags[:len(l.nodes)] {
+		if other == tag && l.nodes[k].key() == key {
+			return k
+		}
+	}
+	return -1
+}
+
+// holds tells whether a key is in the leaf or in what overflowed from it.
+func (l *leaf) holds(key string, tag uint16) bool {
+	for ; l != nil; l = l.next {
+		if l.find(key, tag) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// put returns the trie with n in the place of the node with its key. rehash gives the hash of a key.
+func (t *inner) put(e *edit, n node, hash uint64, shift int, rehash func(string) uint64) *inner {
+	t = t.writable(e)
+	i := hash >> shift % fan
+	if sub := t.levels[i]; sub != nil {
+		t.levels[i] = sub.put(e, n, hash, shift+fanBits, rehash)
+		return t
+	}
+	l := t.leaves[i]
+	if shift < lastShift && l != nil && len(l.nodes) == leafSize && l.find(n.key(), uint16(hash>>tagShift)) < 0 {
+		sub := &inner{owner: e}
+		for _, o := range l.nodes {
+			sub = sub.put(e, o, rehash(o.key()), shift+fanBits, rehash)
+		}
+		t.leaves[i], t.levels[i] = nil, sub.put(e, n, hash, shift+fanBits, rehash)
+		return t
+	}
+	t.leaves[i] = l.put(e, n, uint16(hash>>tagShift))
+	return t
+}
+
+func (l *leaf) put(e *edit, n node, tag uint16) *leaf {
+	l = l.writable(e)
+	if k := l.find(n.key(), tag); k >= 0 {
+		l.nodes[k] = n
+		return l
+	}
+	if len(l.nodes) == leafSize || l.next.holds(n.key(), tag) {
+		l.next = l.next.put(e, n, tag)
+		return l
+	}
+	l.tags[len(l.nodes)] = tag
+	l.nodes = append(l.nodes, n)
+	return l
+}
+
+// drop returns the trie without a key, which must be there, or nil when nothing is left.
+func (t *inner) drop(e *edit, key string, hash uint64, shift int) *inner {
+	t = t.writable(e)
+	i := hash >> shift % fan
+	if sub := t.levels[i]; sub != nil {
+		t.levels[i] = sub.drop(e, key, hash, shift+fanBits)
+	} else {
+		t.leaves[i] = t.leaves[i].drop(e, key, uint16(hash>>tagShift))
+	}
+	if t.levels == [fan]*inner{} && t.leaves == [fan]*leaf{} {
+		return nil
+	}
+	return t
+}
+
+func (l *leaf) drop(e *edit, key string, tag uint16) *leaf {
+	l = l.writable(e)
+	k := l.find(key, tag)
+	if k < 0 {
+		l.next = l.next.drop(e, key, tag)
+		return l
+	}
+	last := len(l.nodes) - 1
+	l.nodes[k], l.tags[k] = l.nodes[last], l.tags[last]
+	l.nodes[last] = "" // for the collector
+	l.nodes = l.nodes[:last]
+	if last == 0 {
+		return l.next
+	}
+	return l
+}
+
+// each calls yield with every node until it returns false, and tells whether it never did.
+func (t *inner) each(yield func(node) bool) bool {
+	for i := range fan {
+		for l := t.leaves[i]; l != nil; l = l.next {
+			if slices.ContainsFunc(l.nodes, func(n node) bool { return !yield(n) }) {
+				return false
+			}
+		}
+		if sub := t.levels[i]; sub != nil && !sub.each(yield) {
+			return false
+		}
+	}
+	return true
+}
