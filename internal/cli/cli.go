@@ -31,6 +31,12 @@ type MisuseError struct{ Err error }
 func (e *MisuseError) Error() string { return e.Err.Error() }
 func (e *MisuseError) Unwrap() error { return e.Err }
 
+// StatusError ends the process with a code and prints nothing: the program that it stands for, such
+// as a command on another host, has said what there is to say.
+type StatusError struct{ Code int }
+
+func (e *StatusError) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
+
 // Misuse returns a MisuseError with a formatted message.
 func Misuse(format string, a ...any) error { return &MisuseError{fmt.Errorf(format, a...)} }
 
@@ -52,6 +58,9 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writ
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return ExitDone
+	}
+	if s := (*StatusError)(nil); errors.As(err, &s) {
+		return s.Code
 	}
 	name := filepath.Base(root.Name())
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {

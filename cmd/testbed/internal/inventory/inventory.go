@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package inventory reads the one file that says which nodes make a cluster: pi-cluster/*.yaml.
+package inventory
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+)
+
+// The groups that a node may be in.
+const (
+	Control = "control" // etcd, the API server, controllers, Prometheus; exactly one node
+	Worker  = "worker"  // kubelet and containerd; has a /64 for its pods
+	Client  = "client"  // load generators and their resolver
+)
+
+// Inventory is one cluster.
+type Inventory struct {
+	Version    int
+	Cluster    string // name of the cluster: part of namespaces, directories and cgroups
+	Substrate  string // "twin" or "pi"
+	Network    Network
+	Zone       string // what dnsingress serves, with the final dot: "apps.test."
+	SSH        SSH
+	Kubernetes Kubernetes
+	Nodes      []Node // in the order of the file
+	Path       string // the file, as given to Load
+}
+
+// Network holds the cluster's prefixes: IPv6 unique local (RFC 4193), none overlapping another.
+type Network struct {
+	Nodes    netip.Prefix // a /64; the nodes' addresses are in it
+	Services netip.Prefix // Kubernetes' service range, /108 to /112
+}
+
+// SSH says how nodes are reached.
+type SSH struct {
+	User string // default root
+	Port int    // default 22
+}
+
+// Kubernetes holds what differs between clusters.
+type Kubernetes struct {
+	// Heartbeat is "short" (a dead node is noticed in about 8 s) or "stock" (Kubernetes' own defaults).
+	Heartbeat string
+}
+
+// Node is one host.
+type Node struct {
+	Name    string
+	Groups  []string
+	Address netip.Addr
+	Pods    netip.Prefix // the /64 routed to this worker; zero for other nodes
+}
+
+// In says whether the node is in the group.
+func (n Node) In(group string) bool { return slices.Contains(n.Groups, group) }
+
+// Load reads and checks an inventory. The error holds every problem of the file, one a line, each as
+// "file:line:column: what (hint: …)".
+func Load(path string) (*Inventory, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the inventory: %w (hint: -i pi-cluster/inventory.twin.yaml)", err)
+	}
+	defer f.Close()
+	src, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the inventory: %w", err)
+	}
+	if len(src) > maxSize {
+		return nil, fmt.Errorf("reading the inventory: %s is larger than %d bytes", path, maxSize)
+	}
+	return Parse(path, src)
+}
+
+// maxSize of an inventory file; 22 nodes need 2 KB.
+const maxSize = 1 << 20
+
+// Parse is Load for the file's bytes; path is used in messages.
+func Parse(path string, src []byte) (*Inventory, error) {
+	p := parser{path: path}
+	inv := p.parse(bytes.TrimPrefix(src, []byte("\ufeff")))
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return inv, nil
+}
+
+// Group returns the nodes of a group in the order of the file.
+func (inv *Inventory) Group(name string) []Node {
+	var nodes []Node
+	for _, n := range inv.Nodes {
+		if n.In(name) {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// Node returns the node of that name.
+func (inv *Inventory) Node(name string) (Node, bool) {
+	i := slices.IndexFunc(inv.Nodes, func(n Node) bool { return n.Name == name })
+	if i < 0 {
+		return Node{}, false
+	}
+	return inv.Nodes[i], true
+}
+
+// API returns the address that the Kubernetes API server answers on inside the cluster: the first of
+// the service range.
+func (inv *Inventory) API() netip.Addr { return inv.Network.Services.Masked().Addr().Next() }
+
+// Orchestrator returns the address that the machine running testbed has in the nodes' network.
+func (inv *Inventory) Orchestrator() netip.Addr {
+	b := inv.Network.Nodes.Masked().Addr().As16()
+	b[14], b[15] = 0xff, 0xfe
+	return netip.AddrFrom16(b)
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package twin
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Disk space that is needed, by experience: a base has 1 GB while it is built, a node with the
+// images of an experiment 1 GB.
+const (
+	baseSpace = 2 << 30
+	nodeSpace = 1 << 30
+)
+
+// Check returns all that keeps this machine from carrying the twin, before anything is made.
+func (t *Twin) Check(b BaseBuild) error {
+	if os.Geteuid() != 0 {
+		return errors.New("a twin needs root: it makes namespaces, mounts and cgroups (hint: sudo)")
+	}
+	errs := []error{t.checkOld(b), checkOverlay(), checkNetwork(), checkPidfd()}
+	if _, err := hierarchies(); err != nil {
+		errs = append(errs, err)
+	}
+	programs := [][2]string{
+		{"systemd-nspawn", "systemd-container"}, {"unshare", "util-linux"}, {"nsenter", "util-linux"}, {"mount", "mount"},
+	}
+	space := map[string]uint64{t.dir: uint64(len(t.inv.Nodes)) * nodeSpace}
+	if !b.Cached() {
+		programs = append(programs, [2]string{"debootstrap", "debootstrap"}, [2]string{"systemctl", "systemd"}, [2]string{"chroot", "coreutils"})
+		space[b.Cache] = baseSpace
+	}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p[0]); err != nil {
+			errs = append(errs, fmt.Errorf("program %s is missing (hint: apt-get install %s)", p[0], p[1]))
+		}
+	}
+	for dir, need := range space {
+		errs = append(errs, checkSpace(dir, need))
+	}
+	return errors.Join(errs...)
+}
+
+// checkOld refuses to build on a twin that is another one, or on the ruins of one.
+func (t *Twin) checkOld(b BaseBuild) error {
+	const hint = "(hint: 'testbed down' removes it)"
+	state, ok, err := t.state.read()
+	if err != nil {
+		return err
+	}
+	if ok {
+		switch {
+		case state.Digest != t.digest():
+			return fmt.Errorf("an old twin %q stands, made from another inventory or another version of %s %s", t.inv.Cluster, state.Inventory, hint)
+		case state.Base != b.Path():
+			return fmt.Errorf("an old twin %q stands on another base system %s", t.inv.Cluster, hint)
+		}
+		return nil // ours: go on with it
+	}
+	left, err := t.Leftovers()
+	if err != nil {
+		return err
+	}
+	if i := indexNot(left, "state directory"); i >= 0 {
+		return fmt.Errorf("an old twin %q has left things behind, %s among them %s", t.inv.Cluster, left[i], hint)
+	}
+	return nil
+}
+
+func indexNot(lines []string, prefix string) int {
+	for i, l := range lines {
+		if !strings.HasPrefix(l, prefix) {
+			return i
+		}
+	}
+	return -1
+}
+
+func checkOverlay() error {
+	f, err := os.Open("/proc/filesystems")
+	if err != nil {
+		return fmt.Errorf("asking the kernel for its file systems: %w", err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if strings.HasSuffix(s.Text(), "\toverlay") {
+			return nil
+		}
+	}
+	return errors.New("the kernel has no overlay file system (hint: modprobe overlay, or a kernel with CONFIG_OVERLAY_FS)")
+}
+
+// checkNetwork tries what the twin's network is made of, in a namespace that goes with its thread.
+func checkNetwork() error {
+	failed := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: see makeNamespace
+		failed <- func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("making a network namespace: %w (hint: CONFIG_NET_NS, and all capabilities of root)", err)
+			}
+			br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
+			br.Name = "br0"
+			if err := netlink.LinkAdd(br); err != nil {
+				return fmt.Errorf("making a bridge: %w (hint: modprobe bridge, or a kernel with CONFIG_BRIDGE)", err)
+			}
+			veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "v1"}
+			veth.Name = "v0"
+			if err := netlink.LinkAdd(veth); err != nil {
+				return fmt.Errorf("making a pair of veth links: %w (hint: modprobe veth, or a kernel with CONFIG_VETH)", err)
+			}
+			if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+				return errors.New("the kernel has no IPv6 (hint: boot without ipv6.disable=1)")
+			}
+			return nil
+		}()
+	}()
+	return <-failed
+}
+
+func checkPidfd() error {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return fmt.Errorf("opening a process handle: %w (hint: the kernel must be 5.3 or later)", err)
+	}
+	return unix.Close(fd)
+}
+
+func checkSpace(dir string, need uint64) error {
+	at := dir
+	for {
+		var st unix.Statfs_t
+		err := unix.Statfs(at, &st)
+		if errors.Is(err, unix.ENOENT) && at != filepath.Dir(at) {
+			at = filepath.Dir(at) // not made yet
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("asking for the space in %s: %w", at, err)
+		}
+		if free := st.Bavail * uint64(st.Bsize); free < need {
+			return fmt.Errorf("%s has %.1f GB free, %.0f GB are needed (hint: TESTBED_STATE_DIR and TESTBED_CACHE_DIR may be elsewhere)",
+				at, float64(free)/(1<<30), float64(need)/(1<<30))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/twin"
+	"github.com/dnsingress/dnsingress/internal/cli"
+)
+
+// stages of `up`, in order; --until names the last one to run.
+var stages = []string{"base", "boot", "cluster"}
+
+func upCommand(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Raise the cluster of an inventory: boot its nodes, provision them",
+		Long: `Raise the cluster of an inventory: boot its nodes and provision them over SSH.
+
+What stands already is left as it is, so that 'up' after an interrupt or an error goes on where that
+one ended. 'testbed down' removes everything.`,
+		Args: cobra.NoArgs,
+	}
+	path := inventoryFlag(cmd)
+	substrate := cmd.Flags().String("substrate", "", "twin; must be the inventory's (a guard against the wrong file)")
+	until := cmd.Flags().String("until", "cluster", "stop after: "+strings.Join(stages, ", "))
+	dry := cmd.Flags().Bool("dry-run", false, "print what would be done on which host")
+	repo := cmd.Flags().String("repo", "", "directory of the repository (default: from the working directory up)")
+	verbose := cmd.Flags().BoolP("verbose", "v", false, "show the output of the programs that are run")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		inv, log, err := s.load(cmd, *path)
+		if err != nil {
+			return err
+		}
+		if *substrate != "" && *substrate != inv.Substrate {
+			return cli.Misuse("%s describes substrate %q, not %q", *path, inv.Substrate, *substrate)
+		}
+		if !slices.Contains(stages, *until) {
+			return cli.Misuse("unknown stage %q (hint: %s)", *until, strings.Join(stages, ", "))
+		}
+		c, err := cluster.New(inv, log)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		root, err := repository(*repo)
+		if err != nil {
+			return err
+		}
+		phases, err := upPhases(c, root, *until, s.programOutput(*verbose))
+		if err != nil {
+			return err
+		}
+		if !*dry {
+			release, err := c.Hold("up")
+			if err != nil {
+				return err
+			}
+			defer release()
+		}
+		m := &phase.Manager{Log: log, Out: s.Out, Dry: *dry}
+		return explain(cmd.Context(), m.Run(cmd.Context(), phases...))
+	}
+	return cmd
+}
+
+func (s streams) programOutput(verbose bool) io.Writer {
+	if verbose {
+		return s.Err
+	}
+	return io.Discard
+}
+
+// upPhases is `up`, read from top to bottom.
+func upPhases(c *cluster.Cluster, repo, until string, out io.Writer) ([]phase.Phase, error) {
+	cache, err := cluster.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	packages, err := twin.Packages(repo)
+	if err != nil {
+		return nil, err
+	}
+	raising := cluster.Raising{
+		Base: twin.BaseBuild{Cache: cache, Packages: packages, Mirror: os.Getenv("TESTBED_DEBIAN_MIRROR"), Out: out},
+		Out:  out,
+	}
+	switch until {
+	case "base":
+		return c.Phases(raising)[:2], nil
+	default:
+		return c.Phases(raising), nil
+	}
+}
+
+// explain adds to the error of an interrupted `up` what to do next.
+func explain(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w\n(what stands, stands: 'testbed up' goes on with it, 'testbed down' removes it)", err)
+	}
+	return err
+}
