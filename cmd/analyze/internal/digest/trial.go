@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package digest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/stats"
+)
+
+// Trial is what one trial shows.
+type Trial struct {
+	results.Trial
+	Dir      string
+	Verdict  results.Verdict
+	Warnings []Warning
+
+	// Latency of successful requests in the window; nil when there is none to be had.
+	Latency *stats.Latency
+	// Requests that were due in the window, and those of them that failed, by error class.
+	Requests uint64
+	Failed   uint64
+	Errors   map[string]uint64
+
+	Phases   Phases
+	Usage    *Usage    // nil when resources.parquet could not be read
+	Timeline *Timeline // fault trials only
+	Outage   stats.Outage
+	// ClockBoundNs is how far the fault's instant may be off on the clients' clocks.
+	ClockBoundNs int64
+}
+
+// Phases holds the mean time of a successful request by phase, in nanoseconds. The phases and Rest add up to the mean total.
+type Phases struct {
+	Requests                          uint64 // that the means are of
+	Lag, DNS, Connect, TLS, FirstByte float64
+	Rest                              float64 // the body, and what lies between phases
+}
+
+// Timeline counts requests by when they were due, relative to the fault's begin.
+type Timeline struct {
+	BinNs   int64
+	StartNs int64 // of the first bin, relative to the fault's begin
+	EndNs   int64 // of the fault, relative to its begin
+	OK      []float64
+	Failed  []float64
+}
+
+const (
+	baseBin = 50 * time.Millisecond // finer than any figure shows
+	maxBins = 1 << 16               // bounds the memory for long windows
+)
+
+// row is what of a sample is read: columns not named here are never decoded.
+type row struct {
+	Client      string `parquet:"client,dict"`
+	Attempt     int32  `parquet:"attempt"`
+	IntendedNs  int64  `parquet:"intended_ns,delta"`
+	SentNs      int64  `parquet:"sent_ns,delta"`
+	DNSNs       int64  `parquet:"dns_ns"`
+	ConnectNs   int64  `parquet:"connect_ns"`
+	TLSNs       int64  `parquet:"tls_ns"`
+	FirstByteNs int64  `parquet:"first_byte_ns"`
+	TotalNs     int64  `parquet:"total_ns"`
+	Error       string `parquet:"error,dict"`
+}
+
+func (t *Trial) warn(damage bool, format string, a ...any) {
+	t.Warnings = append(t.Warnings, Warning{Trial: t.ID, Text: fmt.Sprintf(format, a...), Damage: damage})
+}
+
+// Used says whether the trial's figures count.
+func (t *Trial) Used() bool { return t.Verdict.Valid }
+
+// ErrorShare is the share of requests that failed, NaN when there was none.
+func (t *Trial) ErrorShare() float64 { return float64(t.Failed) / float64(t.Requests) }
+
+func readTrial(ctx context.Context, d results.TrialDir, c clocks, thinned bool) Trial {
+	t := Trial{Trial: d.Trial, Dir: d.Dir, Verdict: d.Verdict, Errors: map[string]uint64{}}
+	if t.ID == "" {
+		t.ID = filepath.Base(d.Dir)
+	}
+	if !t.Verdict.Valid {
+		t.warn(false, "left out, not valid: %s", strings.Join(t.Verdict.Reasons, "; "))
+	}
+	if t.WindowEndNs <= t.WindowStartNs {
+		t.warn(true, "the window ends before it starts: nothing in it can be counted")
+		t.Verdict.Valid = false
+		return t
+	}
+	if t.Kind == results.KindFault && t.Fault == nil {
+		t.warn(true, "a fault trial that records no fault")
+	}
+	logged, err := readHistogram(filepath.Join(d.Dir, results.HistogramFile))
+	if err != nil {
+		t.warn(true, "%v", err)
+	}
+	t.readSamples(ctx, c, thinned, logged)
+	t.readUsage()
+	return t
+}
+
+func readHistogram(path string) (*stats.Latency, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	defer f.Close()
+	l, err := stats.ReadLatency(f)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return l, nil
+}
+
+// readSamples streams samples.parquet. The logged histogram, where there is one, is what latency is read from:
+// it is whole in a thinned run too, so that the figures of both agree.
+func (t *Trial) readSamples(ctx context.Context, c clocks, thinned bool, logged *stats.Latency) {
+	g := &gather{trial: t, counted: stats.NewLatency(), shift: map[string]int64{}}
+	if t.Fault != nil {
+		g.timeline = newTimeline(t.Trial)
+		t.Timeline = g.timeline
+		for client := range t.Generators {
+			shift, bound := c.between(client, t.Fault.Node)
+			g.shift[client] = shift
+			t.ClockBoundNs = max(t.ClockBoundNs, bound)
+		}
+	}
+	err := results.ReadRows(filepath.Join(t.Dir, results.SamplesFile), func(rows []row) error {
+		for i := range rows {
+			g.add(&rows[i])
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		t.warn(true, "%v: what comes before the damage is used", err)
+	}
+	g.finish(thinned, logged)
+}
+
+// gather folds rows into a trial.
+type gather struct {
+	trial    *Trial
+	counted  *stats.Latency
+	timeline *Timeline
+	shift    map[string]int64 // by client: to the clock of the fault's node
+
+	rows, ok, retries, broken, long uint64
+	sums                            [5]float64 // lag, dns, connect, tls, first byte
+	total                           float64
+}
+
+func (g *gather) add(r *row) {
+	t := g.trial
+	g.rows++
+	if r.IntendedNs < t.WindowStartNs || r.IntendedNs >= t.WindowEndNs {
+		return
+	}
+	if r.TotalNs < 0 || r.DNSNs < 0 || r.ConnectNs < 0 || r.TLSNs < 0 || r.FirstByteNs < 0 || r.SentNs != 0 && r.SentNs < r.IntendedNs {
+		g.broken++
+		return
+	}
+	if r.Attempt > 0 {
+		g.retries++
+	}
+	if r.Error != "" {
+		t.Failed++
+		t.Errors[r.Error]++
+		if f := t.Fault; f != nil {
+			intended := r.IntendedNs + g.shift[r.Client]
+			t.Outage.Add(f.BeginNs, intended, r.TotalNs)
+			g.timeline.count(intended-f.BeginNs, g.timeline.Failed)
+		}
+		return
+	}
+	g.ok++
+	if g.counted.Record(r.TotalNs, 1) != nil {
+		g.long++
+	}
+	for i, ns := range [5]int64{r.SentNs - r.IntendedNs, r.DNSNs, r.ConnectNs, r.TLSNs, r.FirstByteNs} {
+		g.sums[i] += float64(ns)
+	}
+	g.total += float64(r.TotalNs)
+	if f := t.Fault; f != nil {
+		g.timeline.count(r.IntendedNs+g.shift[r.Client]-f.BeginNs, g.timeline.OK)
+	}
+}
+
+// finish sets what needs all rows, and holds the trial's accounts against each other.
+func (g *gather) finish(thinned bool, logged *stats.Latency) {
+	t := g.trial
+	if g.broken > 0 {
+		t.warn(true, "%d rows with negative times were left out", g.broken)
+	}
+	if g.long > 0 {
+		t.warn(true, "%d requests took longer than a histogram holds", g.long)
+	}
+	if g.retries > 0 {
+		t.warn(false, "%d attempts were retries: each attempt is counted as a request", g.retries)
+	}
+	if g.rows > 0 && g.ok+t.Failed == 0 {
+		t.warn(true, "none of the %d samples lies in the window", g.rows)
+	}
+	intended := uint64(0)
+	for _, gen := range t.Generators {
+		intended += gen.Requests
+	}
+	weight, successes := 1.0, g.ok
+	t.Latency = g.counted
+	if logged != nil {
+		t.Latency = logged
+		switch n := uint64(logged.Count()); {
+		case thinned || g.rows == 0:
+			successes = n
+			if g.ok > 0 {
+				weight = float64(n) / float64(g.ok)
+			}
+		case n != g.ok:
+			t.warn(true, "the histogram holds %d successful requests, the samples %d", n, g.ok)
+		}
+	}
+	if t.Latency.Count() == 0 {
+		t.Latency = nil
+	}
+	t.Requests = successes + t.Failed
+	if intended > 0 && t.Requests != intended+g.retries {
+		t.warn(true, "%d requests are recorded, the generators intended %d", t.Requests, intended)
+	}
+	if g.timeline != nil && weight != 1 {
+		for i := range g.timeline.OK {
+			g.timeline.OK[i] *= weight
+		}
+	}
+	if n := float64(g.ok); n > 0 {
+		p := Phases{Requests: g.ok, Lag: g.sums[0] / n, DNS: g.sums[1] / n, Connect: g.sums[2] / n, TLS: g.sums[3] / n, FirstByte: g.sums[4] / n}
+		p.Rest = math.Max(0, g.total/n-p.Lag-p.DNS-p.Connect-p.TLS-p.FirstByte)
+		t.Phases = p
+	}
+}
+
+func newTimeline(t results.Trial) *Timeline {
+	length := t.WindowEndNs - t.WindowStartNs
+	bin := max(int64(baseBin), (length/maxBins+int64(baseBin)-1)/int64(baseBin)*int64(baseBin))
+	start := floorTo(t.WindowStartNs-t.Fault.BeginNs, bin)
+	n := (length+bin-1)/bin + 1
+	return &Timeline{BinNs: bin, StartNs: start, EndNs: t.Fault.EndNs - t.Fault.BeginNs, OK: make([]float64, n), Failed: make([]float64, n)}
+}
+
+// count adds one request at the relative instant; a clock shift may put it just outside.
+func (l *Timeline) count(at int64, into []float64) {
+	i := (floorTo(at, l.BinNs) - l.StartNs) / l.BinNs
+	into[min(max(i, 0), int64(len(into)-1))]++
+}
+
+func floorTo(v, step int64) int64 {
+	q := v / step
+	if v%step != 0 && v < 0 {
+		q--
+	}
+	return q * step
+}
+
+// StillFailing says that requests failed until the window ended: the error window is at least as long as it was seen.
+// Failures count as going on when the last was due no longer before the end than three times their mean distance.
+func (t *Trial) StillFailing() bool {
+	o := t.Outage
+	if o.Failed == 0 {
+		return false
+	}
+	slack := max(int64(250*time.Millisecond), 3*(o.LastSentNs-o.FirstNs)/int64(o.Failed))
+	return t.WindowEndNs-o.LastSentNs < slack
+}
+
+// ErrorClasses returns the trial's error classes, the most frequent first.
+func (t *Trial) ErrorClasses() []string {
+	return slices.SortedFunc(maps.Keys(t.Errors), func(a, b string) int {
+		if t.Errors[a] != t.Errors[b] {
+			if t.Errors[a] > t.Errors[b] {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package figure
+
+import (
+	"slices"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Part is one segment of a bar.
+type Part struct {
+	Name  string // as the legend and the theme call it
+	Value float64
+}
+
+// Bar is one system's row: a stack, a thin stack below it of what is shown apart, and a point for each trial's sum.
+type Bar struct {
+	System string
+	Parts  []Part
+	Apart  []Part
+	Trials []float64
+}
+
+// CPU draws CPU seconds for 1,000 requests, stacked by component between client and backend.
+// It returns nil when there is no bar.
+func CPU(name string, bars []Bar) *Figure {
+	return stacked(name, "CPU seconds for 1,000 requests by system and component", "CPU seconds for 1,000 requests",
+		"Thick: everything between client and backend, the middle trial; thin: shown apart, not part of the sum.", bars)
+}
+
+// Phases draws the mean time of a successful request by phase. It returns nil when there is no bar.
+func Phases(name string, bars []Bar) *Figure {
+	return stacked(name, "Mean time of a successful request by phase", "mean time of a successful request (ms)",
+		"Means over trials; rest: the body and what lies between phases.", bars)
+}
+
+func stacked(name, title, label, note string, bars []Bar) *Figure {
+	if len(bars) == 0 {
+		return nil
+	}
+	return &Figure{
+		Name: name, Title: title, Height: 0.8*vg.Inch + vg.Length(len(bars))*0.235*vg.Inch,
+		draw: func(p *pen) { drawBars(p, label, note, bars) },
+	}
+}
+
+func drawBars(p *pen, label, note string, bars []Bar) {
+	var keys []key
+	known := map[string]bool{}
+	trials, most, names := []int{}, 0.0, vg.Length(0)
+	for _, thin := range []bool{false, true} {
+		for _, b := range bars {
+			parts := b.Parts
+			if thin {
+				parts = b.Apart
+			}
+			sum := 0.0
+			for _, part := range parts {
+				sum += part.Value
+			}
+			most = max(most, sum)
+		}
+	}
+	for _, b := range bars {
+		names = max(names, p.width(b.System, labelSize))
+		trials = append(trials, len(b.Trials))
+		for _, v := range b.Trials {
+			most = max(most, v)
+		}
+	}
+	for _, thin := range []bool{false, true} {
+		for _, b := range bars {
+			parts := b.Parts
+			if thin {
+				parts = b.Apart
+			}
+			for _, part := range parts {
+				if part.Value > 0 && !known[part.Name] {
+					known[part.Name] = true
+					keys = append(keys, key{name: part.Name, fill: p.theme.parts[part.Name]})
+				}
+			}
+		}
+	}
+	points := slices.Max(trials) > 0
+	if points {
+		keys = append(keys, key{name: "a trial", ring: true})
+		note += " " + count(trials, "trial") + " each; line: their range."
+	}
+	head := p.legend(keys)
+	foot := p.note(note, false)
+	f := &frame{pen: p, left: p.Min.X + edge + names + 4, right: p.Max.X - 8, bottom: p.Min.Y + foot + 24, top: p.Max.Y - head}
+	f.x = linear(0, max(most, 1e-9), 6, true)
+	f.y = axis{min: 0, max: float64(len(bars)), scale: plot.LinearScale{}}
+	f.grid(true, false)
+	for i, b := range bars {
+		f.bar(b, float64(len(bars)-i)-0.5)
+	}
+	f.line(p.theme.Ink, 0.5, nil, vg.Point{X: f.left, Y: f.bottom}, vg.Point{X: f.left, Y: f.top})
+	below := f.xAxis(true)
+	p.write(label, labelSize, p.theme.Ink, draw.XCenter, draw.YTop, vg.Point{X: (f.left + f.right) / 2, Y: below - 1})
+}
+
+func (f *frame) bar(b Bar, row float64) {
+	stack := func(parts []Part, low, high float64) {
+		sum := 0.0
+		for _, part := range parts {
+			f.rect(f.theme.parts[part.Name], f.px(sum), f.py(row+low), f.px(sum+part.Value), f.py(row+high))
+			sum += part.Value
+		}
+	}
+	middle := row
+	if len(b.Apart) > 0 {
+		stack(b.Parts, -0.14, 0.36)
+		stack(b.Apart, -0.34, -0.19)
+		middle = row + 0.11
+	} else {
+		stack(b.Parts, -0.28, 0.28)
+	}
+	f.write(b.System, labelSize, f.theme.Ink, draw.XRight, draw.YCenter, vg.Point{X: f.left - 4, Y: f.py(row)})
+	if len(b.Trials) == 0 {
+		return
+	}
+	y := f.py(middle)
+	f.line(f.theme.Ink, 0.8, nil, vg.Point{X: f.px(slices.Min(b.Trials)), Y: y}, vg.Point{X: f.px(slices.Max(b.Trials)), Y: y})
+	for _, v := range b.Trials {
+		f.dot(f.theme.Ink, vg.Point{X: f.px(v), Y: y})
+	}
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package figure
+
+import (
+	"fmt"
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/dnsingress/dnsingress/internal/stats"
+)
+
+// Distribution is one system's latencies: pooled over its trials, and of each of them.
+type Distribution struct {
+	System string
+	Pooled *stats.Latency
+	Trials []*stats.Latency
+	Failed uint64 // requests without a latency: they count as slower than any
+}
+
+// CDF draws the share of requests that are at most so slow. The share's axis counts nines, so that the tail has as
+// much room as the body. A curve ends where fewer than stats.TailSupport requests are slower.
+// It returns nil when no system has a latency.
+func CDF(name string, systems []Distribution) *Figure {
+	var drawn []Distribution
+	least, most, top := math.Inf(1), 0.0, 0.0
+	for _, d := range systems {
+		if d.Pooled == nil {
+			continue
+		}
+		drawn = append(drawn, d)
+		for _, l := range append([]*stats.Latency{d.Pooled}, d.Trials...) {
+			failed := uint64(0)
+			if l == d.Pooled {
+				failed = d.Failed
+			}
+			for _, pt := range curve(l, failed) {
+				least, most, top = min(least, pt.ms), max(most, pt.ms), max(top, pt.nines)
+			}
+		}
+	}
+	if len(drawn) == 0 || most == 0 {
+		return nil
+	}
+	return &Figure{
+		Name: name, Title: "Latency of successful requests by system", Height: 2.45 * vg.Inch,
+		draw: func(p *pen) { drawCDF(p, drawn, least, most, top) },
+	}
+}
+
+func drawCDF(p *pen, systems []Distribution, least, most, top float64) {
+	var keys []key
+	for i, d := range systems {
+		s := p.theme.system(d.System, i)
+		keys = append(keys, key{name: d.System, line: &s})
+	}
+	head := p.legend(keys)
+	n := int64(0)
+	trials := []int{}
+	for _, d := range systems {
+		n += d.Pooled.Count()
+		trials = append(trials, len(d.Trials))
+	}
+	note := fmt.Sprintf("%s each; %s requests in all. Thick: trials pooled; thin: each trial. A curve ends where fewer than %d requests are slower.",
+		count(trials, "trial"), thousands(n), stats.TailSupport)
+	foot := p.note(note, false)
+	f := &frame{pen: p, left: p.Min.X + 31, right: p.Max.X - 8, bottom: p.Min.Y + foot + 24, top: p.Max.Y - head}
+	f.x = logarithmic(least, most)
+	f.y = nines(top)
+	f.grid(true, true)
+	for pass := range 2 {
+		for i, d := range systems {
+			s := p.theme.system(d.System, i)
+			if pass == 0 {
+				for _, l := range d.Trials {
+					f.plot(curve(l, 0), stroke{blend(s.color, p.theme.Paper, 0.45), nil}, 0.35)
+				}
+				continue
+			}
+			f.plot(curve(d.Pooled, d.Failed), s, 1.1)
+		}
+	}
+	f.yAxis()
+	below := f.xAxis(true)
+	p.write("latency from intended send (ms)", labelSize, p.theme.Ink, draw.XCenter, draw.YTop, vg.Point{X: (f.left + f.right) / 2, Y: below - 1})
+	p.turned("requests at most so slow (%)", labelSize, p.theme.Ink, vg.Point{X: p.Min.X + edge, Y: (f.top + f.bottom) / 2})
+}
+
+// nines is the axis of -log10(1 - share).
+func nines(top float64) axis {
+	a := axis{scale: plot.LinearScale{}, max: top * 1.02}
+	for _, share := range []float64{0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 0.99999, 0.999999} {
+		v := -math.Log10(1 - share)
+		if v > a.max+0.12 {
+			break
+		}
+		a.max = max(a.max, v)
+		a.ticks = append(a.ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%.6g", 100*share)})
+	}
+	return a
+}
+
+type point struct{ ms, nines float64 }
+
+// curve returns the distribution's points up to where fewer than stats.TailSupport requests are slower.
+func curve(l *stats.Latency, failed uint64) []point {
+	all := float64(l.Count()) + float64(failed)
+	out := []point{}
+	for _, s := range l.Steps() {
+		slower := all - float64(s.Count)
+		if slower < stats.TailSupport {
+			break
+		}
+		if len(out) == 0 {
+			out = append(out, point{float64(s.Ns) / 1e6, 0})
+		}
+		out = append(out, point{float64(s.Ns) / 1e6, -math.Log10(slower / all)})
+	}
+	return out
+}
+
+// plot draws a curve, leaving out points that lie within a tenth of a point of the one before.
+func (f *frame) plot(c []point, s stroke, width float64) {
+	var pts []vg.Point
+	for i, pt := range c {
+		at := f.at(pt.ms, pt.nines)
+		if n := len(pts); n > 0 && i < len(c)-1 && math.Abs(float64(at.X-pts[n-1].X)) < 0.15 && math.Abs(float64(at.Y-pts[n-1].Y)) < 0.15 {
+			continue
+		}
+		pts = append(pts, at)
+	}
+	f.line(s.color, width, s.dashes, pts...)
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package figure
+
+import (
+	"image/color"
+	"math"
+	"strings"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// pen draws with a theme on a canvas. Origin and units are the canvas's: bottom left, points.
+type pen struct {
+	draw.Canvas
+	theme *Theme
+}
+
+func (p *pen) line(c color.Color, width float64, dashes []vg.Length, pts ...vg.Point) {
+	if len(pts) > 1 {
+		p.StrokeLines(draw.LineStyle{Color: c, Width: vg.Points(width), Dashes: dashes}, pts)
+	}
+}
+
+func (p *pen) rect(c color.Color, x0, y0, x1, y1 vg.Length) {
+	if x1 > x0 && y1 > y0 {
+		p.FillPolygon(c, []vg.Point{{X: x0, Y: y0}, {X: x1, Y: y0}, {X: x1, Y: y1}, {X: x0, Y: y1}})
+	}
+}
+
+// dot draws a trial's point: a ring that shows on every colour.
+func (p *pen) dot(c color.Color, at vg.Point) {
+	const r = 1.7
+	p.DrawGlyphNoClip(draw.GlyphStyle{Color: p.theme.Paper, Radius: r, Shape: draw.CircleGlyph{}}, at)
+	p.SetLineStyle(draw.LineStyle{Color: c, Width: 0.7})
+	var path vg.Path
+	path.Move(vg.Point{X: at.X + r, Y: at.Y})
+	path.Arc(at, r, 0, 2*math.Pi)
+	path.Close()
+	p.Stroke(path)
+}
+
+// write draws text that may have several lines at a point and returns nothing; see width for its extent.
+func (p *pen) write(s string, size float64, c color.Color, x draw.XAlignment, y draw.YAlignment, at vg.Point) {
+	p.FillText(p.theme.style(size, c, x, y), at, s)
+}
+
+func (p *pen) turned(s string, size float64, c color.Color, at vg.Point) {
+	style := p.theme.style(size, c, draw.XCenter, draw.YTop)
+	style.Rotation = math.Pi / 2
+	p.FillText(style, at, s)
+}
+
+func (p *pen) width(s string, size float64) vg.Length {
+	return p.theme.style(size, p.theme.Ink, draw.XLeft, draw.YTop).Width(s)
+}
+
+// note writes small print at the bottom left, broken into lines that fit, and returns the height that it takes.
+// With dry it only measures.
+func (p *pen) note(s string, dry bool) vg.Length {
+	const lead = 1.22 * noteSize
+	lines, current := []string{}, ""
+	for word := range strings.FieldsSeq(s) {
+		if next := strings.TrimSpace(current + " " + word); p.width(next, noteSize) <= p.Max.X-p.Min.X-2*edge || current == "" {
+			current = next
+			continue
+		}
+		lines, current = append(lines, current), word
+	}
+	if current != "" {
+		lines = append(lines, current)
+	}
+	if !dry {
+		for i, l := range lines {
+			p.write(l, noteSize, p.theme.Muted, draw.XLeft, draw.YBottom, vg.Point{X: p.Min.X + edge, Y: p.Min.Y + edge + vg.Length(len(lines)-1-i)*lead})
+		}
+	}
+	return vg.Length(len(lines))*lead + edge
+}
+
+// edge is the margin around everything.
+const edge = vg.Length(2)
+
+// key is one entry of a legend.
+type key struct {
+	name string
+	line *stroke     // a line sample, or
+	fill color.Color // a patch
+	ring bool        // a trial's point
+}
+
+// legend draws the entries in centred rows, hanging from the top, and returns the height that it takes.
+func (p *pen) legend(keys []key) vg.Length {
+	const (
+		sample, pad, gap = vg.Length(15), vg.Length(2.5), vg.Length(8)
+		lead             = vg.Length(1.35 * labelSize)
+	)
+	patch := func(k key) vg.Length {
+		if k.line != nil {
+			return sample
+		}
+		return labelSize * 0.8
+	}
+	width := func(k key) vg.Length { return patch(k) + pad + p.width(k.name, labelSize) }
+	var rows [][]key
+	room := p.Max.X - p.Min.X - 2*edge
+	used := room + 1
+	for _, k := range keys {
+		if w := width(k); used+gap+w > room {
+			rows = append(rows, nil)
+			used = w
+		} else {
+			used += gap + w
+		}
+		rows[len(rows)-1] = append(rows[len(rows)-1], k)
+	}
+	for i, row := range rows {
+		total := -gap
+		for _, k := range row {
+			total += gap + width(k)
+		}
+		x := p.Min.X + edge + (room-total)/2
+		y := p.Max.Y - edge - (vg.Length(i)+0.5)*lead
+		for _, k := range row {
+			switch {
+			case k.line != nil:
+				p.line(k.line.color, 1.2, k.line.dashes, vg.Point{X: x, Y: y}, vg.Point{X: x + sample, Y: y})
+			case k.ring:
+				p.dot(p.theme.Ink, vg.Point{X: x + patch(k)/2, Y: y})
+			default:
+				h := patch(k) / 2
+				p.rect(k.fill, x, y-h, x+2*h, y+h)
+			}
+			p.write(k.name, labelSize, p.theme.Ink, draw.XLeft, draw.YCenter, vg.Point{X: x + patch(k) + pad, Y: y})
+			x += width(k) + gap
+		}
+	}
+	return vg.Length(len(rows))*lead + edge + 2
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package figure
+
+import (
+	"fmt"
+	"math"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Panel is what clients of one system saw around a fault. Times are seconds relative to the fault's begin.
+type Panel struct {
+	System     string
+	Bin        float64   // width of a bin
+	Start      float64   // begin of the first bin
+	Requests   []float64 // due in each bin, over all trials
+	Failed     []float64 // of those
+	FaultEnd   float64   // the latest of the trials
+	First      float64   // first failed intended send; NaN when nothing failed because of the fault
+	Last       float64   // last failure seen
+	FailedSum  uint64
+	RequestSum uint64
+	Trials     int
+}
+
+// Timeline draws the share of requests that failed, by when they were due, one panel a system on one scale, the time of the fault shaded.
+// It returns nil when there is no panel.
+func Timeline(name, fault string, panels []Panel) *Figure {
+	if len(panels) == 0 {
+		return nil
+	}
+	return &Figure{
+		Name: name, Title: "Failed requests around the fault " + fault + " by system",
+		Height: 0.62*vg.Inch + vg.Length(len(panels))*0.475*vg.Inch,
+		draw:   func(p *pen) { drawTimeline(p, fault, panels) },
+	}
+}
+
+func drawTimeline(p *pen, fault string, panels []Panel) {
+	from, to, peak, bin := math.Inf(1), math.Inf(-1), 0.0, 0.0
+	trials := []int{}
+	for _, d := range panels {
+		from, to = min(from, d.Start), max(to, d.Start+d.Bin*float64(len(d.Requests)))
+		bin = max(bin, d.Bin)
+		trials = append(trials, d.Trials)
+		for i, n := range d.Requests {
+			if n > 0 {
+				peak = max(peak, 100*d.Failed[i]/n)
+			}
+		}
+	}
+	head := p.legend([]key{{name: "fault: " + fault, fill: p.theme.Fault}, {name: "client error window", line: &stroke{color: p.theme.Ink}}})
+	foot := p.note(fmt.Sprintf("Shares of requests due within %s; %s a system. Window: first failed intended send to last failure seen.",
+		span(bin), count(trials, "trial")), false)
+	bottom := p.Min.Y + foot + 24
+	slot := (p.Max.Y - head - bottom) / vg.Length(len(panels))
+	f := &frame{pen: p, left: p.Min.X + 31, right: p.Max.X - 6}
+	f.x = linear(from, to, 8, false)
+	f.y = shares(peak)
+	for i, d := range panels {
+		f.top = p.Max.Y - head - vg.Length(i)*slot - 1.45*labelSize
+		f.bottom = p.Max.Y - head - vg.Length(i+1)*slot + 4
+		last := i == len(panels)-1
+		if last {
+			f.bottom = bottom
+		}
+		f.panel(d, i)
+		f.xAxis(last)
+	}
+	p.write("time since the fault began (s)", labelSize, p.theme.Ink, draw.XCenter, draw.YTop, vg.Point{X: (f.left + f.right) / 2, Y: bottom - tickLength - 2.2 - labelSize})
+	p.turned("failed requests (%)", labelSize, p.theme.Ink, vg.Point{X: p.Min.X + edge, Y: (p.Max.Y - head + bottom) / 2})
+}
+
+func (f *frame) panel(d Panel, i int) {
+	s := f.theme.system(d.System, i)
+	f.rect(f.theme.Fault, f.px(max(0, f.x.min)), f.bottom, f.px(min(d.FaultEnd, f.x.max)), f.top)
+	f.grid(false, true)
+	for i, n := range d.Requests {
+		if n > 0 && d.Failed[i] > 0 {
+			x := d.Start + float64(i)*d.Bin
+			f.rect(s.color, f.px(x), f.bottom, f.px(min(x+d.Bin, f.x.max)), f.py(100*d.Failed[i]/n))
+		}
+	}
+	f.yAxis()
+	f.write(d.System, labelSize, f.theme.Ink, draw.XLeft, draw.YBottom, vg.Point{X: f.left, Y: f.top + 1.6})
+	outcome := "no request failed"
+	if !math.IsNaN(d.First) {
+		outcome = fmt.Sprintf("%s of %s failed, window %s s", thousands(int64(d.FailedSum)), thousands(int64(d.RequestSum)), seconds(d.Last-d.First))
+		y := f.top + 0.2
+		f.line(f.theme.Ink, 1.2, nil, vg.Point{X: f.px(max(d.First, f.x.min)), Y: y}, vg.Point{X: f.px(min(d.Last, f.x.max)), Y: y})
+	}
+	f.write(outcome, labelSize, f.theme.Muted, draw.XRight, draw.YBottom, vg.Point{X: f.right, Y: f.top + 1.6})
+}
+
+// shares is an axis of per cents with three ticks.
+func shares(peak float64) axis {
+	for _, most := range []float64{1, 2, 5, 10, 20, 40, 50, 100} {
+		if peak <= most {
+			return linear(0, most, 2, false)
+		}
+	}
+	return linear(0, 100, 2, false)
+}
+
+// seconds writes a length of time with three significant digits.
+func seconds(s float64) string {
+	switch {
+	case s < 1:
+		return fmt.Sprintf("%.3f", s)
+	case s < 10:
+		return fmt.Sprintf("%.2f", s)
+	default:
+		return fmt.Sprintf("%.1f", s)
+	}
+}
+
+func span(s float64) string {
+	if s < 1 {
+		return fmt.Sprintf("%.0f ms", 1000*s)
+	}
+	return fmt.Sprintf("%.3g s", s)
+}
