@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -78,6 +79,8 @@ func (p *playbookPhase) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	runtime.LockOSThread() // the death signal is sent when the thread ends that started the program
+	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting ansible-playbook: %w", err)
 	}
