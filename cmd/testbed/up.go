@@ -6,14 +6,19 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/bundle"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/provision"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/twin"
 	"github.com/dnsingress/dnsingress/internal/cli"
 )
@@ -57,7 +62,7 @@ one ended. 'testbed down' removes everything.`,
 		if err != nil {
 			return err
 		}
-		phases, err := upPhases(c, root, *until, s.programOutput(*verbose))
+		phases, err := s.upPhases(c, root, *until, *verbose, log)
 		if err != nil {
 			return err
 		}
@@ -74,15 +79,8 @@ one ended. 'testbed down' removes everything.`,
 	return cmd
 }
 
-func (s streams) programOutput(verbose bool) io.Writer {
-	if verbose {
-		return s.Err
-	}
-	return io.Discard
-}
-
-// upPhases is `up`, read from top to bottom.
-func upPhases(c *cluster.Cluster, repo, until string, out io.Writer) ([]phase.Phase, error) {
+// upPhases is `up`, read from top to bottom. Progress goes to s.Out, the output of programs to out.
+func upPhases(ctx context.Context, c *cluster.Cluster, repo, until string, s streams, out io.Writer, log *slog.Logger) ([]phase.Phase, error) {
 	cache, err := cluster.CacheDir()
 	if err != nil {
 		return nil, err
@@ -91,16 +89,40 @@ func upPhases(c *cluster.Cluster, repo, until string, out io.Writer) ([]phase.Ph
 	if err != nil {
 		return nil, err
 	}
+	store, err := bundle.Open(cache, repo)
+	if err != nil {
+		return nil, err
+	}
+	options := provision.Options{Store: store, Catalog: bundle.Catalog(), Out: s.Out, Log: log}
 	raising := cluster.Raising{
 		Base: twin.BaseBuild{Cache: cache, Packages: packages, Mirror: os.Getenv("TESTBED_DEBIAN_MIRROR"), Out: out},
 		Out:  out,
+		Binds: func(n inventory.Node) ([]twin.Bind, error) {
+			return binds(ctx, options, n)
+		},
 	}
+	raise := c.Phases(raising, provision.Before(options)...)
 	switch until {
 	case "base":
 		return c.Phases(raising)[:2], nil
+	case "boot":
+		return raise, nil
 	default:
-		return c.Phases(raising), nil
+		return append(raise, provision.Phases(c, options)...), nil
 	}
+}
+
+// binds returns what a node sees of this machine's bundle.
+func binds(ctx context.Context, o provision.Options, n inventory.Node) ([]twin.Bind, error) {
+	sources, err := provision.Binds(ctx, o, n)
+	if err != nil {
+		return nil, err
+	}
+	var list []twin.Bind
+	for _, target := range slices.Sorted(maps.Keys(sources)) {
+		list = append(list, twin.Bind{Source: sources[target], Target: target})
+	}
+	return list, nil
 }
 
 // explain adds to the error of an interrupted `up` what to do next.

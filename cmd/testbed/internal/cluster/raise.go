@@ -5,28 +5,23 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/twin"
 )
 
 // Raising is what the phases that raise a cluster need.
 type Raising struct {
 	Base  twin.BaseBuild
-	Binds func(n inventory.Node) []twin.Bind // asked when the nodes boot; nil: none
-	Out   io.Writer                          // progress of the phases
+	Binds func(ctx context.Context, n inventory.Node) ([]twin.Bind, error) // asked when the nodes boot
 }
 
-// Phases returns what raises the cluster's nodes; Before are run when the machine has been checked
-// and before the nodes are booted. Each phase skips what stands already.
+// Phases returns what raises the cluster's nodes; those of before are run when the machine has been
+// checked and before the nodes are booted. Each phase skips what stands already.
 func (c *Cluster) Phases(r Raising, before ...phase.Phase) []phase.Phase {
-	if r.Binds == nil {
-		r.Binds = func(inventory.Node) []twin.Bind { return nil }
-	}
 	phases := []phase.Phase{&check{c, r}, &base{c, r}}
 	phases = append(phases, before...)
 	return append(phases, &network{c, r}, &boot{c, r})
@@ -104,9 +99,14 @@ type boot struct {
 
 func (p *boot) Title() string { return fmt.Sprintf("Boot %d nodes", len(p.Inventory.Nodes)) }
 
+// Skip finds every node up, with the directories that it would be booted with.
 func (p *boot) Skip(ctx context.Context) (string, error) {
 	for _, n := range p.Inventory.Nodes {
-		if s, err := p.Power.State(ctx, n.Name); err != nil || s != power.On {
+		m, err := p.machine(ctx, n)
+		if err != nil {
+			return "", err
+		}
+		if as, err := p.runsAs(n, m); err != nil || !as {
 			return "", err
 		}
 		if err := p.reach(ctx, n.Name, nil); err != nil {
@@ -118,13 +118,35 @@ func (p *boot) Skip(ctx context.Context) (string, error) {
 
 func (p *boot) Run(ctx context.Context) error {
 	return p.Fleet.Each(ctx, p.Inventory.Nodes, 0, func(ctx context.Context, n inventory.Node) error {
-		if on, err := p.twin.Running(n.Name); err != nil {
+		m, err := p.machine(ctx, n)
+		if err != nil {
 			return err
-		} else if on {
+		}
+		if as, err := p.runsAs(n, m); err != nil {
+			return err
+		} else if as {
 			return p.reach(ctx, n.Name, nil)
 		}
-		return p.Cluster.boot(ctx, n, twin.Machine{Base: p.Base.Path(), Binds: p.Binds(n)})
+		if err := p.Power.Off(ctx, n.Name); err != nil {
+			return err
+		}
+		return p.Cluster.boot(ctx, n, m)
 	})
+}
+
+func (p *boot) machine(ctx context.Context, n inventory.Node) (twin.Machine, error) {
+	binds, err := p.Binds(ctx, n)
+	return twin.Machine{Base: p.Base.Path(), Binds: binds}, err
+}
+
+// runsAs says whether the node runs and was booted as m.
+func (p *boot) runsAs(n inventory.Node, m twin.Machine) (bool, error) {
+	on, err := p.twin.Running(n.Name)
+	if err != nil || !on {
+		return false, err
+	}
+	was, err := p.twin.Machine(n.Name)
+	return was.Base == m.Base && slices.Equal(was.Binds, m.Binds), err
 }
 
 func (p *boot) Plan() []string {
