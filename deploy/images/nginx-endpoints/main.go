@@ -10,8 +10,10 @@ package main
 
 import (
 	"io"
+	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,8 +25,8 @@ func main() { os.Exit(cli.Main(command)) }
 
 func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 	var (
-		o      options
-		listen string
+		o               options
+		service, listen string
 	)
 	cmd := &cobra.Command{
 		Use:   "nginx-endpoints --service NAMESPACE/NAME",
@@ -36,11 +38,19 @@ func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 				return cli.Misuse("parsing --listen %q: %w (hint: [::]:80)", listen, err)
 			}
 			o.settings.Listen = address
-			return run(cmd.Context(), o, stderr)
+			var ok bool
+			if o.namespace, o.service, ok = strings.Cut(service, "/"); !ok || o.namespace == "" || o.service == "" {
+				return cli.Misuse("parsing --service %q: it is no NAMESPACE/NAME", service)
+			}
+			client, err := connect(o.kubeconfig)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), o, client, slog.New(slog.NewTextHandler(stderr, nil)), stderr)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.service, "service", "", "the Service whose endpoints are served, `NAMESPACE/NAME`")
+	f.StringVar(&service, "service", "", "the Service whose endpoints are served, `NAMESPACE/NAME`")
 	f.StringVar(&o.port, "port", "", "`name` of the Service's port (default: its only port)")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default: the pod's service account)")
 	f.StringVar(&listen, "listen", "[::]:80", "where clients come, `ADDR:PORT`")

@@ -13,43 +13,45 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-
-	"github.com/dnsingress/dnsingress/internal/cli"
 )
 
 // options are the command's flags.
 type options struct {
-	service, port, kubeconfig string
-	metrics, nginx            string
-	settings                  settings
-	quiet, longest            time.Duration
-	reload, drain             time.Duration
+	namespace, service, port string
+	kubeconfig               string
+	metrics, nginx           string
+	settings                 settings
+	quiet, longest           time.Duration
+	reload, drain            time.Duration
 }
 
-// run serves until ctx ends or nginx does.
-func run(ctx context.Context, o options, stderr io.Writer) error {
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	namespace, service, ok := strings.Cut(o.service, "/")
-	if !ok || namespace == "" || service == "" {
-		return cli.Misuse("parsing --service %q: no NAMESPACE/NAME", o.service)
+// connect returns a client of the API server that the kubeconfig names, or that runs this pod.
+func connect(kubeconfig string) (kubernetes.Interface, error) {
+	config, err := rest.InClusterConfig()
+	if kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
 	}
-	rest, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)
 	if err != nil {
-		return fmt.Errorf("finding the API server: %w", err)
+		return nil, fmt.Errorf("finding the API server: %w", err)
 	}
-	client, err := kubernetes.NewForConfig(rest)
+	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return fmt.Errorf("making the API client: %w", err)
+		return nil, fmt.Errorf("making the API client: %w", err)
 	}
-	watched, err := follow(ctx, client, namespace, service, o.port)
+	return client, nil
+}
+
+// serve runs nginx in front of the endpoints until ctx ends or nginx does.
+func serve(ctx context.Context, o options, client kubernetes.Interface, log *slog.Logger, stderr io.Writer) error {
+	watched, err := follow(ctx, client, o.namespace, o.service, o.port)
 	if err != nil {
 		return err
 	}
@@ -63,7 +65,7 @@ func run(ctx context.Context, o options, stderr io.Writer) error {
 	if c.nginx, err = start(o.nginx, o.settings, stderr); err != nil {
 		return err
 	}
-	return errors.Join(c.serve(ctx), c.nginx.stop(o.drain))
+	return errors.Join(c.run(ctx), c.nginx.stop(o.drain))
 }
 
 // controller keeps nginx's configuration equal to the ready endpoints.
@@ -79,8 +81,8 @@ type controller struct {
 	ready   atomic.Bool      // nginx serves it
 }
 
-// serve answers for metrics and follows the endpoints until ctx ends (nil) or nginx does (an error).
-func (c *controller) serve(ctx context.Context) error {
+// run answers for metrics and follows the endpoints until ctx ends (nil) or nginx does (an error).
+func (c *controller) run(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	c.counters = newCounters(registry, c.nginx)
 	listener, err := net.Listen("tcp", c.o.metrics)
