@@ -79,8 +79,8 @@ one ended. 'testbed down' removes everything.`,
 	return cmd
 }
 
-// upPhases is `up`, read from top to bottom. Progress goes to s.Out, the output of programs to out.
-func upPhases(ctx context.Context, c *cluster.Cluster, repo, until string, s streams, out io.Writer, log *slog.Logger) ([]phase.Phase, error) {
+// upPhases is `up`, read from top to bottom.
+func (s streams) upPhases(c *cluster.Cluster, repo, until string, verbose bool, log *slog.Logger) ([]phase.Phase, error) {
 	cache, err := cluster.CacheDir()
 	if err != nil {
 		return nil, err
@@ -93,11 +93,14 @@ func upPhases(ctx context.Context, c *cluster.Cluster, repo, until string, s str
 	if err != nil {
 		return nil, err
 	}
+	programs := io.Discard
+	if verbose {
+		programs = s.Err
+	}
 	options := provision.Options{Store: store, Catalog: bundle.Catalog(), Out: s.Out, Log: log}
 	raising := cluster.Raising{
-		Base: twin.BaseBuild{Cache: cache, Packages: packages, Mirror: os.Getenv("TESTBED_DEBIAN_MIRROR"), Out: out},
-		Out:  out,
-		Binds: func(n inventory.Node) ([]twin.Bind, error) {
+		Base: twin.BaseBuild{Cache: cache, Packages: packages, Mirror: os.Getenv("TESTBED_DEBIAN_MIRROR"), Out: programs},
+		Binds: func(ctx context.Context, n inventory.Node) ([]twin.Bind, error) {
 			return binds(ctx, options, n)
 		},
 	}
