@@ -41,6 +41,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		sshCommand(s),
 		powerCommand(s),
 		bundleCommand(s),
+		experimentCommand(s),
 	)
 	return root
 }

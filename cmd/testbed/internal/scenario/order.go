@@ -37,16 +37,18 @@ func (s *Scenario) Order() []Cell {
 	return out
 }
 
+// SetUp is about how long a run takes before its first trial: checking, copying, deploying the backend.
+const SetUp = 30 * time.Second
+
 // Times around a trial's load, as measured on the twin with two cores; they only feed the estimate.
 const (
-	setUp    = 30 * time.Second // checking, copying and deploying the backend, once
-	around   = 9 * time.Second  // deploying and removing a system, collecting
-	recovery = 5 * time.Second  // until all is healthy again after a fault
+	around   = 9 * time.Second // deploying and removing a system, collecting
+	recovery = 5 * time.Second // until all is healthy again after a fault
 )
 
 // Estimate is about how long all trials take if none must be repeated.
 func (s *Scenario) Estimate() time.Duration {
-	sum := setUp
+	sum := SetUp
 	for _, c := range s.Order() {
 		sum += s.EstimateCell(c)
 	}

@@ -64,7 +64,7 @@ type Load struct {
 	Connection string `yaml:"connection"`
 	// Users simulated on each client node, each with its own DNS cache and connections. Default 20.
 	Users int `yaml:"users"`
-	// Timeout of a request, from its intended send. Default 1s.
+	// Timeout of a request, from its send. Default 1s.
 	Timeout time.Duration `yaml:"timeout"`
 	// Warmup is the time under load before the measured window; what happens in it is not counted. Default 3s.
 	Warmup time.Duration `yaml:"warmup"`

@@ -193,3 +193,8 @@ func (b *Bench) probe(ctx context.Context, s System) error {
 	wait.Wait()
 	return errors.Join(errs...)
 }
+
+// CleanUp removes every system and the backend.
+func (b *Bench) CleanUp(ctx context.Context) error {
+	return errors.Join(b.RemoveAll(ctx), b.Kubectl().Delete(ctx, removeTimeout, path.Join(renderedDir, "backend"), BackendSelector))
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
+	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 // Labels of every pod template in deploy/.
@@ -33,6 +35,8 @@ type System struct {
 	Difference string
 
 	reach reach
+	// controller names the container that is the control plane, beside the data plane in its pod.
+	controller string
 }
 
 // reach is how a client finds the address that it connects to.
@@ -62,8 +66,8 @@ func All() []System {
 		},
 		{Name: "traefik", Dir: "baselines/traefik", Front: proxied, reach: byProxy},
 		{
-			Name: "envoy", Dir: "baselines/envoy", Front: proxied, reach: byProxy,
-			Difference: "driven by Contour's control plane",
+			Name: "envoy", Dir: "baselines/envoy", Front: proxied, reach: byProxy, controller: "contour",
+			Difference: "every replica has a control plane (Contour) of its own beside it, instead of one for all",
 		},
 	}
 }
@@ -103,4 +107,15 @@ func (s System) Selector() string { return SystemLabel + "=" + s.Name }
 type Target struct {
 	URL       string
 	Addresses []string // of pods, when clients resolve nothing
+}
+
+// Component is what the CPU time of a pod's container is attributed to: what the pod's label says,
+// except that a proxy may have its controller beside it in the pod.
+func Component(p *kubectl.Pod, container string) string {
+	component := p.Labels[ComponentLabel]
+	s, ok := ByName(p.Labels[SystemLabel])
+	if ok && s.controller != "" && container == s.controller {
+		return results.ComponentController
+	}
+	return component
 }

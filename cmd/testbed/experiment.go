@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/experiment"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
+	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/dnsingress/dnsingress/internal/results"
+)
+
+func experimentCommand(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "experiment",
+		Short: "Run, check and list the scenarios of experiments/",
+	}
+	cmd.AddCommand(experimentRunCommand(s), experimentValidateCommand(s), experimentListCommand(s))
+	return cmd
+}
+
+// vocabulary is what scenarios may name.
+func vocabulary() scenario.Vocabulary {
+	return scenario.Vocabulary{Systems: system.Names(), Faults: fault.Kinds()}
+}
+
+// runFlags are the flags of "experiment run" as given.
+type runFlags struct {
+	inventory, results, resume, loadgen, repo, dirFile *string
+	dry                                                *bool
+}
+
+func experimentRunCommand(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Execute a scenario on the standing cluster",
+		Long: `Execute a scenario on the standing cluster and write a run directory.
+
+Systems stand one at a time, in the order that the scenario's seed gives. A trial that the
+scenario's rules find invalid is kept and repeated, within its bound. What a fault broke is mended
+and what was deployed is removed at the end, also after an interrupt; 'run --resume RUN' goes on
+with the trials of which RUN has no valid one.`,
+		Example: `  testbed experiment run experiments/quickstart.yaml
+  testbed experiment run --resume results/quickstart/20261121T223000Z`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	f := runFlags{
+		inventory: inventoryFlag(cmd),
+		results:   cmd.Flags().String("results", "results", "directory that gets EXPERIMENT/RUN-ID/"),
+		resume:    cmd.Flags().String("resume", "", "run directory to go on with"),
+		loadgen:   cmd.Flags().String("loadgen", "", "load generator for the client nodes (default: beside this program)"),
+		repo:      cmd.Flags().String("repo", "", "directory of the repository (default: from the working directory up)"),
+		dirFile:   cmd.Flags().String("run-dir-file", "", "file that gets the path of the run directory"),
+		dry:       cmd.Flags().Bool("dry-run", false, "print what would be done, do nothing"),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return f.run(cmd, s, args)
+	}
+	return cmd
+}
+
+func (f *runFlags) run(cmd *cobra.Command, s streams, args []string) error {
+	inv, log, err := s.load(cmd, *f.inventory)
+	if err != nil {
+		return err
+	}
+	sc, text, resumed, err := f.scenario(args)
+	if err != nil {
+		return err
+	}
+	r := &experiment.Runner{
+		Scenario: sc, Text: text, Inventory: inv, Results: *f.results, Resume: resumed, Loadgen: *f.loadgen,
+		Out: s.Out, Log: log,
+		Begun: func(dir string) error {
+			if *f.dirFile == "" {
+				return nil
+			}
+			if err := os.WriteFile(*f.dirFile, []byte(dir+"\n"), 0o644); err != nil {
+				return fmt.Errorf("writing the run directory's path: %w", err)
+			}
+			return nil
+		},
+	}
+	if r.Repo, err = repository(*f.repo); err != nil {
+		return err
+	}
+	if r.Loadgen == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("finding the load generator: %w (hint: --loadgen FILE)", err)
+		}
+		r.Loadgen = filepath.Join(filepath.Dir(self), "loadgen")
+	}
+	cells, err := r.Cells()
+	if err != nil {
+		return err
+	}
+	var estimate time.Duration
+	for _, c := range cells {
+		estimate += sc.EstimateCell(c)
+	}
+	fmt.Fprintf(s.Out, "%s: %d trials of %d systems, about %s\n", sc.Name, len(cells), len(sc.Systems), (estimate + scenario.SetUp).Round(time.Second))
+	m := phase.Manager{Log: log, Out: s.Out, Dry: *f.dry}
+	if *f.dry {
+		return m.Run(cmd.Context(), r.Phases()...)
+	}
+	return f.onCluster(cmd.Context(), r, &m)
+}
+
+// onCluster runs the experiment on the standing cluster, which is held meanwhile.
+func (f *runFlags) onCluster(ctx context.Context, r *experiment.Runner, m *phase.Manager) error {
+	c, err := cluster.Open(ctx, r.Inventory, r.Log)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	release, err := c.Hold("experiment run " + r.Scenario.Name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	r.Nodes, r.Power = experiment.OverSSH(c.Fleet), c.Power
+	return m.Run(ctx, r.Phases()...)
+}
+
+// scenario reads the scenario that is to be run, and the run that is to be resumed if there is one.
+func (f *runFlags) scenario(args []string) (*scenario.Scenario, []byte, *results.Run, error) {
+	if *f.resume == "" {
+		if len(args) == 0 {
+			return nil, nil, nil, cli.Misuse("no scenario (hint: testbed experiment run experiments/quickstart.yaml)")
+		}
+		s, text, err := scenario.Read(args[0], vocabulary())
+		if err != nil {
+			return nil, nil, nil, &cli.MisuseError{Err: err}
+		}
+		return s, text, nil, nil
+	}
+	run, err := results.OpenRun(*f.resume)
+	if err != nil {
+		return nil, nil, nil, &cli.MisuseError{Err: err}
+	}
+	s, text, err := scenario.Read(filepath.Join(run.Dir, results.ScenarioFile), vocabulary())
+	if err != nil {
+		return nil, nil, nil, &cli.MisuseError{Err: err}
+	}
+	if len(args) == 1 {
+		given, err := os.ReadFile(args[0])
+		if err != nil {
+			return nil, nil, nil, &cli.MisuseError{Err: fmt.Errorf("reading scenario: %w", err)}
+		}
+		if !bytes.Equal(given, text) {
+			return nil, nil, nil, cli.Misuse("%s is not the scenario of %s (hint: leave FILE out, or begin a new run)", args[0], run.Dir)
+		}
+	}
+	return s, text, run, nil
+}
+
+func experimentValidateCommand(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate FILE...",
+		Short: "Check scenarios and print everything that is wrong with them",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var errs []error
+			for _, path := range args {
+				sc, _, err := scenario.Read(path, vocabulary())
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				fmt.Fprintf(s.Out, "%s: %d trials of %d systems, about %s\n", path, len(sc.Order()), len(sc.Systems), sc.Estimate().Round(time.Second))
+			}
+			if err := errors.Join(errs...); err != nil {
+				return &cli.MisuseError{Err: err}
+			}
+			return nil
+		},
+	}
+}

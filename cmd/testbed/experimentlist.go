@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
+	"github.com/dnsingress/dnsingress/internal/cli"
+)
+
+// listed is one line of `experiment list`, and one object of its JSON.
+type listed struct {
+	Name     string        `json:"name"`
+	File     string        `json:"file"`
+	Question string        `json:"question"`
+	Systems  []string      `json:"systems"`
+	Trials   int           `json:"trials"`
+	Estimate time.Duration `json:"estimate_ns"`
+}
+
+func experimentListCommand(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the scenarios, what they ask and about how long they take",
+		Args:  cobra.NoArgs,
+	}
+	repo := cmd.Flags().String("repo", "", "directory of the repository (default: from the working directory up)")
+	output := outputFlag(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		if err := checkOutput(*output); err != nil {
+			return err
+		}
+		root, err := repository(*repo)
+		if err != nil {
+			return err
+		}
+		all, err := listScenarios(filepath.Join(root, "experiments"))
+		if err != nil {
+			return err
+		}
+		if *output == "json" {
+			enc := json.NewEncoder(s.Out)
+			enc.SetIndent("", "  ")
+			return enc.Encode(all)
+		}
+		w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "NAME\tSYSTEMS\tTRIALS\tABOUT\tQUESTION")
+		for _, l := range all {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", l.Name, len(l.Systems), l.Trials, l.Estimate.Round(time.Second), l.Question)
+		}
+		return w.Flush()
+	}
+	return cmd
+}
+
+// listScenarios reads all scenarios in dir; those that are wrong are the error.
+func listScenarios(dir string) ([]listed, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("listing scenarios: %w", err)
+	}
+	all := []listed{}
+	var errs []error
+	for _, path := range paths {
+		sc, _, err := scenario.Read(path, vocabulary())
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all = append(all, listed{sc.Name, path, strings.Join(strings.Fields(sc.Question), " "), sc.Systems, len(sc.Order()), sc.Estimate()})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, &cli.MisuseError{Err: err}
+	}
+	return all, nil
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/dnsingress/dnsingress/internal/results"
+)
+
+// outcome counts what the samples of a trial say.
+type outcome struct {
+	requests, failed uint64 // of the window
+	latency          *hdrhistogram.Histogram
+}
+
+// mergeSamples writes the samples of several generators into one file, generator after generator,
+// and counts those whose intended send is within the window. It holds a batch in memory, no more.
+func mergeSamples(to string, from []string, windowStart, windowEnd int64) (o outcome, err error) {
+	w, err := results.CreateRows[results.Sample](to)
+	if err != nil {
+		return o, err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	for _, path := range from {
+		if err := results.ReadRows(path, func(rows []results.Sample) error {
+			for i := range rows {
+				s := &rows[i]
+				if s.Attempt != 0 || s.IntendedNs < windowStart || s.IntendedNs >= windowEnd {
+					continue
+				}
+				o.requests++
+				if !s.OK() {
+					o.failed++
+				}
+			}
+			return w.Write(rows...)
+		}); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// mergeHistograms adds the HdrHistogram logs of several generators up into one, and returns the sum.
+func mergeHistograms(to string, from []string) (sum *hdrhistogram.Histogram, err error) {
+	var start, end int64
+	for _, path := range from {
+		h, err := readHistogram(path)
+		if err != nil {
+			return nil, err
+		}
+		if sum == nil {
+			sum, start, end = h, h.StartTimeMs(), h.EndTimeMs()
+			continue
+		}
+		if lost := sum.Merge(h); lost > 0 {
+			return nil, fmt.Errorf("merging %s: %d values do not fit", path, lost)
+		}
+		start, end = min(start, h.StartTimeMs()), max(end, h.EndTimeMs())
+	}
+	if sum == nil {
+		return nil, errors.New("merging histograms: none given")
+	}
+	sum.SetStartTimeMs(start)
+	sum.SetEndTimeMs(end)
+	f, err := os.Create(to)
+	if err != nil {
+		return nil, fmt.Errorf("creating %s: %w", to, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := hdrhistogram.NewHistogramLogWriter(f)
+	for _, write := range []func() error{
+		w.OutputLogFormatVersion,
+		func() error { return w.OutputComment("total_ns of successful requests, from the intended send") },
+		func() error { return w.OutputStartTime(start) },
+		w.OutputLegend,
+		func() error { return w.OutputIntervalHistogram(sum) },
+	} {
+		if err := write(); err != nil {
+			return nil, fmt.Errorf("writing %s: %w", to, err)
+		}
+	}
+	return sum, nil
+}
+
+// readHistogram returns the sum of all intervals in an HdrHistogram log.
+func readHistogram(path string) (*hdrhistogram.Histogram, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	defer f.Close()
+	var sum *hdrhistogram.Histogram
+	for r := hdrhistogram.NewHistogramLogReader(f); ; {
+		h, err := r.NextIntervalHistogram()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("parsing %s: %w", path, err)
+		}
+		switch {
+		case h == nil && sum == nil:
+			return nil, fmt.Errorf("parsing %s: no interval", path)
+		case h == nil:
+			return sum, nil
+		case sum == nil:
+			sum = h
+		default:
+			sum.Merge(h)
+		}
+	}
+}

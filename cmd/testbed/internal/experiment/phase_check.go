@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
+)
+
+// checkPhase finds out whether the cluster can run the scenario, before anything is changed; what a
+// killed run left broken is mended.
+type checkPhase struct{ *Runner }
+
+func (p *checkPhase) Title() string { return "Check the cluster" }
+
+func (p *checkPhase) Run(ctx context.Context) error {
+	for i := range p.Scenario.Trials {
+		if f := p.Scenario.Trials[i].Fault; f != nil {
+			if _, err := fault.New(f.Kind, p.faultEnv()); err != nil {
+				return err
+			}
+		}
+	}
+	healed, err := fault.Heal(ctx, p.faultEnv())
+	for _, h := range healed {
+		fmt.Fprintln(p.Out, "      mended", h)
+	}
+	if err != nil {
+		return err
+	}
+	if err := each(ctx, p.Inventory.Nodes, func(ctx context.Context, n inventory.Node) error {
+		if _, err := p.Nodes.Shell(ctx, n.Name, ":", nil); err != nil {
+			return fmt.Errorf("%w (hint: testbed status)", err)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return p.workersReady(ctx, time.Now().Add(time.Minute))
+}
+
+// workersReady waits until Kubernetes says that every worker is ready.
+func (p *checkPhase) workersReady(ctx context.Context, deadline time.Time) error {
+	line := "kubectl wait --for=condition=Ready --timeout=" + time.Until(deadline).Round(time.Second).String()
+	for _, w := range p.Inventory.Group(inventory.Worker) {
+		line += " node/" + w.Name
+	}
+	if _, err := p.Nodes.Shell(ctx, p.bench.Kubectl().Node, line, nil); err != nil {
+		return fmt.Errorf("waiting for the workers: %w (hint: testbed status)", err)
+	}
+	return nil
+}
+
+// preparePhase puts everything on the nodes that trials need.
+type preparePhase struct{ *Runner }
+
+func (p *preparePhase) Title() string { return "Prepare nodes and backend" }
+
+// loadgenPath is where the load generator is on the client nodes.
+const loadgenPath = "/opt/testbed/bin/loadgen"
+
+func (p *preparePhase) Run(ctx context.Context) error {
+	program, err := readProgram(p.Loadgen)
+	if err != nil {
+		return err
+	}
+	if err := each(ctx, p.Inventory.Group(inventory.Client), func(ctx context.Context, n inventory.Node) error {
+		return p.Nodes.Put(ctx, n.Name, bytes.NewReader(program), loadgenPath, 0o755)
+	}); err != nil {
+		return err
+	}
+	if err := p.bench.Prepare(ctx, p.Scenario.Backend, p.systems()); err != nil {
+		return err
+	}
+	return p.backendHealthy(ctx)
+}
+
+func (p *preparePhase) CleanUp(ctx context.Context) error { return p.bench.CleanUp(ctx) }
+
+func (p *preparePhase) Plan() []string {
+	var lines []string
+	for _, n := range p.Inventory.Group(inventory.Client) {
+		lines = append(lines, fmt.Sprintf("%s: copy %s to %s", n.Name, p.Loadgen, loadgenPath))
+	}
+	return append(lines, fmt.Sprintf("%s: copy deploy/, apply the backend with %d replicas", p.Inventory.Group(inventory.Control)[0].Name, p.Scenario.Backend.Replicas))
+}
+
+// describePhase writes down what is measured: hosts, clocks, versions, settings.
+type describePhase struct{ *Runner }
+
+func (p *describePhase) Title() string { return "Describe the cluster" }
+
+func (p *describePhase) Run(ctx context.Context) error {
+	if p.Resume != nil {
+		p.run = p.Resume
+		return p.Begun(p.run.Dir)
+	}
+	hosts, err := p.hosts(ctx)
+	if err != nil {
+		return err
+	}
+	versions, err := describeVersions(ctx, p.Nodes, p.Inventory)
+	if err != nil {
+		return err
+	}
+	if versions["kubectl"], versions["kubernetes"], err = p.bench.Kubectl().Version(ctx); err != nil {
+		return err
+	}
+	kubelets, err := p.kubelets(ctx)
+	if err != nil {
+		return err
+	}
+	versions["kubelet"] = kubelets
+	if err := p.newRun(ctx, hosts, versions); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.Out, "      run directory", p.run.Dir)
+	return p.Begun(p.run.Dir)
+}
+
+// kubelets returns the kubelets' versions, as the API server knows them.
+func (p *describePhase) kubelets(ctx context.Context) (string, error) {
+	out, err := p.bench.Kubectl().Run(ctx, "get", "nodes", "-o", "json")
+	if err != nil {
+		return "", fmt.Errorf("asking for the kubelets' versions: %w", err)
+	}
+	var list struct {
+		Items []struct {
+			Status struct {
+				NodeInfo struct{ KubeletVersion string }
+			}
+		}
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		return "", fmt.Errorf("parsing the list of nodes: %w", err)
+	}
+	var versions []string
+	for _, i := range list.Items {
+		if v := i.Status.NodeInfo.KubeletVersion; !slices.Contains(versions, v) {
+			versions = append(versions, v)
+		}
+	}
+	slices.Sort(versions)
+	return strings.Join(versions, ", "), nil
+}
+
+// planTrial is a trial's line in a dry run.
+func planTrial(i int, c scenario.Cell, s *scenario.Scenario) string {
+	line := fmt.Sprintf("%03d %s: %g requests/s for %s after %s of warm-up", i, c.System, s.Load.Rate, c.Trials.Window, s.Load.Warmup)
+	if f := c.Trials.Fault; f != nil {
+		line += fmt.Sprintf(", %s from %s to %s of the window", f.Kind, f.At, f.At+f.Hold)
+	}
+	return line
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
+	"github.com/dnsingress/dnsingress/internal/results"
+)
+
+// Runner executes one scenario on one cluster.
+type Runner struct {
+	Scenario  *scenario.Scenario
+	Text      []byte // the scenario file, verbatim
+	Inventory *inventory.Inventory
+	Nodes     Nodes
+	Power     power.Controller // nil where the substrate has none
+	Repo      string           // repository root, for deploy/
+	Loadgen   string           // path of the load generator's program for the client nodes
+	Results   string           // directory of all experiments' results
+	Resume    *results.Run     // a run to go on with; nil begins a new one
+	// Begun is called with the run directory as soon as it is there.
+	Begun func(dir string) error
+	Out   io.Writer
+	Log   *slog.Logger
+
+	run   *results.Run
+	bench *system.Bench
+}
+
+// Phases returns the run as a list of phases.
+func (r *Runner) Phases() []phase.Phase {
+	r.bench = &system.Bench{Repo: r.Repo, Inventory: r.Inventory, Shell: r.Nodes}
+	return []phase.Phase{
+		&checkPhase{r},
+		&preparePhase{r},
+		&describePhase{r},
+		&trialsPhase{runner: r},
+	}
+}
+
+// Cells returns the trials to be executed, in order: all of the scenario's, less those of which
+// a resumed run has a valid one.
+func (r *Runner) Cells() ([]scenario.Cell, error) {
+	order := r.Scenario.Order()
+	if r.Resume == nil {
+		return order, nil
+	}
+	trials, err := r.Resume.Trials()
+	if err != nil {
+		return nil, err
+	}
+	return remaining(order, trials), nil
+}
+
+// remaining drops from order one cell for each valid trial.
+func remaining(order []scenario.Cell, trials []results.TrialDir) []scenario.Cell {
+	done := map[string]int{}
+	for _, t := range trials {
+		if t.Verdict.Valid {
+			done[t.Trial.System+" "+t.Trial.Factors[factorFault]]++
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(order), func(c scenario.Cell) bool {
+		key := c.System + " " + c.Condition()
+		done[key]--
+		return done[key] >= 0
+	})
+}
+
+// Factors of every trial.
+const (
+	factorSystem     = "system"
+	factorFault      = "fault"
+	factorConnection = "connection"
+	factorRate       = "rate"
+)
+
+func (r *Runner) factors(c scenario.Cell) map[string]string {
+	return map[string]string{
+		factorSystem: c.System, factorFault: c.Condition(),
+		factorConnection: r.Scenario.Load.Connection, factorRate: number(r.Scenario.Load.Rate),
+	}
+}
+
+func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
+
+// newRun makes the run directory and its manifest.
+func (r *Runner) newRun(ctx context.Context, hosts []results.Host, versions map[string]string) error {
+	s := r.Scenario
+	now := time.Now().UTC()
+	settings, err := r.settings(ctx)
+	if err != nil {
+		return err
+	}
+	m := results.Manifest{
+		Experiment: s.Name, RunID: now.Format("20060102T150405Z"), Question: s.Question, Hypothesis: s.Hypothesis,
+		Substrate: r.Inventory.Substrate, Started: now, Seed: s.Seed,
+		Factors: map[string][]string{
+			factorSystem: s.Systems, factorFault: s.Conditions(),
+			factorConnection: {s.Load.Connection}, factorRate: {number(s.Load.Rate)},
+		},
+		Source: Source(ctx, r.Repo), Versions: versions, Settings: settings, Differences: map[string]string{}, Hosts: hosts,
+	}
+	for _, name := range s.Systems {
+		if sys, ok := system.ByName(name); ok && sys.Difference != "" {
+			m.Differences[name] = sys.Difference
+		}
+	}
+	if r.Inventory.Substrate == "twin" {
+		m.Differences["all"] = "virtual nodes that share one kernel and its CPUs: CPU time, error windows and ratios are measured, absolute throughput is not"
+	}
+	r.run, err = results.CreateRun(r.Results, m, r.Text)
+	return err
+}
+
+// settings names what decides figures and is no factor.
+func (r *Runner) settings(ctx context.Context) (map[string]string, error) {
+	s := r.Scenario
+	annotations, err := r.bench.Kubectl().Run(ctx, "get", "service", "backend", "-n", "bench", "-o", "jsonpath={.metadata.annotations}")
+	if err != nil {
+		return nil, fmt.Errorf("asking for the backend's annotations: %w", err)
+	}
+	out := map[string]string{
+		"kubernetes.heartbeat":   r.Inventory.Kubernetes.Heartbeat,
+		"backend.replicas":       strconv.Itoa(s.Backend.Replicas),
+		"backend.response_bytes": strconv.FormatInt(s.Backend.ResponseBytes, 10),
+		"backend.service_time":   s.Backend.ServiceTime.String(),
+		"backend.annotations":    strings.TrimSpace(string(annotations)),
+		"load.users_per_client":  strconv.Itoa(s.Load.Users),
+		"load.timeout":           s.Load.Timeout.String(),
+		"load.warmup":            s.Load.Warmup.String(),
+		"load.retries":           "none",
+		"proxies.replicas":       fmt.Sprintf("one on each of %d workers", len(r.Inventory.Group(inventory.Worker))),
+	}
+	for _, name := range s.Systems {
+		if sys, ok := system.ByName(name); ok {
+			out["front."+name] = sys.Front
+		}
+	}
+	return out, nil
+}
+
+func (r *Runner) faultEnv() fault.Env {
+	return fault.Env{
+		Inventory: r.Inventory, Shell: r.Nodes, Kubectl: r.bench.Kubectl(), Power: r.Power,
+		Backend: system.BackendSelector, Healthy: r.backendHealthy,
+	}
+}
+
+// backendHealthy waits until all of the backend's pods are ready.
+func (r *Runner) backendHealthy(ctx context.Context) error {
+	return r.bench.Kubectl().Await(ctx, 2*time.Minute, kubectl.Workload{Kind: "Deployment", Namespace: "bench", Name: "backend"})
+}
+
+// each runs fn for the nodes at once and joins their errors.
+func each(ctx context.Context, nodes []inventory.Node, fn func(ctx context.Context, n inventory.Node) error) error {
+	var all group
+	for _, n := range nodes {
+		all.do(func() error { return fn(ctx, n) })
+	}
+	return all.wait()
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
+	"github.com/dnsingress/dnsingress/internal/results"
+)
+
+// lead is the time between telling the load generators to start and their first request: long
+// enough for a session and a process to start on a busy machine.
+const lead = 2 * time.Second
+
+// trial is one execution of a cell.
+type trial struct {
+	*Runner
+	cell   scenario.Cell
+	system system.System
+	dir    string
+	out    results.Trial
+	events *results.EventLog
+	facts  facts
+
+	pods  []kubectl.Pod
+	fault fault.Fault // nil for a steady trial
+	aimed fault.Target
+	usage []usage
+}
+
+func newTrial(r *Runner, index int, c scenario.Cell) *trial {
+	id := fmt.Sprintf("%03d-%s-%s", index, c.System, c.Trials.Kind())
+	s, _ := system.ByName(c.System) // the scenario was checked
+	return &trial{
+		Runner: r, cell: c, system: s, dir: filepath.Join(r.run.Dir, results.TrialsDir, id),
+		out: results.Trial{
+			SchemaVersion: results.SchemaVersion, ID: id, Index: index, System: c.System, Kind: c.Trials.Kind(),
+			Factors: r.factors(c), Rate: r.Scenario.Load.Rate, Generators: map[string]results.Generator{},
+		},
+	}
+}
+
+// execute runs the trial and writes its directory. What goes wrong within the trial makes it
+// invalid; an error is returned only when ctx ended or nothing could be written.
+func (t *trial) execute(ctx context.Context) (results.Verdict, error) {
+	if err := os.MkdirAll(filepath.Join(t.dir, results.LogsDir), 0o755); err != nil {
+		return results.Verdict{}, fmt.Errorf("making the trial's directory: %w", err)
+	}
+	t.out.StartedUnixNs = time.Now().UnixNano()
+	if err := t.save(); err != nil {
+		return results.Verdict{}, err
+	}
+	var err error
+	if t.events, err = results.OpenEvents(filepath.Join(t.dir, results.EventsFile)); err != nil {
+		return results.Verdict{}, err
+	}
+	defer t.events.Close()
+
+	t.facts = facts{kind: t.out.Kind, replicas: t.Scenario.Backend.Replicas, generators: map[string]generator{}, clocks: map[string]clock{}}
+	err = t.measure(ctx)
+	err = errors.Join(err, t.restore(context.WithoutCancel(ctx)))
+	if ctx.Err() != nil {
+		return results.Verdict{}, ctx.Err()
+	}
+	t.facts.trial = err
+	t.out.FinishedUnixNs = time.Now().UnixNano()
+	if err := t.save(); err != nil {
+		return results.Verdict{}, err
+	}
+	verdict := judge(t.Scenario.Validity, &t.facts)
+	return verdict, results.WriteJSON(filepath.Join(t.dir, results.VerdictFile), verdict)
+}
+
+func (t *trial) save() error {
+	return results.WriteJSON(filepath.Join(t.dir, results.TrialFile), t.out)
+}
+
+// phase notes that a phase of the trial begins.
+func (t *trial) phase(name string) {
+	t.event(results.Event{UnixNs: time.Now().UnixNano(), Kind: results.EventPhase, Name: name})
+}
+
+func (t *trial) event(e results.Event) {
+	if err := t.events.Add(e); err != nil {
+		t.Log.Warn("writing an event", "trial", t.out.ID, "error", err)
+	}
+}
+
+// measure is the trial up to its collected samples.
+func (t *trial) measure(ctx context.Context) error {
+	t.phase("deploy")
+	if err := t.bench.Deploy(ctx, t.system); err != nil {
+		return err
+	}
+	if err := t.look(ctx); err != nil {
+		return err
+	}
+	t.phase("load")
+	if err := t.load(ctx); err != nil {
+		return err
+	}
+	t.phase("collect")
+	return t.collect(ctx)
+}
+
+// look finds out what stands before the load: pods, leftovers, clocks; and aims the fault.
+func (t *trial) look(ctx context.Context) error {
+	var err error
+	if t.pods, err = t.bench.Kubectl().Pods(ctx, system.ComponentLabel); err != nil {
+		return err
+	}
+	for i := range t.pods {
+		p := &t.pods[i]
+		owner := p.Labels[system.SystemLabel]
+		switch {
+		case p.Labels[system.ComponentLabel] == results.ComponentBackend && p.Ready && !p.Terminating:
+			t.facts.backends++
+		case owner != "" && (owner != t.system.Name || p.Terminating):
+			t.facts.leftovers = append(t.facts.leftovers, "pod "+p.FullName())
+		}
+	}
+	t.noteImages()
+	var all group
+	for _, n := range t.Inventory.Nodes {
+		t.facts.clocks[n.Name] = clock{}
+	}
+	measured := make([]clock, len(t.Inventory.Nodes))
+	for i, n := range t.Inventory.Nodes {
+		all.do(func() error {
+			var err error
+			measured[i].offset, measured[i].rtt, err = t.Nodes.ClockOffset(ctx, n.Name)
+			return err
+		})
+	}
+	if err := all.wait(); err != nil {
+		return fmt.Errorf("asking for clocks: %w", err)
+	}
+	for i, n := range t.Inventory.Nodes {
+		t.facts.clocks[n.Name] = measured[i]
+	}
+	if t.cell.Trials.Fault == nil {
+		return nil
+	}
+	if t.fault, err = fault.New(t.cell.Trials.Fault.Kind, t.faultEnv()); err != nil {
+		return err
+	}
+	t.aimed, err = t.fault.Aim(ctx, t.random())
+	return err
+}
+
+// random is the trial's own source: the same target in a run with the same seed.
+func (t *trial) random() *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %s", t.cell.System, t.cell.Condition())
+	return rand.New(rand.NewPCG(t.Scenario.Seed, h.Sum64()+uint64(t.out.Index)))
+}
+
+// restore undoes the fault and removes the system, whatever happened before.
+func (t *trial) restore(ctx context.Context) error {
+	var errs []error
+	if t.fault != nil {
+		if _, err := t.fault.End(ctx, time.Now()); err != nil {
+			errs = append(errs, err)
+		}
+		t.phase("recover")
+		errs = append(errs, t.fault.Recover(ctx))
+	}
+	t.phase("remove")
+	errs = append(errs, t.bench.Remove(ctx, t.system))
+	return errors.Join(errs...)
+}
+
+// noteImages writes the images of the system's pods into the manifest, once a system.
+func (t *trial) noteImages() {
+	versions := t.run.Manifest.Versions
+	changed := false
+	for i := range t.pods {
+		for _, image := range t.pods[i].Images {
+			name, tag := splitImage(image)
+			if tag == "1" { // built from this repository
+				tag = t.run.Manifest.Source.Commit
+			}
+			if versions[name] != tag {
+				versions[name], changed = tag, true
+			}
+		}
+	}
+	if changed {
+		if err := t.run.SaveManifest(); err != nil {
+			t.Log.Warn("noting versions", "error", err)
+		}
+	}
+}
+
+func (t *trial) clients() []inventory.Node { return t.Inventory.Group(inventory.Client) }
+
+// summary is the trial in a few words.
+func (t *trial) summary(v results.Verdict) string {
+	o := t.facts.outcome
+	s := "valid"
+	if !v.Valid {
+		s = "INVALID: " + v.Reasons[0]
+		if more := len(v.Reasons) - 1; more > 0 {
+			s += fmt.Sprintf(" (and %d more)", more)
+		}
+	}
+	if o.requests > 0 {
+		s += fmt.Sprintf("; %d requests, %d failed", o.requests, o.failed)
+	}
+	if o.latency != nil && o.latency.TotalCount() > 0 {
+		q := func(p float64) string {
+			return time.Duration(o.latency.ValueAtQuantile(p)).Round(10 * time.Microsecond).String()
+		}
+		s += fmt.Sprintf(", p50 %s, p99 %s", q(50), q(99))
+	}
+	return s
+}
+
+// readyBackends are the pods that a client of system direct is told.
+func (t *trial) readyBackends() []kubectl.Pod {
+	return slices.DeleteFunc(slices.Clone(t.pods), func(p kubectl.Pod) bool {
+		return p.Labels[system.ComponentLabel] != results.ComponentBackend || !p.Ready || p.Terminating
+	})
+}
+
+// splitImage cuts testbed.local/nginx:1.22.1 into nginx and 1.22.1.
+func splitImage(image string) (name, tag string) {
+	name = image[strings.LastIndexByte(image, '/')+1:]
+	name, tag, _ = strings.Cut(name, ":")
+	return name, tag
+}
