@@ -199,6 +199,7 @@ func panels(c *digest.Cell, kind string) []figure.Panel {
 			p.FaultEnd = max(p.FaultEnd, sec(l.EndNs))
 			p.FailedSum += t.Outage.Failed
 			p.RequestSum += t.Requests
+			p.Open = p.Open || t.StillFailing()
 			if o := t.Outage; o.Failed > 0 {
 				// NaN loses every comparison: the first trial with an outage sets both.
 				if from := sec(o.FirstNs - t.Fault.BeginNs); !(p.First <= from) {

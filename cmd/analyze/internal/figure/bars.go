@@ -53,12 +53,8 @@ func drawBars(p *pen, label, note string, bars []Bar) {
 	trials, most, names := []int{}, 0.0, vg.Length(0)
 	for _, thin := range []bool{false, true} {
 		for _, b := range bars {
-			parts := b.Parts
-			if thin {
-				parts = b.Apart
-			}
 			sum := 0.0
-			for _, part := range parts {
+			for _, part := range b.parts(thin) {
 				sum += part.Value
 			}
 			most = max(most, sum)
@@ -72,15 +68,14 @@ func drawBars(p *pen, label, note string, bars []Bar) {
 		}
 	}
 	for _, thin := range []bool{false, true} {
-		for _, b := range bars {
-			parts := b.Parts
-			if thin {
-				parts = b.Apart
-			}
-			for _, part := range parts {
-				if part.Value > 0 && !known[part.Name] {
-					known[part.Name] = true
-					keys = append(keys, key{name: part.Name, fill: p.theme.parts[part.Name]})
+		if thin && len(keys) > 0 && longest(bars, true) > 0 {
+			keys[len(keys)-1].last = true
+		}
+		for part := range longest(bars, thin) { // every bar lists its parts in one order
+			for _, b := range bars {
+				if parts := b.parts(thin); part < len(parts) && parts[part].Value > 0 && !known[parts[part].Name] {
+					known[parts[part].Name] = true
+					keys = append(keys, key{name: parts[part].Name, fill: p.theme.parts[parts[part].Name]})
 				}
 			}
 		}
@@ -92,8 +87,12 @@ func drawBars(p *pen, label, note string, bars []Bar) {
 	}
 	head := p.legend(keys)
 	foot := p.note(note, false)
-	f := &frame{pen: p, left: p.Min.X + edge + names + 4, right: p.Max.X - 8, bottom: p.Min.Y + foot + 24, top: p.Max.Y - head}
-	f.x = linear(0, max(most, 1e-9), 6, true)
+	f := &frame{pen: p, left: p.Min.X + edge + names + 5, bottom: p.Min.Y + foot + 24, top: p.Max.Y - head}
+	if most == 0 {
+		most = 1
+	}
+	f.x = linear(0, most, 5, true)
+	f.right = p.Max.X - max(8, p.overhang(f.x))
 	f.y = axis{min: 0, max: float64(len(bars)), scale: plot.LinearScale{}}
 	f.grid(true, false)
 	for i, b := range bars {
@@ -104,11 +103,29 @@ func drawBars(p *pen, label, note string, bars []Bar) {
 	p.write(label, labelSize, p.theme.Ink, draw.XCenter, draw.YTop, vg.Point{X: (f.left + f.right) / 2, Y: below - 1})
 }
 
+func (b Bar) parts(apart bool) []Part {
+	if apart {
+		return b.Apart
+	}
+	return b.Parts
+}
+
+func longest(bars []Bar, apart bool) int {
+	n := 0
+	for _, b := range bars {
+		n = max(n, len(b.parts(apart)))
+	}
+	return n
+}
+
 func (f *frame) bar(b Bar, row float64) {
 	stack := func(parts []Part, low, high float64) {
 		sum := 0.0
 		for _, part := range parts {
 			f.rect(f.theme.parts[part.Name], f.px(sum), f.py(row+low), f.px(sum+part.Value), f.py(row+high))
+			if sum > 0 && part.Value > 0 { // a seam, for where colours are lost
+				f.line(f.theme.Paper, 0.5, nil, vg.Point{X: f.px(sum), Y: f.py(row + low)}, vg.Point{X: f.px(sum), Y: f.py(row + high)})
+			}
 			sum += part.Value
 		}
 	}

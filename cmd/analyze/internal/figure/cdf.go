@@ -67,9 +67,10 @@ func drawCDF(p *pen, systems []Distribution, least, most, top float64) {
 	note := fmt.Sprintf("%s each; %s requests in all. Thick: trials pooled; thin: each trial. A curve ends where fewer than %d requests are slower.",
 		count(trials, "trial"), thousands(n), stats.TailSupport)
 	foot := p.note(note, false)
-	f := &frame{pen: p, left: p.Min.X + 31, right: p.Max.X - 8, bottom: p.Min.Y + foot + 24, top: p.Max.Y - head}
+	f := &frame{pen: p, left: p.Min.X + 31, bottom: p.Min.Y + foot + 24, top: p.Max.Y - head}
 	f.x = logarithmic(least, most)
-	f.y = nines(top)
+	f.right = p.Max.X - max(8, p.overhang(f.x))
+	f.y = nines(max(top, 0.32))
 	f.grid(true, true)
 	for pass := range 2 {
 		for i, d := range systems {
@@ -105,29 +106,34 @@ func nines(top float64) axis {
 
 type point struct{ ms, nines float64 }
 
-// curve returns the distribution's points up to where fewer than stats.TailSupport requests are slower.
+// curve returns the distribution's points up to where fewer than stats.TailSupport requests are slower,
+// or to the last request but one where there are hardly more requests than that.
 func curve(l *stats.Latency, failed uint64) []point {
 	all := float64(l.Count()) + float64(failed)
-	out := []point{}
+	support := float64(stats.TailSupport)
+	if all < 2*support {
+		support = 1
+	}
+	var out []point
 	for _, s := range l.Steps() {
-		slower := all - float64(s.Count)
-		if slower < stats.TailSupport {
+		ms, slower := float64(s.Ns)/1e6, all-float64(s.Count)
+		if len(out) == 0 {
+			out = append(out, point{ms, 0})
+		}
+		out = append(out, point{ms, -math.Log10(max(slower, support) / all)})
+		if slower < support {
 			break
 		}
-		if len(out) == 0 {
-			out = append(out, point{float64(s.Ns) / 1e6, 0})
-		}
-		out = append(out, point{float64(s.Ns) / 1e6, -math.Log10(slower / all)})
 	}
 	return out
 }
 
-// plot draws a curve, leaving out points that lie within a tenth of a point of the one before.
+// plot draws a curve, leaving out points too close to the one before to be seen.
 func (f *frame) plot(c []point, s stroke, width float64) {
 	var pts []vg.Point
 	for i, pt := range c {
 		at := f.at(pt.ms, pt.nines)
-		if n := len(pts); n > 0 && i < len(c)-1 && math.Abs(float64(at.X-pts[n-1].X)) < 0.15 && math.Abs(float64(at.Y-pts[n-1].Y)) < 0.15 {
+		if n := len(pts); n > 0 && i < len(c)-1 && math.Abs(float64(at.X-pts[n-1].X)) < 0.3 && math.Abs(float64(at.Y-pts[n-1].Y)) < 0.3 {
 			continue
 		}
 		pts = append(pts, at)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -87,15 +88,26 @@ func (f *Figure) png(theme *Theme) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// Readers without the Liberation fonts have Arial or Helvetica, whose letters are as wide.
-var svgFont = regexp.MustCompile(`font-family:Liberation Sans;font-variant:normal`)
+// svgFont is how vgsvg names the font, before and after the family is put in its place.
+var svgFont = regexp.MustCompile(`font-family:[^;]*;font-variant:[a-z]*;font-weight:[a-z]*;font-style:[a-z]*`)
 
-func (f *Figure) svg(theme *Theme) ([]byte, error) {
+// Inline returns the figure as an SVG element for a page that holds FontFace.
+func (f *Figure) Inline(theme *Theme) ([]byte, error) {
 	c := vgsvg.New(ColumnWidth, f.Height)
 	f.paint(c, theme)
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
+		return nil, fmt.Errorf("drawing %s: %w", f.Name, err)
+	}
+	out := svgFont.ReplaceAll(b.Bytes(), []byte("font-family:"+family+",Arial,Helvetica,sans-serif"))
+	return out[bytes.Index(out, []byte("<svg")):], nil
+}
+
+func (f *Figure) svg(theme *Theme) ([]byte, error) {
+	out, err := f.Inline(theme)
+	if err != nil {
 		return nil, err
 	}
-	return svgFont.ReplaceAll(b.Bytes(), []byte("font-family:'Liberation Sans',Arimo,Arial,Helvetica,sans-serif")), nil
+	end := bytes.IndexByte(out, '>') + 1
+	return slices.Concat([]byte(`<?xml version="1.0"?>`+"\n"), out[:end], []byte("\n<style>"+FontFace()+"</style>"), out[end:]), nil
 }

@@ -4,6 +4,7 @@ package figure
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -84,6 +85,16 @@ func (f *frame) yAxis() {
 	}
 }
 
+// overhang is how far the last label of an axis reaches beyond its end.
+func (p *pen) overhang(a axis) vg.Length {
+	for _, t := range slices.Backward(a.ticks) {
+		if t.Label != "" {
+			return p.width(t.Label, labelSize)/2 + edge
+		}
+	}
+	return edge
+}
+
 // niceStep returns 1, 2 or 5 times a power of ten such that span holds at most n of it.
 func niceStep(span float64, n int) float64 {
 	if span <= 0 || math.IsInf(span, 0) || math.IsNaN(span) {
@@ -110,7 +121,7 @@ func linear(min, max float64, n int, grow bool) axis {
 		places = int(math.Ceil(-math.Log10(step) - 1e-9))
 	}
 	for i := math.Ceil(min/step - 1e-9); i*step <= max+step*1e-9; i++ {
-		a.ticks = append(a.ticks, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step+0, 'f', places, 64)})
+		a.ticks = append(a.ticks, plot.Tick{Value: i * step, Label: commas(strconv.FormatFloat(i*step+0, 'f', places, 64))})
 	}
 	return a
 }
@@ -127,7 +138,7 @@ func logarithmic(min, max float64) axis {
 			}
 			label := ""
 			if m == 1 || (decades < 2.3 && (m == 2 || m == 5)) || (decades < 0.6 && m != 7 && m != 9) {
-				label = strconv.FormatFloat(v, 'f', -1, 64)
+				label = commas(strconv.FormatFloat(v, 'f', -1, 64))
 				if e < 0 {
 					label = strconv.FormatFloat(v, 'f', int(-e), 64)
 				}

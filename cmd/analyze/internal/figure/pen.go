@@ -15,6 +15,7 @@ import (
 type pen struct {
 	draw.Canvas
 	theme *Theme
+	wrote func(text string, box vg.Rectangle) // tests watch that nothing is clipped or overlaps
 }
 
 func (p *pen) line(c color.Color, width float64, dashes []vg.Length, pts ...vg.Point) {
@@ -41,19 +42,39 @@ func (p *pen) dot(c color.Color, at vg.Point) {
 	p.Stroke(path)
 }
 
-// write draws text that may have several lines at a point and returns nothing; see width for its extent.
+// write draws a line of text aligned at a point.
 func (p *pen) write(s string, size float64, c color.Color, x draw.XAlignment, y draw.YAlignment, at vg.Point) {
-	p.FillText(p.theme.style(size, c, x, y), at, s)
+	p.set(s, p.theme.style(size, c, x, y), at)
 }
 
+// turned draws a line of text that reads upwards, its top at the point and centred there.
 func (p *pen) turned(s string, size float64, c color.Color, at vg.Point) {
 	style := p.theme.style(size, c, draw.XCenter, draw.YTop)
 	style.Rotation = math.Pi / 2
+	p.set(s, style, at)
+}
+
+func (p *pen) set(s string, style draw.TextStyle, at vg.Point) {
+	s = printable(s)
 	p.FillText(style, at, s)
+	if p.wrote != nil && s != "" {
+		box := style.Rectangle(s)
+		p.wrote(s, vg.Rectangle{Min: box.Min.Add(at), Max: box.Max.Add(at)})
+	}
+}
+
+// printable replaces what the font of figures does not hold: names come from files.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < first || r > last {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 func (p *pen) width(s string, size float64) vg.Length {
-	return p.theme.style(size, p.theme.Ink, draw.XLeft, draw.YTop).Width(s)
+	return p.theme.style(size, p.theme.Ink, draw.XLeft, draw.YTop).Width(printable(s))
 }
 
 // note writes small print at the bottom left, broken into lines that fit, and returns the height that it takes.
@@ -88,6 +109,7 @@ type key struct {
 	line *stroke     // a line sample, or
 	fill color.Color // a patch
 	ring bool        // a trial's point
+	last bool        // ends its row
 }
 
 // legend draws the entries in centred rows, hanging from the top, and returns the height that it takes.
@@ -106,8 +128,8 @@ func (p *pen) legend(keys []key) vg.Length {
 	var rows [][]key
 	room := p.Max.X - p.Min.X - 2*edge
 	used := room + 1
-	for _, k := range keys {
-		if w := width(k); used+gap+w > room {
+	for i, k := range keys {
+		if w := width(k); used+gap+w > room || i > 0 && keys[i-1].last {
 			rows = append(rows, nil)
 			used = w
 		} else {

@@ -6,7 +6,6 @@ import (
 	"image/color"
 
 	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/font/liberation"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -53,9 +52,10 @@ func Dark() *Theme {
 }
 
 func theme(paper, ink, muted, grid, fault, black, blue color.RGBA) *Theme {
+	fonts, _ := typeface()
 	t := &Theme{
 		Paper: paper, Ink: ink, Muted: muted, Grid: grid, Fault: fault,
-		text: text.Plain{Fonts: font.NewCache(liberation.Collection())},
+		text: text.Plain{Fonts: font.NewCache(fonts)},
 		systems: map[string]stroke{
 			"direct":     {black, []vg.Length{0.8, 1.6}},
 			"dnsingress": {blue, nil},
@@ -65,10 +65,11 @@ func theme(paper, ink, muted, grid, fault, black, blue color.RGBA) *Theme {
 		},
 		others: []stroke{{orange, []vg.Length{6, 2}}, {sky, []vg.Length{6, 1.5, 0.9, 1.5, 0.9, 1.5}}, {muted, []vg.Length{3, 3}}},
 	}
-	t.parts = map[string]color.Color{ // by lightness, dark to light, as they are stacked
-		"proxy": vermillion, "controller": orange, "dnsingress": blue, "resolver": sky,
-		"prometheus": blend(ink, paper, 0.55), "softirq": blend(ink, paper, 0.25),
-		"send lag": blend(ink, paper, 0.6), "dns": blue, "connect": sky, "tls": purple, "first byte": orange, "rest": blend(ink, paper, 0.25),
+	pale := blend(sky, paper, 0.55)
+	t.parts = map[string]color.Color{ // neighbours in a stack differ in lightness; dnsingress keeps its system's colour
+		"proxy": orange, "controller": blend(orange, ink, 0.5), "dnsingress": blue, "resolver": pale,
+		"prometheus": blend(ink, paper, 0.6), "softirq": blend(ink, paper, 0.25),
+		"send lag": blend(ink, paper, 0.4), "dns": blue, "connect": pale, "tls": purple, "first byte": orange, "rest": blend(ink, paper, 0.25),
 	}
 	return t
 }

@@ -5,7 +5,9 @@ package figure
 import (
 	"fmt"
 	"math"
+	"strconv"
 
+	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -23,6 +25,7 @@ type Panel struct {
 	FailedSum  uint64
 	RequestSum uint64
 	Trials     int
+	Open       bool // requests still failed when the measured window ended
 }
 
 // Timeline draws the share of requests that failed, by when they were due, one panel a system on one scale, the time of the fault shaded.
@@ -33,7 +36,7 @@ func Timeline(name, fault string, panels []Panel) *Figure {
 	}
 	return &Figure{
 		Name: name, Title: "Failed requests around the fault " + fault + " by system",
-		Height: 0.62*vg.Inch + vg.Length(len(panels))*0.475*vg.Inch,
+		Height: max(0.62*vg.Inch+vg.Length(len(panels))*0.475*vg.Inch, 1.7*vg.Inch),
 		draw:   func(p *pen) { drawTimeline(p, fault, panels) },
 	}
 }
@@ -56,8 +59,9 @@ func drawTimeline(p *pen, fault string, panels []Panel) {
 		span(bin), count(trials, "trial")), false)
 	bottom := p.Min.Y + foot + 24
 	slot := (p.Max.Y - head - bottom) / vg.Length(len(panels))
-	f := &frame{pen: p, left: p.Min.X + 31, right: p.Max.X - 6}
+	f := &frame{pen: p, left: p.Min.X + 31}
 	f.x = linear(from, to, 8, false)
+	f.right = p.Max.X - max(6, p.overhang(f.x))
 	f.y = shares(peak)
 	for i, d := range panels {
 		f.top = p.Max.Y - head - vg.Length(i)*slot - 1.45*labelSize
@@ -87,21 +91,34 @@ func (f *frame) panel(d Panel, i int) {
 	f.write(d.System, labelSize, f.theme.Ink, draw.XLeft, draw.YBottom, vg.Point{X: f.left, Y: f.top + 1.6})
 	outcome := "no request failed"
 	if !math.IsNaN(d.First) {
-		outcome = fmt.Sprintf("%s of %s failed, window %s s", thousands(int64(d.FailedSum)), thousands(int64(d.RequestSum)), seconds(d.Last-d.First))
+		bound := ""
+		if d.Open {
+			bound = "at least "
+		}
+		outcome = fmt.Sprintf("%s of %s failed, window %s%s s", thousands(int64(d.FailedSum)), thousands(int64(d.RequestSum)), bound, seconds(d.Last-d.First))
+		if f.width(d.System+"  "+outcome, labelSize) > f.right-f.left {
+			outcome = fmt.Sprintf("%s failed, %s%s s", thousands(int64(d.FailedSum)), bound, seconds(d.Last-d.First))
+		}
 		y := f.top + 0.2
 		f.line(f.theme.Ink, 1.2, nil, vg.Point{X: f.px(max(d.First, f.x.min)), Y: y}, vg.Point{X: f.px(min(d.Last, f.x.max)), Y: y})
 	}
 	f.write(outcome, labelSize, f.theme.Muted, draw.XRight, draw.YBottom, vg.Point{X: f.right, Y: f.top + 1.6})
 }
 
-// shares is an axis of per cents with three ticks.
+// shares is an axis of per cents with ticks at none, half and all of it.
 func shares(peak float64) axis {
-	for _, most := range []float64{1, 2, 5, 10, 20, 40, 50, 100} {
-		if peak <= most {
-			return linear(0, most, 2, false)
+	most := 100.0
+	for _, m := range []float64{1, 2, 4, 10, 20, 40, 60, 80} {
+		if peak <= m {
+			most = m
+			break
 		}
 	}
-	return linear(0, 100, 2, false)
+	a := axis{max: most, scale: plot.LinearScale{}}
+	for _, v := range []float64{0, most / 2, most} {
+		a.ticks = append(a.ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
+	}
+	return a
 }
 
 // seconds writes a length of time with three significant digits.

@@ -6,15 +6,22 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // thousands writes n with commas. Figures hold ASCII only: the PDF's font encoding knows no more.
-func thousands(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
+func thousands(n int64) string { return commas(strconv.FormatInt(n, 10)) }
+
+// commas groups the digits before the point of a number.
+func commas(number string) string {
+	whole, fraction, point := strings.Cut(number, ".")
+	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
 	}
-	return s
+	if point {
+		whole += "." + fraction
+	}
+	return whole
 }
 
 // count says how many of a thing each has: "3 trials", "2 to 3 trials".

@@ -71,6 +71,7 @@ func (p *Page) Write(w io.Writer) error {
 
 type view struct {
 	*Page
+	Font      template.CSS
 	Headlines []string
 	Drawings  []drawing
 	Left      []digest.Warning
@@ -84,7 +85,7 @@ type drawing struct {
 }
 
 func (p *Page) view() (*view, error) {
-	v := &view{Page: p, Left: p.Run.AllWarnings(), Damaged: p.Run.Damaged()}
+	v := &view{Page: p, Font: template.CSS(figure.FontFace()), Left: p.Run.AllWarnings(), Damaged: p.Run.Damaged()}
 	for i := range p.Run.Trials {
 		if p.Run.Trials[i].Used() {
 			v.Valid++
@@ -96,11 +97,11 @@ func (p *Page) view() (*view, error) {
 			theme *figure.Theme
 			to    *template.HTML
 		}{{figure.Light(), &d.Light}, {figure.Dark(), &d.Dark}} {
-			var b bytes.Buffer
-			if err := f.Encode(&b, "svg", into.theme); err != nil {
+			svg, err := f.Inline(into.theme)
+			if err != nil {
 				return nil, err
 			}
-			*into.to = inline(b.String())
+			*into.to = inline(string(svg))
 		}
 		v.Drawings = append(v.Drawings, d)
 	}
@@ -110,9 +111,9 @@ func (p *Page) view() (*view, error) {
 	return v, nil
 }
 
-var svgHead = regexp.MustCompile(`(?s)^.*?<svg width="[^"]*" height="[^"]*"`)
+var svgHead = regexp.MustCompile(`^<svg width="[^"]*" height="[^"]*"`)
 
-// inline makes an SVG file part of a page: no prologue, and as wide as its place.
+// inline makes an SVG file part of a page: as wide as its place.
 func inline(svg string) template.HTML {
 	return template.HTML(svgHead.ReplaceAllString(svg, `<svg aria-hidden="true"`)) //nolint:gosec // our own drawing, whose text is escaped where it is drawn
 }

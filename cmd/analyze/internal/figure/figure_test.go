@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package figure
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"image/color"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gonum.org/v1/plot/cmpimg"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+
+	"github.com/dnsingress/dnsingress/internal/stats"
+)
+
+var update = flag.Bool("update", false, "write the golden images anew")
+
+var names = []string{"direct", "dnsingress", "nginx", "traefik", "envoy"}
+
+// latencies makes a distribution of n requests with a tail.
+func latencies(t testing.TB, rng *rand.Rand, n int, median float64) *stats.Latency {
+	l := stats.NewLatency()
+	for range n {
+		ms := median * math.Exp(0.25*rng.NormFloat64())
+		if rng.Float64() < 0.01 {
+			ms += 10 * rng.ExpFloat64()
+		}
+		if err := l.Record(int64(ms*1e6), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+func distributions(t testing.TB, names []string, trials, n int) []Distribution {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var out []Distribution
+	for i, name := range names {
+		d := Distribution{System: name, Pooled: stats.NewLatency()}
+		for range trials {
+			l := latencies(t, rng, n, 1+0.4*float64(i))
+			d.Trials = append(d.Trials, l)
+			d.Pooled.Merge(l)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+func panels(names []string) []Panel {
+	var out []Panel
+	for i, name := range names {
+		p := Panel{System: name, Bin: 0.25, Start: -4, FaultEnd: 12, First: math.NaN(), Last: math.NaN(), Trials: 1}
+		for b := range 64 {
+			p.Requests = append(p.Requests, 50)
+			failed := 0.0
+			if at := -4 + 0.25*float64(b); at >= 0 && at < float64(i) {
+				failed = 15 - float64(3*b%7)
+				if p.FailedSum == 0 {
+					p.First = at
+				}
+				p.Last = at + 0.25
+				p.FailedSum += uint64(failed)
+			}
+			p.Failed = append(p.Failed, failed)
+			p.RequestSum += 50
+		}
+		out = append(out, p)
+	}
+	out[len(out)-1].Open = true
+	return out
+}
+
+func cpuBars(names []string) []Bar {
+	var out []Bar
+	for i, name := range names {
+		v := 0.2 * float64(i)
+		out = append(out, Bar{
+			System: name,
+			Parts:  []Part{{"proxy", v}, {"controller", v / 4}, {"dnsingress", float64((i+4)%5/4) * 0.1}, {"resolver", 0.05}},
+			Apart:  []Part{{"prometheus", 0.21}, {"softirq", 0.33}},
+			Trials: []float64{0.05 + 1.2*v, 0.05 + 1.25*v, 0.05 + 1.4*v},
+		})
+	}
+	return out
+}
+
+func phaseBars(names []string) []Bar {
+	var out []Bar
+	for i, name := range names {
+		out = append(out, Bar{
+			System: name,
+			Parts:  []Part{{"send lag", 0.05}, {"dns", 0.1}, {"connect", 0.3}, {"tls", 0}, {"first byte", 1 + 0.3*float64(i)}, {"rest", 0.06}},
+			Trials: []float64{1.4 + 0.3*float64(i), 1.6 + 0.3*float64(i)},
+		})
+	}
+	return out
+}
+
+func figures(t testing.TB) []*Figure {
+	return []*Figure{
+		CDF("latency-cdf", distributions(t, names, 3, 4000)),
+		Timeline("error-timeline", "pod-sigkill", panels(names)),
+		CPU("cpu", cpuBars(names)),
+		Phases("phases", phaseBars(names)),
+	}
+}
+
+func encode(t testing.TB, f *Figure, format string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := f.Encode(&b, format, Light()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// The figures look as they did when somebody last looked at them (-update, then look at testdata).
+// PNGs may differ by rounding between architectures.
+func TestGolden(t *testing.T) {
+	for _, f := range figures(t) {
+		for _, format := range []string{"png"} { // the other formats come from the same strokes
+			t.Run(f.Name+"."+format, func(t *testing.T) {
+				path := filepath.Join("testdata", f.Name+"."+format)
+				got := encode(t, f, format)
+				if *update {
+					if err := os.WriteFile(path, got, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				same, err := cmpimg.EqualApprox(format, got, want, 0.02)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !same {
+					other := filepath.Join(t.ArtifactDir(), f.Name+"."+format)
+					if err := os.WriteFile(other, got, 0o644); err != nil {
+						t.Fatal(err)
+					}
+					t.Errorf("%s differs from what is drawn now (-artifacts keeps it: %s)", path, other)
+				}
+			})
+		}
+	}
+}
+
+// Identical data gives identical bytes, of new themes and new canvases, in every format.
+func TestIdenticalBytes(t *testing.T) {
+	again := figures(t)
+	for i, f := range figures(t) {
+		for _, format := range Formats() {
+			if !bytes.Equal(encode(t, f, format), encode(t, again[i], format)) {
+				t.Errorf("%s.%s: drawn twice, two results", f.Name, format)
+			}
+		}
+	}
+}
+
+// Whatever the names and numbers are, no text is clipped and no two texts overlap.
+func TestNothingClippedOrOverlapping(t *testing.T) {
+	long := []string{"direct", "dnsingress", "nginx-with-cache", "a-system-of-a-quite-long-name", "envoy", "haproxy", "sechstes"}
+	cases := append(figures(t),
+		CDF("many", distributions(t, long, 12, 300)),
+		CDF("one", distributions(t, long[:1], 1, 50)),
+		CDF("wide", []Distribution{
+			{System: "a", Pooled: latencies(t, rand.New(rand.NewPCG(3, 4)), 200_000, 0.002)},
+			{System: "b", Pooled: latencies(t, rand.New(rand.NewPCG(3, 4)), 200_000, 20_000)},
+		}),
+		CDF("narrow", []Distribution{{System: "a", Pooled: constant(t, 5_000_000, 100)}}),
+		Timeline("many", "node-power-cut", panels(long)),
+		Timeline("one", "pod-sigkill", panels(long[:1])),
+		CPU("many", cpuBars(long)), CPU("one", cpuBars(long[:1])), Phases("many", phaseBars(long)),
+		CPU("huge", []Bar{{System: "direct", Parts: []Part{{"proxy", 123_456}}, Trials: []float64{123_456}}}),
+		CPU("nothing", []Bar{{System: "direct"}}),
+	)
+	for _, f := range cases {
+		type written struct {
+			text string
+			box  vg.Rectangle
+		}
+		var all []written
+		c := vgimg.NewWith(vgimg.UseWH(ColumnWidth, f.Height), vgimg.UseDPI(72))
+		p := &pen{Canvas: draw.New(c), theme: Light()}
+		p.wrote = func(text string, box vg.Rectangle) { all = append(all, written{text, box}) }
+		f.draw(p)
+		if len(all) < 3 {
+			t.Errorf("%s: only %d texts", f.Name, len(all))
+		}
+		for i, a := range all {
+			if a.box.Min.X < -0.01 || a.box.Min.Y < -0.01 || a.box.Max.X > ColumnWidth+0.01 || a.box.Max.Y > f.Height+0.01 {
+				t.Errorf("%s (%d): %q is clipped: %v", f.Name, len(all), a.text, a.box)
+			}
+			for _, b := range all[:i] {
+				// A line box has room for accents and descenders: a fifth of it may touch.
+				w := min(a.box.Max.X, b.box.Max.X) - max(a.box.Min.X, b.box.Min.X)
+				h := min(a.box.Max.Y, b.box.Max.Y) - max(a.box.Min.Y, b.box.Min.Y)
+				if w > 0.1 && h > 0.3*labelSize {
+					t.Errorf("%s: %q and %q overlap by %.1f × %.1f", f.Name, a.text, b.text, float64(w), float64(h))
+				}
+			}
+		}
+	}
+}
+
+func constant(t testing.TB, ns int64, n int64) *stats.Latency {
+	l := stats.NewLatency()
+	if err := l.Record(ns, n); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// Figures without data are not drawn at all.
+func TestNoData(t *testing.T) {
+	if CDF("x", nil) != nil || CDF("x", []Distribution{{System: "nginx"}}) != nil || Timeline("x", "y", nil) != nil || CPU("x", nil) != nil {
+		t.Error("something was drawn of nothing")
+	}
+}
+
+// luminance is the relative luminance of WCAG 2.2, what is left of a colour in greyscale.
+func luminance(c color.Color) float64 {
+	r, g, b, _ := c.RGBA()
+	lin := func(v uint32) float64 {
+		x := float64(v) / 0xffff
+		if x <= 0.04045 {
+			return x / 12.92
+		}
+		return math.Pow((x+0.055)/1.055, 2.4)
+	}
+	return 0.2126*lin(r) + 0.7152*lin(g) + 0.0722*lin(b)
+}
+
+func contrast(a, b color.Color) float64 {
+	x, y := luminance(a), luminance(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
+
+// Text has the contrast that WCAG 2.2 §1.4.3 asks for, lines that of §1.4.11 with some ease for tints; systems
+// differ in dash pattern, and parts that are stacked next to each other differ in greyscale.
+func TestThemes(t *testing.T) {
+	for name, theme := range map[string]*Theme{"light": Light(), "dark": Dark()} {
+		for what, c := range map[string]color.Color{"ink": theme.Ink, "muted": theme.Muted} {
+			for where, paper := range map[string]color.Color{"paper": theme.Paper, "fault": theme.Fault} {
+				if got := contrast(c, paper); what == "ink" && got < 4.5 || where == "paper" && got < 4.5 {
+					t.Errorf("%s: %s on %s has contrast %.1f", name, what, where, got)
+				}
+			}
+		}
+		patterns := map[string]string{}
+		for system, s := range theme.systems {
+			if got := contrast(s.color, theme.Paper); got < 2.9 {
+				t.Errorf("%s: %s has contrast %.1f", name, system, got)
+			}
+			pattern := fmt.Sprint(s.dashes)
+			if other, taken := patterns[pattern]; taken {
+				t.Errorf("%s: %s and %s have one dash pattern", name, system, other)
+			}
+			patterns[pattern] = system
+		}
+		for _, pair := range [][2]string{
+			{"proxy", "controller"},
+			{"controller", "resolver"},
+			{"dnsingress", "resolver"},
+			{"proxy", "resolver"},
+			{"prometheus", "softirq"},
+			{"send lag", "dns"},
+			{"dns", "connect"},
+			{"first byte", "rest"},
+		} {
+			if got := contrast(theme.parts[pair[0]], theme.parts[pair[1]]); got < 1.1 {
+				t.Errorf("%s: %s and %s look alike in greyscale (contrast %.2f)", name, pair[0], pair[1], got)
+			}
+		}
+	}
+}
+
+// The curve ends where the tail has too few requests, and failures keep it from reaching the top.
+func TestCurve(t *testing.T) {
+	l := stats.NewLatency()
+	for ms := range int64(1000) {
+		if err := l.Record((ms+1)*1e6, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := curve(l, 0)
+	if got, want := c[len(c)-1].nines, 2.0; math.Abs(got-want) > 0.02 {
+		t.Errorf("1,000 requests: the curve ends at %.3f nines, want %v (990 of 1,000)", got, want)
+	}
+	c = curve(l, 1000)
+	if got, want := c[len(c)-1].nines, -math.Log10(0.5); math.Abs(got-want) > 1e-9 {
+		t.Errorf("half failed: the curve ends at %.3f nines, want %.3f", got, want)
+	}
+}
+
+// The embedded font is small and holds what figures write.
+func TestSubset(t *testing.T) {
+	faces, ttf := typeface()
+	if len(ttf) > 40_000 {
+		t.Errorf("the cut font has %d bytes", len(ttf))
+	}
+	style := Light().style(labelSize, color.Black, 0, 0)
+	for r := rune(first); r <= last; r++ {
+		if w := style.Width(string(r)); w <= 0 {
+			t.Errorf("%q has no width", r)
+		}
+	}
+	if len(faces) != 1 {
+		t.Errorf("%d faces", len(faces))
+	}
+	for _, b := range [][]byte{nil, ttf[:100], bytes.Repeat([]byte{0xff}, 200)} {
+		if _, err := subset(b); err == nil {
+			t.Errorf("a broken font of %d bytes was cut without an error", len(b))
+		}
+	}
+}
