@@ -23,16 +23,16 @@ const (
 // counterScript reads a node's counters at the instant $at. What reading itself costs stays outside
 // of the window of /proc/stat, which is read last at the start and first at the end.
 //
-// CPU time comes from cgroups (v1: cpuacct.usage in ns; v2: usage_usec in cpu.stat) for pods, their
-// containers and systemd's services; where systemd makes no such cgroup, as inside a container on a
-// v1 host, the processes of a service are summed up from /proc/PID/stat.
+// CPU time comes from cgroups, for pods, their containers and systemd's services: cpuacct.usage in
+// ns of v1, usage_usec in cpu.stat of v2. On a hybrid host systemd makes services no cpuacct cgroup,
+// but one in the unified hierarchy, whose cpu.stat needs no controller.
 const counterScript = `
 export LC_ALL=C
 d=$((at - $(date +%s%N))); [ $d -gt 0 ] && sleep "$((d / 1000000000)).$(printf %09d $((d % 1000000000)))"
 stat() { echo "@stat $(date +%s%N)"; grep '^cpu ' /proc/stat; }
 [ $edge = start ] || stat
-echo @cgroup1; grep -sH . /sys/fs/cgroup/cpuacct/kubepods*/pod*/cpuacct.usage /sys/fs/cgroup/cpuacct/kubepods*/pod*/*/cpuacct.usage /sys/fs/cgroup/cpuacct/kubepods*/*/*pod*/cpuacct.usage /sys/fs/cgroup/cpuacct/kubepods*/*/*pod*/*/cpuacct.usage /sys/fs/cgroup/cpuacct/system.slice/*.service/cpuacct.usage
-echo @cgroup2; grep -sH ^usage_usec /sys/fs/cgroup/kubepods*/*pod*/cpu.stat /sys/fs/cgroup/kubepods*/*pod*/*/cpu.stat /sys/fs/cgroup/kubepods*/*/*pod*/cpu.stat /sys/fs/cgroup/kubepods*/*/*pod*/*/cpu.stat /sys/fs/cgroup/system.slice/*.service/cpu.stat
+echo @cgroup1; grep -sH . /sys/fs/cgroup/cpuacct/kubepods*/pod*/cpuacct.usage /sys/fs/cgroup/cpuacct/kubepods*/pod*/*/cpuacct.usage /sys/fs/cgroup/cpuacct/kubepods*/*/*pod*/cpuacct.usage /sys/fs/cgroup/cpuacct/kubepods*/*/*pod*/*/cpuacct.usage
+echo @cgroup2; grep -sH ^usage_usec /sys/fs/cgroup/kubepods*/*pod*/cpu.stat /sys/fs/cgroup/kubepods*/*pod*/*/cpu.stat /sys/fs/cgroup/kubepods*/*/*pod*/cpu.stat /sys/fs/cgroup/kubepods*/*/*pod*/*/cpu.stat /sys/fs/cgroup/system.slice/*.service/cpu.stat /sys/fs/cgroup/unified/system.slice/*.service/cpu.stat
 echo @procs; cat /proc/[0-9]*/stat 2>/dev/null
 echo @units; grep -sHE 'name=systemd:|^0::' /proc/[0-9]*/cgroup
 echo @net; cat /proc/net/dev
@@ -54,11 +54,8 @@ type reading struct {
 
 // process is one row of /proc.
 type process struct {
-	began  string // start time: tells a process from a later one with its number
-	unit   string // its cgroup, as in reading.cgroups
-	cpu    time.Duration
-	waited time.Duration // CPU time of children that it waited for
-	rss    int64         // bytes
+	unit string // its cgroup, as in reading.cgroups
+	rss  int64  // bytes
 }
 
 // readCounters reads node's counters at the instant at.
@@ -192,20 +189,12 @@ func (r *reading) parseProcess(line string) error {
 	if len(fields) < 24-first+1 {
 		return fmt.Errorf("%d fields", len(fields))
 	}
-	number := func(field int) int64 {
-		n, e := strconv.ParseInt(fields[field-first], 10, 64)
-		if e != nil {
-			err = e
-		}
-		return n
+	pages, err := strconv.ParseInt(fields[24-first], 10, 64)
+	if err != nil {
+		return err
 	}
-	r.procs[pid] = process{
-		began:  fields[22-first],
-		cpu:    time.Duration(number(14)+number(15)) * tick,
-		waited: time.Duration(number(16)+number(17)) * tick,
-		rss:    number(24) * pageSize,
-	}
-	return err
+	r.procs[pid] = process{rss: pages * pageSize}
+	return nil
 }
 
 // pageSize is that of amd64 and of the Raspberry Pi OS kernels that the nodes run.

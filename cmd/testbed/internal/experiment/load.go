@@ -69,7 +69,7 @@ func (t *trial) generate(ctx context.Context, node string, start time.Time) erro
 		"--duration", t.cell.Trials.Window.String(), "--warmup", s.Load.Warmup.String(),
 		"--connection", s.Load.Connection, "--clients", strconv.Itoa(s.Load.Users), "--timeout", s.Load.Timeout.String(),
 		"--seed", strconv.FormatUint(s.Seed+uint64(t.out.Index), 10), "--start-at", strconv.FormatInt(start.UnixNano(), 10),
-		"--client", node, "--out", sampleDir, "-q", "-o", "json",
+		"--family", "ipv6", "--client", node, "--out", sampleDir, "-q", "-o", "json",
 	}
 	if len(target.Addresses) > 0 {
 		args = append(args, "--addresses", strings.Join(target.Addresses, ","))

@@ -120,25 +120,10 @@ func (u *usage) cgroup(meant func(name string) bool) (time.Duration, bool) {
 	return 0, false
 }
 
-// service returns the CPU time of a systemd unit: of its cgroup, else of its processes.
+// service returns the CPU time of a systemd unit, and the memory of its processes.
 func (u *usage) service(unit string) (cpu time.Duration, rss int64, ok bool) {
-	is := func(name string) bool { return name == unit || strings.HasPrefix(name, unit+"/") }
-	rss = u.rss(is)
-	if cpu, ok := u.cgroup(func(name string) bool { return name == unit }); ok {
-		return cpu, rss, true
-	}
-	for pid, p := range u.end.procs {
-		if !is(p.unit) {
-			continue
-		}
-		ok = true
-		used := p.cpu + p.waited
-		if before, same := u.start.procs[pid]; same && before.began == p.began {
-			used -= before.cpu + before.waited
-		}
-		cpu += max(used, 0)
-	}
-	return cpu, rss, ok
+	cpu, ok = u.cgroup(func(name string) bool { return name == unit })
+	return cpu, u.rss(func(name string) bool { return name == unit || strings.HasPrefix(name, unit+"/") }), ok
 }
 
 func (u *usage) rss(meant func(unit string) bool) int64 {
