@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kube turns Kubernetes objects into the model's pools. It is the only package that knows Kubernetes.
+//
+// # What is published
+//
+// A Service that carries a hostname annotation has the addresses of its ready endpoints published under that
+// name: AAAA for IPv6, A for IPv4. Endpoints come from its EndpointSlices; one that is not ready or is
+// terminating leaves at once, without waiting for any interval.
+//
+// # Annotations under the hostname prefixes
+//
+// The prefixes are configured; by default external-dns.kubernetes.io/ and external-dns.alpha.kubernetes.io/.
+//
+//   - hostname: the names, comma-separated. "*.apps.example.org" is a wildcard (RFC 4592).
+//   - ttl: of the answers, in seconds or as a duration ("60", "1m").
+//   - controller: where this is set to anything but dns-controller, the object is somebody else's.
+//
+// # Annotations under the policy prefix
+//
+// The prefix is configured; by default dnsingress.dev/. Without promql, readiness alone decides.
+//
+//   - promql: an expression that gives one sample a pod: an instant vector whose series have the label pod (and
+//     namespace, where they have it) or the pod's address in a label address, ip, pod_ip or instance.
+//   - keep: what a pod's value must satisfy to stay in the answers; required with promql. An operator
+//     (< <= > >=) and a limit: "< 8", or relative to the pool: "< 1.5 * mean", "<= median + 3 * mad".
+//     Statistics: mean, median, stddev, mad, p0 to p100, over the ready pods that have a value.
+//   - readmit: what a pod that was put out must satisfy to return, stricter than keep. Default: keep.
+//   - interval: between evaluations, at least 1s. Default: the configured one.
+//   - min-members: ready pods that are always left, at least 1. When the metric would leave fewer, all ready
+//     pods are in. Default: 1.
+//   - no-data: keep or drop ready pods for which the metric has no value. Default: keep.
+//   - hold: the shortest time between leaving and returning, and back. Default: 0s.
+//   - max-step: the share of the ready pods that one evaluation may newly put out, "25%" or "0.25", at least
+//     one pod. Default: no limit.
+//   - max-answers: addresses in one answer, 0 for all. Default: the zone's.
+//
+// A policy that cannot be read changes nothing: the last good one stays in force, and an event says so.
+//
+// # Reports
+//
+// What is wrong with a Service is logged once and recorded as a warning event on it. The event's name is
+// derived from its content, so that replicas, which all see the same, write it once.
+package kube

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+)
+
+// serviceIndex finds EndpointSlices by the Service that they belong to.
+const serviceIndex = "service"
+
+// Sink takes what the source sees. Its methods must not block.
+type Sink interface {
+	// Apply gives the newest state of the objects that changed.
+	Apply(updates []model.Update)
+	// Synced says that all objects there were at the start have been given.
+	Synced()
+}
+
+// Options of a Source.
+type Options struct {
+	Kubeconfig string // a file; empty: in-cluster, else the usual places
+	Namespaces []string
+	Prefixes   Prefixes
+	Check      func(expr string) error // judges a policy's expression
+	Sink       Sink
+	Log        *slog.Logger
+}
+
+// Source watches Services and EndpointSlices. It asks the API server for nothing else and writes only events.
+type Source struct {
+	options  Options
+	cache    cache.Cache
+	reporter *Reporter
+
+	mu    sync.Mutex
+	dirty map[client.ObjectKey]time.Time // Services to look at, and when the first news of each came
+	wake  chan struct{}
+}
+
+// New prepares a source; it speaks to nobody yet.
+func New(o Options) (*Source, error) {
+	config, err := restConfig(o.Kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("preparing Kubernetes types: %w", err)
+		}
+	}
+	s := &Source{options: o, dirty: map[client.ObjectKey]time.Time{}, wake: make(chan struct{}, 1)}
+	inPlace := true
+	namespaces := map[string]cache.Config{}
+	for _, n := range o.Namespaces {
+		namespaces[n] = cache.Config{}
+	}
+	s.cache, err = cache.New(config, cache.Options{
+		Scheme:            scheme,
+		Mapper:            mapper(),
+		DefaultNamespaces: namespaces,
+		// Objects are read and never changed. Watch errors are retried by the informer and end here as logs.
+		DefaultUnsafeDisableDeepCopy: &inPlace,
+		DefaultWatchErrorHandler: func(_ context.Context, r *toolscache.Reflector, err error) {
+			o.Log.Warn("watching the API server; the last state stays", "kind", r.TypeDescription(), "error", err)
+		},
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Service{}:            {Transform: s.stripService},
+			&discoveryv1.EndpointSlice{}: {Transform: stripSlice},
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the Kubernetes cache: %w", err)
+	}
+	writer, err := client.New(config, client.Options{Scheme: scheme, Mapper: mapper()})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the Kubernetes client: %w", err)
+	}
+	s.reporter = &Reporter{client: writer, log: o.Log, queue: make(chan report, reportsQueued), known: map[model.Ref][]model.Problem{}, uids: map[model.Ref]types.UID{}}
+	return s, nil
+}
+
+// Reporter returns what tells objects' owners of problems.
+func (s *Source) Reporter() *Reporter { return s.reporter }
+
+func restConfig(path string) (*rest.Config, error) {
+	var config *rest.Config
+	var err error
+	if path != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", path)
+	} else {
+		config, err = ctrlconfig.GetConfig()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding the Kubernetes API server: %w (hint: run in a pod with a service account, or set kubernetes.kubeconfig)", err)
+	}
+	config.UserAgent = "dnsingress"
+	return config, nil
+}
+
+// mapper knows the kinds that are used, so that no discovery is needed and the start survives a missing API server.
+func mapper() meta.RESTMapper {
+	m := meta.NewDefaultRESTMapper(nil)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Service"), meta.RESTScopeNamespace)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
+	m.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)
+	return m
+}
+
+// stripService keeps what translate reads; of a Service that claims nothing only its name.
+func (s *Source) stripService(o any) (any, error) {
+	svc, ok := o.(*corev1.Service)
+	if !ok {
+		return o, nil
+	}
+	out := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name, UID: svc.UID, ResourceVersion: svc.ResourceVersion}}
+	if s.options.Prefixes.claimed(svc.Annotations) {
+		out.CreationTimestamp = svc.CreationTimestamp
+		out.Annotations = maps.Clone(svc.Annotations)
+		maps.DeleteFunc(out.Annotations, func(k, _ string) bool { return !s.options.Prefixes.ours(k) })
+		out.Spec.Type, out.Spec.PublishNotReadyAddresses = svc.Spec.Type, svc.Spec.PublishNotReadyAddresses
+	}
+	return out, nil
+}
+
+// stripSlice keeps what translate reads.
+func stripSlice(o any) (any, error) {
+	slice, ok := o.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return o, nil
+	}
+	out := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: slice.Namespace, Name: slice.Name, UID: slice.UID, ResourceVersion: slice.ResourceVersion,
+			Labels: map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
+		},
+		AddressType: slice.AddressType,
+		Endpoints:   make([]discoveryv1.Endpoint, len(slice.Endpoints)),
+	}
+	if at, ok := slice.Annotations[corev1.EndpointsLastChangeTriggerTime]; ok {
+		out.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: at}
+	}
+	for i, e := range slice.Endpoints {
+		out.Endpoints[i] = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName}
+		if e.TargetRef != nil {
+			out.Endpoints[i].TargetRef = &corev1.ObjectReference{Kind: e.TargetRef.Kind, Name: e.TargetRef.Name}
+		}
+	}
+	return out, nil
+}
+
+// Run watches until ctx ends. While the API server is away it keeps trying and the sink keeps what it has.
+func (s *Source) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	index := func(o client.Object) []string { return []string{o.GetLabels()[discoveryv1.LabelServiceName]} }
+	if err := s.cache.IndexField(ctx, &discoveryv1.EndpointSlice{}, serviceIndex, index); err != nil {
+		return fmt.Errorf("indexing EndpointSlices: %w", err)
+	}
+	var handlers []toolscache.ResourceEventHandlerRegistration
+	for _, o := range []client.Object{&corev1.Service{}, &discoveryv1.EndpointSlice{}} {
+		informer, err := s.cache.GetInformer(ctx, o, cache.BlockUntilSynced(false))
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", o, err)
+		}
+		handler, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc: s.touch, UpdateFunc: func(_, o any) { s.touch(o) }, DeleteFunc: s.touch,
+		})
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", o, err)
+		}
+		handlers = append(handlers, handler)
+	}
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	failed := make(chan error, 1)
+	wait.Go(func() { failed <- s.cache.Start(ctx) })
+	wait.Go(func() { s.reporter.run(ctx) })
+
+	for _, h := range handlers {
+		if !toolscache.WaitForCacheSync(ctx.Done(), h.HasSynced) {
+			return ctx.Err()
+		}
+	}
+	s.drain(ctx)
+	s.options.Sink.Synced()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-failed:
+			return fmt.Errorf("watching the API server: %w", err)
+		case <-s.wake:
+			s.drain(ctx)
+		}
+	}
+}
+
+// touch notes that a Service, or one of its slices, has changed.
+func (s *Source) touch(o any) {
+	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		o = gone.Obj
+	}
+	var key client.ObjectKey
+	switch o := o.(type) {
+	case *corev1.Service:
+		key = client.ObjectKeyFromObject(o)
+	case *discoveryv1.EndpointSlice:
+		key = client.ObjectKey{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}
+	}
+	if key.Name == "" {
+		return
+	}
+	s.mu.Lock()
+	if _, ok := s.dirty[key]; !ok {
+		s.dirty[key] = time.Now()
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// drain translates everything that was touched and gives it to the sink in one piece.
+func (s *Source) drain(ctx context.Context) {
+	s.mu.Lock()
+	dirty := s.dirty
+	s.dirty = map[client.ObjectKey]time.Time{}
+	s.mu.Unlock()
+	updates := make([]model.Update, 0, len(dirty))
+	for _, key := range slices.SortedFunc(maps.Keys(dirty), func(a, b client.ObjectKey) int {
+		return refOf(a.Namespace, a.Name).Compare(refOf(b.Namespace, b.Name))
+	}) {
+		u, err := s.read(ctx, key)
+		if err != nil {
+			// The cache answers from memory: only its end can be the reason.
+			s.options.Log.Error("reading from the cache", "service", key, "error", err)
+			continue
+		}
+		u.Received = dirty[key]
+		updates = append(updates, u)
+	}
+	s.options.Sink.Apply(updates)
+}
+
+// read translates one Service as the cache has it.
+func (s *Source) read(ctx context.Context, key client.ObjectKey) (model.Update, error) {
+	u := model.Update{Ref: refOf(key.Namespace, key.Name)}
+	var svc corev1.Service
+	if err := s.cache.Get(ctx, key, &svc); err != nil {
+		s.reporter.forget(u.Ref)
+		return u, client.IgnoreNotFound(err)
+	}
+	if !s.options.Prefixes.claimed(svc.Annotations) {
+		s.reporter.forget(u.Ref)
+		return u, nil
+	}
+	s.reporter.identify(u.Ref, svc.UID)
+	var endpoints discoveryv1.EndpointSliceList
+	err := s.cache.List(ctx, &endpoints, client.InNamespace(key.Namespace), client.MatchingFields{serviceIndex: key.Name})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return u, err
+	}
+	u.Pool, u.Triggered = translate(&svc, endpoints.Items, s.options.Prefixes, s.options.Check)
+	return u, nil
+}

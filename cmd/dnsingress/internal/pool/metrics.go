@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/internal/steer"
+)
+
+// metrics of the control loop. What lives in the engine's state is read at scrape time.
+type metrics struct {
+	engine      *Engine
+	decisions   *prometheus.CounterVec
+	programming prometheus.Histogram
+	publishing  prometheus.Histogram
+	members     *prometheus.Desc
+	failOpen    *prometheus.Desc
+	age         *prometheus.Desc
+	serial      *prometheus.Desc
+	names       *prometheus.Desc
+}
+
+func newMetrics(e *Engine, r prometheus.Registerer) (*metrics, error) {
+	pool := []string{"namespace", "service"}
+	m := &metrics{
+		engine: e,
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dnsingress_pool_decisions_total", Help: "Changes of a member to another state or reason.",
+		}, []string{"state", "reason"}),
+		programming: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "dnsingress_kubernetes_dns_programming_duration_seconds", Help: "Time from a change of a Service's pods, as the endpoint slice controller notes it, until it is answered.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 20),
+		}),
+		publishing: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "dnsingress_publish_duration_seconds", Help: "Time from the watch event of a change until it is answered.",
+			Buckets: prometheus.ExponentialBuckets(0.00001, 2, 20),
+		}),
+		members:  prometheus.NewDesc("dnsingress_pool_members", "Members of a pool by state and reason.", append(pool, "state", "reason"), nil),
+		failOpen: prometheus.NewDesc("dnsingress_pool_fail_open", "1 while too few members satisfy the policy, so that all ready ones are answered with.", pool, nil),
+		age:      prometheus.NewDesc("dnsingress_signal_age_seconds", "Age of the values that a pool is steered by; +Inf: there were none yet.", pool, nil),
+		serial:   prometheus.NewDesc("dnsingress_zone_serial", "Serial of the zone's SOA.", []string{"zone"}, nil),
+		names:    prometheus.NewDesc("dnsingress_zone_names", "Names in the zone that are published for objects.", []string{"zone"}, nil),
+	}
+	for _, c := range []prometheus.Collector{m.decisions, m.programming, m.publishing, m} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// decided counts what is other than before.
+func (m *metrics) decided(previous, d steer.Decision) {
+	old := map[netip.Addr]steer.Verdict{}
+	for _, v := range previous.Members {
+		old[v.Address] = v
+	}
+	for _, v := range d.Members {
+		if o, ok := old[v.Address]; !ok || o.In != v.In || o.Reason != v.Reason {
+			m.decisions.WithLabelValues(stateOf(v), string(v.Reason)).Inc()
+		}
+	}
+}
+
+// programmed observes how long the updates took, each change in the cluster once.
+func (m *metrics) programmed(e *Engine, updates []model.Update, now time.Time) {
+	for _, u := range updates {
+		s := e.pools[u.Ref]
+		if s == nil {
+			continue
+		}
+		m.publishing.Observe(now.Sub(u.Received).Seconds())
+		if u.Triggered.After(s.triggered) {
+			// What happened before this process heard of anything says nothing of how quick it is.
+			if u.Triggered.After(e.synced) {
+				m.programming.Observe(now.Sub(u.Triggered).Seconds())
+			}
+			s.triggered = u.Triggered
+		}
+	}
+}
+
+func stateOf(v steer.Verdict) string {
+	if v.In {
+		return "in"
+	}
+	return "out"
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.members, m.failOpen, m.age, m.serial, m.names} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	e := m.engine
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, z := range e.zones {
+		out <- prometheus.MustNewConstMetric(m.serial, prometheus.GaugeValue, float64(z.zone.Serial()), z.origin)
+		out <- prometheus.MustNewConstMetric(m.names, prometheus.GaugeValue, float64(len(z.answers)), z.origin)
+	}
+	for ref, s := range e.pools {
+		type key struct{ state, reason string }
+		count := map[key]int{}
+		for _, v := range s.decision.Members {
+			count[key{stateOf(v), string(v.Reason)}]++
+		}
+		for k, n := range count {
+			out <- prometheus.MustNewConstMetric(m.members, prometheus.GaugeValue, float64(n), ref.Namespace, ref.Name, k.state, k.reason)
+		}
+		failOpen := 0.0
+		if s.decision.FailOpen {
+			failOpen = 1
+		}
+		out <- prometheus.MustNewConstMetric(m.failOpen, prometheus.GaugeValue, failOpen, ref.Namespace, ref.Name)
+		if s.Policy != nil {
+			out <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age(e.queries[e.query(s.Policy)], time.Now()), ref.Namespace, ref.Name)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+)
+
+// served is one zone and what its names are answered with.
+type served struct {
+	origin   string
+	config   config.Zone
+	reserved map[string]bool // names that the configuration itself gives data to
+	zone     *zone.Zone
+	answers  map[string]answer // by host
+}
+
+// answer is what a name is answered with. Empty is no data, not no such name.
+type answer struct {
+	ttl        uint32
+	maxAnswers int
+	addresses  []netip.Addr // in order
+}
+
+func (a answer) equal(b answer) bool {
+	return a.ttl == b.ttl && a.maxAnswers == b.maxAnswers && slices.Equal(a.addresses, b.addresses)
+}
+
+// newServed makes the zone with nothing but its own records. The serial begins at the Unix time, so that it moves
+// forward over restarts.
+func newServed(c config.Zone, now time.Time) (*served, error) {
+	s := &served{origin: c.Origin, config: c, reserved: map[string]bool{}, answers: map[string]answer{}}
+	head := func(name string, rtype uint16) dns.RR_Header {
+		return dns.RR_Header{Name: name, Rrtype: rtype, Class: dns.ClassINET, Ttl: seconds(*c.InfrastructureTTL)}
+	}
+	rrs := []dns.RR{&dns.SOA{
+		Hdr: head(c.Origin, dns.TypeSOA), Ns: c.SOA.Primary, Mbox: c.SOA.Mailbox, Serial: uint32(now.Unix()),
+		Refresh: seconds(c.SOA.Refresh), Retry: seconds(c.SOA.Retry), Expire: seconds(c.SOA.Expire), Minttl: seconds(*c.NegativeTTL),
+	}}
+	for _, ns := range c.Nameservers {
+		rrs = append(rrs, &dns.NS{Hdr: head(c.Origin, dns.TypeNS), Ns: ns.Name})
+		for _, a := range ns.Addresses {
+			s.reserved[ns.Name] = true
+			rrs = append(rrs, addressRecord(head(ns.Name, 0), a))
+		}
+	}
+	for _, a := range c.Addresses {
+		s.reserved[c.Origin] = true
+		rrs = append(rrs, addressRecord(head(c.Origin, 0), a))
+	}
+	var err error
+	if s.zone, err = zone.New(c.Origin, rrs); err != nil {
+		return nil, fmt.Errorf("making zone %s: %w", c.Origin, err)
+	}
+	return s, nil
+}
+
+func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
+
+// addressRecord is the AAAA or A record of an address; the header's type is set to match.
+func addressRecord(h dns.RR_Header, a netip.Addr) dns.RR {
+	if a.Is4() {
+		h.Rrtype = dns.TypeA
+		return &dns.A{Hdr: h, A: a.AsSlice()}
+	}
+	h.Rrtype = dns.TypeAAAA
+	return &dns.AAAA{Hdr: h, AAAA: a.AsSlice()}
+}
+
+// compile changes the zones where the answers for hosts are other than before, and returns the changed zones.
+func (e *Engine) compile(hosts map[string]bool) []*served {
+	changes := map[*served][]zone.Change{}
+	for h := range hosts {
+		z := e.zoneOf(h)
+		if z == nil {
+			continue
+		}
+		want, wanted := e.answerFor(h, z)
+		have, had := z.answers[h]
+		switch {
+		case wanted && (!had || !have.equal(want)):
+			z.answers[h] = want
+			changes[z] = append(changes[z], want.change(h))
+		case !wanted && had:
+			delete(z.answers, h)
+			// The apex exists as long as its zone does.
+			changes[z] = append(changes[z], zone.Change{Owner: h, Remove: h != z.origin})
+		}
+	}
+	var changed []*served
+	for z, list := range changes {
+		slices.SortFunc(list, func(a, b zone.Change) int { return strings.Compare(a.Owner, b.Owner) })
+		next, err := z.zone.With(list...)
+		if err != nil {
+			// Names and addresses have been checked: only a mistake of ours can end here. The last zone stays.
+			e.options.Log.Error("changing a zone; its last state stays", "zone", z.origin, "error", err)
+			continue
+		}
+		z.zone = next
+		changed = append(changed, z)
+	}
+	return changed
+}
+
+// answerFor returns what the host's owner answers with, if it has one.
+func (e *Engine) answerFor(host string, z *served) (answer, bool) {
+	owner, ok := e.claims.Owner(host)
+	if !ok {
+		return answer{}, false
+	}
+	s := e.pools[owner]
+	a := answer{ttl: seconds(*z.config.TTL), maxAnswers: *z.config.MaxAnswers, addresses: s.decision.In()}
+	if s.TTL != nil {
+		a.ttl = *s.TTL
+	}
+	switch {
+	case s.MaxAnswers > 0:
+		a.maxAnswers = s.MaxAnswers
+	case s.MaxAnswers < 0:
+		a.maxAnswers = 0
+	}
+	return a, true
+}
+
+// change is the zone change that makes host answered with a.
+func (a answer) change(host string) zone.Change {
+	c := zone.Change{Owner: host}
+	for _, family := range []struct {
+		rtype uint16
+		is4   bool
+	}{{dns.TypeA, true}, {dns.TypeAAAA, false}} {
+		set := zone.RRset{Type: family.rtype, TTL: a.ttl, MaxAnswers: a.maxAnswers}
+		for _, address := range a.addresses {
+			if address.Is4() == family.is4 {
+				set.Records = append(set.Records, addressRecord(dns.RR_Header{Name: host, Class: dns.ClassINET, Ttl: a.ttl}, address))
+			}
+		}
+		if len(set.Records) > 0 {
+			c.RRsets = append(c.RRsets, set)
+		}
+	}
+	return c
+}
+
+func (e *Engine) origins() string {
+	names := make([]string, len(e.zones))
+	for i, z := range e.zones {
+		names[i] = z.origin
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/admin"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/dnsingress/dnsingress/internal/cli"
+)
+
+func runCommand(s streams) *cobra.Command {
+	var path, level string
+	var dry bool
+	c := &cobra.Command{
+		Use:   "run --config FILE",
+		Short: "Publish a cluster's Services and answer for them",
+		Long: `Publish a cluster's Services and answer for them.
+
+A Service with a hostname annotation has its ready pods' addresses answered under
+that name. SIGTERM: /readyz says no, answers go on for lameDuck, then the process ends.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := cli.Logger(s.err, level)
+			if err != nil {
+				return err
+			}
+			c, err := config.Load(path)
+			if err != nil {
+				return err
+			}
+			if dry {
+				for _, z := range c.Zones {
+					fmt.Fprintf(s.out, "would answer for %s on %s\n", z.Origin, strings.Join(c.Listen, ", "))
+				}
+				return nil
+			}
+			d, err := assemble(c, log)
+			if err != nil {
+				return err
+			}
+			return d.run(cmd.Context())
+		},
+	}
+	c.Flags().StringVar(&path, "config", "/etc/dnsingress/config.yaml", "configuration `FILE`")
+	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	c.Flags().BoolVar(&dry, "dry-run", false, "check the configuration, say what would be served, and end")
+	return c
+}
+
+// daemon is the whole of `dnsingress run`, wired.
+type daemon struct {
+	config    *config.Config
+	log       *slog.Logger
+	engine    *pool.Engine
+	source    *kube.Source
+	evaluator *promql.Evaluator
+	dns       *server.Server
+	admin     *admin.Server
+	ending    chan struct{} // closed on SIGTERM
+}
+
+func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), configInfo(c))
+	d := &daemon{config: c, log: log, ending: make(chan struct{})}
+	catalog := new(zone.Catalog)
+	var err error
+	if d.engine, err = pool.New(pool.Options{Config: c, Catalog: catalog, Registerer: registry, Log: log}); err != nil {
+		return nil, err
+	}
+	d.evaluator, err = promql.New(promql.Options{
+		URLs: c.Prometheus.URLs, Timeout: c.Prometheus.Timeout, Deliver: d.engine.Deliver, Registerer: registry, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.source, err = kube.New(kube.Options{
+		Kubeconfig: c.Kubernetes.Kubeconfig, Namespaces: c.Kubernetes.Namespaces, Check: promql.Check, Sink: d.engine, Log: log,
+		Prefixes: kube.Prefixes{Hostname: c.Kubernetes.HostnamePrefixes, Policy: c.Kubernetes.PolicyPrefix},
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.engine.Connect(d.evaluator, d.source.Reporter())
+	d.dns = server.New(server.Config{Listen: c.Listen, Catalog: catalog, Registerer: registry, Log: log})
+	d.admin, err = admin.New(admin.Options{Listen: c.Admin, Ready: d.ready, Explainer: d.engine, Gatherer: registry, Log: log})
+	return d, err
+}
+
+// configInfo is a constant metric that shows the configuration that is in force.
+func configInfo(c *config.Config) prometheus.Collector {
+	var origins []string
+	for _, z := range c.Zones {
+		origins = append(origins, z.Origin)
+	}
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "dnsingress_config_info", Help: "1; the labels show the configuration and the version.",
+		ConstLabels: prometheus.Labels{
+			"version": cli.Version(), "zones": strings.Join(origins, ","), "prometheus": strings.Join(c.Prometheus.URLs, ","),
+			"interval": c.Prometheus.Interval.String(), "staleness": c.Prometheus.Staleness.String(),
+		},
+	})
+	g.Set(1)
+	return g
+}
+
+// ready says why the process should get no queries, or nil. Once ready it stays so until SIGTERM: a Prometheus or
+// an API server that goes away later leaves the last good answers.
+func (d *daemon) ready() error {
+	select {
+	case <-d.ending:
+		return errors.New("ending")
+	default:
+	}
+	select {
+	case <-d.engine.Ready():
+	default:
+		return errors.New("waiting for the first sync with Kubernetes and the first metrics")
+	}
+	select {
+	case <-d.dns.Ready():
+		return nil
+	default:
+		return errors.New("waiting for the DNS sockets")
+	}
+}
+
+// run works until ctx ends and the lame-duck time after it, or until a part fails.
+func (d *daemon) run(ctx context.Context) error {
+	// The parts outlive ctx by the lame-duck time.
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	var wait sync.WaitGroup
+	for _, part := range []func(context.Context) error{d.admin.Run, d.dns.Run, d.engine.Run, d.source.Run} {
+		wait.Go(func() {
+			if err := part(work); err != nil && work.Err() == nil {
+				stop(err)
+			}
+		})
+	}
+	defer d.evaluator.Wait()
+	defer wait.Wait()
+
+	select {
+	case <-work.Done():
+		return context.Cause(work)
+	case <-ctx.Done():
+	}
+	close(d.ending)
+	d.log.Info("ending", "lameDuck", *d.config.LameDuck)
+	select {
+	case <-work.Done():
+		return context.Cause(work)
+	case <-time.After(*d.config.LameDuck):
+	}
+	stop(context.Canceled)
+	return nil
+}
