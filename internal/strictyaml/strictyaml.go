@@ -71,8 +71,11 @@ func Decode(name string, data []byte, v any) *File {
 }
 
 // Problem notes that the value at path is wrong. A path that is not in the file is reported at
-// the nearest parent that is.
+// the nearest parent that is. Of a file that is no YAML, nothing more is said than that.
 func (f *File) Problem(path, hint, format string, a ...any) {
+	if f.root == nil {
+		return
+	}
 	f.add(f.find(path), path, fmt.Sprintf(format, a...), hint)
 }
 
