@@ -142,6 +142,7 @@ func (f *httpFlags) run(ctx context.Context, url string, stdout, stderr io.Write
 	if err != nil {
 		return &cli.MisuseError{Err: err}
 	}
+	drawn := f.seeded("requests").Uint64()
 	users, err := user.NewPopulation(f.clients, habits, f.seeded("users").Uint64())
 	if err != nil {
 		return cli.Misuse("--source: %w", err)
@@ -168,11 +169,11 @@ func (f *httpFlags) run(ctx context.Context, url string, stdout, stderr io.Write
 		Length:      f.warmup + f.duration,
 		MaxInFlight: f.inFlight(),
 		Do: func(h openloop.Hit) {
-			users[userOf(f.seed, h.Seq, len(users))].Do(h.Seq, h.Intended, rec.Add)
+			users[userOf(drawn, h.Seq, len(users))].Do(h.Seq, h.Intended, rec.Add)
 		},
 		Drop: func(h openloop.Hit) {
 			rec.Add(&results.Sample{
-				Client: f.client, User: int32(userOf(f.seed, h.Seq, len(users))), Seq: h.Seq,
+				Client: f.client, User: int32(userOf(drawn, h.Seq, len(users))), Seq: h.Seq,
 				IntendedNs: h.Intended.UnixNano(), Error: results.ErrDropped,
 			}, true, nil)
 		},
@@ -189,8 +190,8 @@ func (f *httpFlags) run(ctx context.Context, url string, stdout, stderr io.Write
 		u.Close()
 	}
 	summary, err := rec.Close(ran == nil, f.duration)
-	if errors.Is(ran, context.Canceled) {
-		ran = fmt.Errorf("stopped early, the results are of what was done: %w", ran)
+	if err != nil && !errors.Is(ran, context.Canceled) {
+		ran = nil // the writing error that ended the run is err
 	}
 	return errors.Join(writeSummary(stdout, f.output, f.describe(habits), summary), err, ran)
 }

@@ -51,7 +51,7 @@ func (a *allowance) Read(p []byte) (int, error) {
 	if a.left <= 0 {
 		return 0, errTooLong
 	}
-	n, err := a.r.Read(p)
+	n, err := a.r.Read(p[:min(int64(len(p)), a.left)])
 	a.left -= int64(n)
 	return n, err
 }
