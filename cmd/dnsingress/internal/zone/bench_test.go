@@ -127,7 +127,8 @@ func BenchmarkWith(b *testing.B) {
 		i++
 		owner := fmt.Sprintf("svc-%07d.ns%03d.bench.test.", i%1_000_000, i%1_000_000%997)
 		next, err := z.With(Change{Owner: owner, RRsets: []RRset{{Type: dns.TypeA, TTL: 5, Records: []dns.RR{
-			&dns.A{Hdr: dns.RR_Header{Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, byte(i)).To4()}}}}})
+			&dns.A{Hdr: dns.RR_Header{Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, byte(i)).To4()},
+		}}}})
 		if err != nil {
 			b.Fatal(err)
 		}

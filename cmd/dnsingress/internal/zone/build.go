@@ -188,8 +188,8 @@ func NewBuilder(origin string) (*Builder, error) {
 	return &Builder{editor: e, buf: make([]byte, maxMessage)}, nil
 }
 
-// Add takes one record, which is the builder's from then on. An error about the record before, which had
-// another owner, can come late: see Zone.
+// Add takes one record, which is the builder's from then on. Where it is the first of another owner, the error
+// can be about the owner before, unless Flush was called.
 func (b *Builder) Add(rr dns.RR) error {
 	h := rr.Header()
 	owner, rtype := h.Name, h.Rrtype
@@ -203,7 +203,7 @@ func (b *Builder) Add(rr dns.RR) error {
 			return fmt.Errorf("%s %s is outside the zone %s", owner, dns.Type(rtype), unpack(b.zone.origin))
 		}
 		if wire != b.owner {
-			errs = append(errs, b.flush())
+			errs = append(errs, b.Flush())
 			b.owner = wire
 		}
 		b.text = owner
@@ -221,8 +221,8 @@ func (b *Builder) Add(rr dns.RR) error {
 	return errors.Join(errs...)
 }
 
-// flush stores the pending records, together with what their owner had already.
-func (b *Builder) flush() error {
+// Flush stores the pending records, together with what their owner had already. Its error is about that owner.
+func (b *Builder) Flush() error {
 	if len(b.pending) == 0 {
 		return nil
 	}
@@ -247,7 +247,7 @@ func (b *Builder) flush() error {
 
 // Zone returns the zone of the records added so far. The builder is of no use afterwards.
 func (b *Builder) Zone() (*Zone, error) {
-	err := b.flush()
+	err := b.Flush()
 	z, errSOA := b.finish(b.declared())
 	if err != nil || errSOA != nil {
 		return nil, errors.Join(err, errSOA)

@@ -115,3 +115,16 @@ func (c *Catalog) Find(q *Question) (Entry, bool) {
 	}
 	return own, own.Zone != nil
 }
+
+// Origins returns the origin of every slot, also of zones that have been withdrawn.
+func (c *Catalog) Origins() []string {
+	s := c.snapshot.Load()
+	if s == nil {
+		return nil
+	}
+	origins := make([]string, len(s.slots))
+	for wire, slot := range s.slots {
+		origins[slot] = unpack(wire)
+	}
+	return origins
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector sums the workers' tallies when it is scraped. Names and labels are CoreDNS's, with another prefix.
+type collector struct {
+	catalog *zone.Catalog
+	panics  *panics
+	tcp     *connections
+
+	mu      sync.Mutex
+	tallies []source
+}
+
+// source is a tally and what its queries came over.
+type source struct {
+	*tally
+	proto string
+}
+
+func (c *collector) add(proto string) *tally {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := newTally()
+	c.tallies = append(c.tallies, source{t, proto})
+	return t
+}
+
+const prefix = "dnsingress_"
+
+var (
+	descRequests  = prometheus.NewDesc(prefix+"dns_requests_total", "Queries by zone, protocol, address family (1 is IPv4, 2 is IPv6) and type.", []string{"zone", "proto", "family", "type"}, nil)
+	descDO        = prometheus.NewDesc(prefix+"dns_do_requests_total", "Queries with the DO bit.", []string{"zone", "proto", "family"}, nil)
+	descResponses = prometheus.NewDesc(prefix+"dns_responses_total", "Replies by zone and response code.", []string{"zone", "proto", "rcode"}, nil)
+	descDuration  = prometheus.NewDesc(prefix+"dns_request_duration_seconds", "From the receipt of a query, or of the batch that it came in, until the replies were handed to the system.", []string{"proto"}, nil)
+	descAsked     = prometheus.NewDesc(prefix+"dns_request_size_bytes", "Sizes of queries.", []string{"proto"}, nil)
+	descReplied   = prometheus.NewDesc(prefix+"dns_response_size_bytes", "Sizes of replies.", []string{"proto"}, nil)
+	descIgnored   = prometheus.NewDesc(prefix+"dns_ignored_total", "Messages that get no reply: shorter than a header, or replies themselves.", []string{"proto", "reason"}, nil)
+	descUnsent    = prometheus.NewDesc(prefix+"dns_unsent_total", "Replies that the system refused to send.", []string{"proto"}, nil)
+	descPanics    = prometheus.NewDesc(prefix+"panics_total", "Panics caught while answering; each was a SERVFAIL.", nil, nil)
+	descSerial    = prometheus.NewDesc(prefix+"dns_zone_serial", "Serial of the zone's SOA.", []string{"zone"}, nil)
+	descNames     = prometheus.NewDesc(prefix+"dns_zone_names", "Names in the zone.", []string{"zone"}, nil)
+	descOpen      = prometheus.NewDesc(prefix+"dns_tcp_connections", "Open TCP connections.", nil, nil)
+	descAccepted  = prometheus.NewDesc(prefix+"dns_tcp_accepted_total", "TCP connections accepted.", nil, nil)
+	descTurned    = prometheus.NewDesc(prefix+"dns_tcp_rejected_total", "TCP connections closed at once because of a limit.", []string{"limit"}, nil)
+)
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descRequests, descDO, descResponses, descDuration, descAsked, descReplied, descIgnored, descUnsent,
+		descPanics, descSerial, descNames, descOpen, descAccepted, descTurned,
+	} {
+		ch <- d
+	}
+}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, n float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, n, labels...)
+	}
+	origins := append([]string{""}, c.catalog.Origins()...) // "" is for queries outside every zone
+	for _, proto := range []string{"udp", "tcp"} {
+		sum := c.sum(proto)
+		for slot, z := range sum.zones {
+			z.collect(counter, origins[slot], proto)
+		}
+		for _, h := range []struct {
+			d *prometheus.Desc
+			histogram
+		}{{descDuration, sum.duration}, {descAsked, sum.asked}, {descReplied, sum.replied}} {
+			count, buckets := h.cumulative()
+			ch <- prometheus.MustNewConstHistogram(h.d, count, h.sum, buckets, proto)
+		}
+		counter(descUnsent, sum.failed, proto)
+		for why := tooShort; why < reasonsEnd; why++ {
+			counter(descIgnored, sum.ignored[why], proto, why.String())
+		}
+	}
+	counter(descPanics, c.panics.count.Load())
+	for _, z := range c.catalog.Zones() {
+		gauge(descSerial, float64(z.Serial()), z.Origin())
+		gauge(descNames, float64(z.Len()), z.Origin())
+	}
+	open, accepted, full, perClient := c.tcp.numbers()
+	gauge(descOpen, float64(open))
+	counter(descAccepted, accepted)
+	counter(descTurned, full, "total")
+	counter(descTurned, perClient, "client")
+}
+
+// sum adds up the tallies of a protocol.
+func (c *collector) sum(proto string) *tally {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := newTally()
+	for _, t := range c.tallies {
+		if t.proto == proto {
+			sum.merge(t.tally)
+		}
+	}
+	return sum
+}
+
+func (t *tally) merge(o *tally) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(t.zones) < len(o.zones) {
+		t.zones = append(t.zones, &zoneTally{})
+	}
+	for i, z := range o.zones {
+		t.zones[i].merge(z)
+	}
+	for i, n := range o.ignored {
+		t.ignored[i] += n
+	}
+	t.failed += o.failed
+	t.duration.merge(&o.duration)
+	t.asked.merge(&o.asked)
+	t.replied.merge(&o.replied)
+}
+
+func (z *zoneTally) merge(o *zoneTally) {
+	for f := range families {
+		for i, n := range o.requests[f] {
+			z.requests[f][i] += n
+		}
+		z.dnssec[f] += o.dnssec[f]
+	}
+	for i, n := range o.responses {
+		z.responses[i] += n
+	}
+}
+
+func (z *zoneTally) collect(counter func(*prometheus.Desc, uint64, ...string), origin, proto string) {
+	for f := range families {
+		for i, n := range z.requests[f] {
+			if n > 0 {
+				counter(descRequests, n, origin, proto, f.String(), typeName(i))
+			}
+		}
+		if n := z.dnssec[f]; n > 0 {
+			counter(descDO, n, origin, proto, f.String())
+		}
+	}
+	for rcode, n := range z.responses {
+		if n > 0 {
+			counter(descResponses, n, origin, proto, rcodeName(rcode))
+		}
+	}
+}
+
+func rcodeName(rcode int) string {
+	if rcode == dns.RcodeBadVers { // miekg/dns calls 16 by its name in TSIG
+		return "BADVERS"
+	}
+	if name, ok := dns.RcodeToString[rcode]; ok {
+		return name
+	}
+	return strconv.Itoa(rcode)
+}
+
+func (h *histogram) cumulative() (count uint64, buckets map[float64]uint64) {
+	buckets = make(map[float64]uint64, len(h.bounds))
+	for i, bound := range h.bounds {
+		count += h.counts[i]
+		buckets[bound] = count
+	}
+	return count + h.counts[len(h.bounds)], buckets
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/miekg/dns"
+)
+
+const (
+	headerLen = 12
+	// plainUDP is what a reply may hold over UDP without EDNS (RFC 1035 §2.3.4), ednsUDP with it, whatever
+	// more the client offers: it passes any IPv6 path unfragmented (RFC 9715 §3.2 R5 and the DNS flag day 2020).
+	plainUDP   = 512
+	ednsUDP    = 1232
+	maxMessage = 65535
+)
+
+// Peer is who asks, and how.
+type Peer struct {
+	Addr netip.Addr
+	TCP  bool
+}
+
+// Responder answers queries one at a time. It is not safe for concurrent use; its zones are.
+type Responder struct {
+	catalog  *zone.Catalog
+	cookies  *cookies
+	idle     uint16 // what a client is told of idle connections (RFC 7828), in 100 ms; 0: nothing
+	question zone.Question
+	reply    zone.Reply
+	opt      opt
+	seen     outcome
+}
+
+// outcome is what the metrics say of a query.
+type outcome struct {
+	slot    int // of the zone, -1 for none
+	qtype   uint16
+	rcode   int // with the bits of EDNS; -1 for no reply
+	do      bool
+	ignored reason // why there is no reply
+}
+
+// reason is why a message gets no reply.
+type reason int
+
+const (
+	answered   reason = iota
+	tooShort          // no header to reply to
+	notQuery          // QR is set: replying could make two servers talk for ever
+	reasonsEnd        // how many there are
+)
+
+func (r reason) String() string {
+	return [...]string{"none", "short", "response"}[r]
+}
+
+// NewResponder returns a responder for the zones of a catalog.
+func NewResponder(catalog *zone.Catalog) *Responder {
+	return &Responder{catalog: catalog, cookies: newCookies()}
+}
+
+// Respond writes the reply to query into buf, which must hold 65535 octets for TCP and 1232 for UDP, and
+// returns it; nil if there must be none.
+func (r *Responder) Respond(buf, query []byte, peer Peer) []byte {
+	r.seen = outcome{slot: -1, rcode: -1}
+	switch {
+	case len(query) < headerLen:
+		r.seen.ignored = tooShort
+		return nil
+	case query[2]&0x80 != 0:
+		r.seen.ignored = notQuery
+		return nil
+	case query[2]>>3&0xF != dns.OpcodeQuery:
+		return r.headerOnly(buf, query, dns.RcodeNotImplemented)
+	}
+	questions := binary.BigEndian.Uint16(query[4:])
+	if questions > 1 { // RFC 9619 §4
+		return r.headerOnly(buf, query, dns.RcodeFormatError)
+	}
+	end := headerLen
+	if questions == 1 {
+		var err error
+		if end, err = r.question.Parse(query); err != nil {
+			return r.headerOnly(buf, query, dns.RcodeFormatError)
+		}
+		r.seen.qtype = r.question.Type
+	}
+	wellFormed := r.opt.find(query, end)
+	r.seen.do = r.opt.do
+	limit := maxMessage
+	if !peer.TCP {
+		limit = plainUDP
+		if r.opt.present {
+			limit = min(max(int(r.opt.size), plainUDP), ednsUDP)
+		}
+	}
+	limit = min(limit, len(buf))
+	r.reply.Start(buf[:limit-r.opt.room()], query, end)
+	rcode, extended := dns.RcodeSuccess, noExtendedError
+	switch {
+	case !wellFormed || questions == 0 && r.opt.cookie == nil:
+		rcode = dns.RcodeFormatError
+	case r.opt.version > 0: // RFC 6891 §6.1.3
+		rcode = dns.RcodeBadVers
+	case questions == 0: // RFC 7873 §5.4: to learn a cookie
+	default:
+		rcode, extended = r.answer()
+	}
+	return r.finish(buf[:limit], rcode, extended, peer)
+}
+
+// answer completes the reply from the zone that the question is for.
+func (r *Responder) answer() (rcode int, extended uint16) {
+	switch r.question.Type {
+	case dns.TypeOPT, dns.TypeTSIG:
+		return dns.RcodeFormatError, noExtendedError
+	case dns.TypeTKEY, dns.TypeMAILA, dns.TypeMAILB:
+		return dns.RcodeNotImplemented, dns.ExtendedErrorCodeNotSupported
+	case dns.TypeAXFR, dns.TypeIXFR:
+		return dns.RcodeRefused, dns.ExtendedErrorCodeProhibited
+	}
+	if r.question.Class != dns.ClassINET {
+		return dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative
+	}
+	z, ok := r.catalog.Find(&r.question)
+	if !ok {
+		return dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative
+	}
+	r.seen.slot = z.Slot
+	z.Answer(&r.question, &r.reply)
+	return r.reply.Rcode, noExtendedError
+}
+
+// finish adds the OPT record to a query that had one and returns the message.
+func (r *Responder) finish(buf []byte, rcode int, extended uint16, peer Peer) []byte {
+	r.seen.rcode = rcode
+	r.reply.Rcode = rcode & 0xF
+	if r.opt.present {
+		r.reply.Grow(buf)
+		r.reply.Extra(r.appendOPT(rcode, extended, peer))
+	}
+	return r.reply.Bytes()
+}
+
+// headerOnly is the reply to what cannot be understood further.
+func (r *Responder) headerOnly(buf, query []byte, rcode int) []byte {
+	r.seen.rcode = rcode
+	b := buf[:headerLen]
+	clear(b)
+	copy(b, query[:2])
+	b[2] = query[2]&0x79 | 0x80
+	b[3] = byte(rcode)
+	return b
+}
+
+// Failure writes the reply SERVFAIL to a query that could not be answered for a fault of ours.
+func (r *Responder) failure(buf, query []byte) []byte {
+	return r.headerOnly(buf, query, dns.RcodeServerFailure)
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batch = 32 // datagrams in one system call
+	// queryMost is what a datagram may hold. Queries are far smaller; a longer one is answered FORMERR.
+	queryMost = 4096
+	// controlSize holds one IPV6_PKTINFO or IP_PKTINFO.
+	controlSize = 48
+	socketRoom  = 4 << 20 // octets wanted of receive and send buffers
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	hdr  unix.Msghdr
+	size uint32
+	_    [4]byte
+}
+
+// udpWorker serves one socket. It owns every buffer that the kernel fills and reads.
+type udpWorker struct {
+	conn  *net.UDPConn
+	raw   syscall.RawConn
+	serve *guard
+	tally *tally
+
+	in      [batch][queryMost]byte
+	out     [batch][ednsUDP]byte
+	from    [batch]unix.RawSockaddrInet6 // an IPv4 address is shorter
+	control [batch][controlSize]byte
+	inVec   [batch]unix.Iovec
+	outVec  [batch]unix.Iovec
+	inMsg   [batch]mmsghdr
+	outMsg  [batch]mmsghdr
+	events  [batch]event
+
+	received, sent int // by the last call
+	queued         int
+	errno          syscall.Errno
+	receiveFn      func(fd uintptr) bool
+	sendFn         func(fd uintptr) bool
+}
+
+// listenUDP opens n sockets that share one address.
+func listenUDP(ctx context.Context, network, address string, n int) ([]*net.UDPConn, error) {
+	// Only a socket without SO_REUSEPORT notices that another server holds the port.
+	probe, err := (&net.ListenConfig{}).ListenPacket(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("listening on UDP %s: %w", address, err)
+	}
+	address = probe.LocalAddr().String()
+	if err := probe.Close(); err != nil {
+		return nil, fmt.Errorf("listening on UDP %s: %w", address, err)
+	}
+	config := net.ListenConfig{Control: prepare}
+	var conns []*net.UDPConn
+	for range n {
+		conn, err := config.ListenPacket(ctx, network, address)
+		if err != nil {
+			for _, c := range conns {
+				c.Close()
+			}
+			return nil, fmt.Errorf("listening on UDP %s: %w", address, err)
+		}
+		conns = append(conns, conn.(*net.UDPConn))
+	}
+	return conns, nil
+}
+
+// prepare sets up a socket before it is bound.
+func prepare(network, address string, raw syscall.RawConn) error {
+	host, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("parsing %s address %q: %w", network, address, err)
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		set := func(level, option, value int) error { return unix.SetsockoptInt(int(fd), level, option, value) }
+		failed = set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		// Buffers as large as the system lets us have; less is no error.
+		_ = set(unix.SOL_SOCKET, unix.SO_RCVBUF, socketRoom)
+		_ = set(unix.SOL_SOCKET, unix.SO_SNDBUF, socketRoom)
+		if !host.Addr().IsUnspecified() {
+			return // there is one address that a reply can come from
+		}
+		if host.Addr().Is6() {
+			failed = errors.Join(failed, set(unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1))
+		} else {
+			failed = errors.Join(failed, set(unix.IPPROTO_IP, unix.IP_PKTINFO, 1))
+		}
+	})
+	return errors.Join(err, failed)
+}
+
+func newUDPWorker(conn *net.UDPConn, serve *guard, t *tally) (*udpWorker, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("opening the UDP socket: %w", err)
+	}
+	w := &udpWorker{conn: conn, raw: raw, serve: serve, tally: t}
+	for i := range batch {
+		w.inVec[i] = unix.Iovec{Base: &w.in[i][0], Len: queryMost}
+		w.inMsg[i].hdr = unix.Msghdr{Name: (*byte)(unsafe.Pointer(&w.from[i])), Iov: &w.inVec[i], Iovlen: 1, Control: &w.control[i][0]}
+		w.outVec[i].Base = &w.out[i][0]
+		w.outMsg[i].hdr = unix.Msghdr{Iov: &w.outVec[i], Iovlen: 1}
+	}
+	w.receiveFn, w.sendFn = w.receive, w.send
+	return w, nil
+}
+
+// run answers until the socket's read deadline has passed, then what is still in the socket.
+func (w *udpWorker) run() error {
+	for {
+		err := w.raw.Read(w.receiveFn)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return w.drain()
+		}
+		if err != nil {
+			return fmt.Errorf("receiving: %w", err)
+		}
+		if w.errno != 0 {
+			return fmt.Errorf("receiving: %w", w.errno)
+		}
+		if err := w.answer(); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *udpWorker) drain() error {
+	for {
+		if err := w.raw.Control(func(fd uintptr) { w.receive(fd) }); err != nil {
+			return fmt.Errorf("receiving: %w", err)
+		}
+		if w.errno != 0 || w.received == 0 {
+			return nil
+		}
+		if err := w.answer(); err != nil {
+			return err
+		}
+	}
+}
+
+// receive takes what has arrived and tells whether there was anything, or an error.
+func (w *udpWorker) receive(fd uintptr) bool {
+	for i := range batch {
+		h := &w.inMsg[i].hdr
+		h.Namelen, h.Controllen = unix.SizeofSockaddrInet6, controlSize
+	}
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&w.inMsg[0])), batch, unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case 0:
+			w.received, w.errno = int(n), 0
+		default:
+			w.received, w.errno = 0, errno
+		}
+		return errno != unix.EAGAIN
+	}
+}
+
+// answer replies to what was received.
+func (w *udpWorker) answer() error {
+	begin := time.Now()
+	w.queued = 0
+	for i := range w.received {
+		m := &w.inMsg[i]
+		query := w.in[i][:m.size]
+		peer := Peer{Addr: w.peer(i)}
+		k := w.queued
+		reply, seen := w.serve.respond(w.out[k][:], query, peer, m.hdr.Flags&unix.MSG_TRUNC != 0)
+		w.events[i] = event{outcome: seen, family: familyOf(peer.Addr), asked: int(m.size), replied: len(reply)}
+		if reply == nil {
+			continue
+		}
+		w.outVec[k].Len = uint64(len(reply))
+		h := &w.outMsg[k].hdr
+		h.Name, h.Namelen = m.hdr.Name, m.hdr.Namelen
+		h.Control, h.Controllen = m.hdr.Control, m.hdr.Controllen
+		if h.Controllen == 0 {
+			h.Control = nil
+		} else {
+			anyInterface(w.control[i][:h.Controllen])
+		}
+		w.queued++
+	}
+	w.sent = 0
+	if w.queued > 0 {
+		if err := w.raw.Write(w.sendFn); err != nil {
+			return fmt.Errorf("sending: %w", err)
+		}
+	}
+	w.tally.add(w.events[:w.received], time.Since(begin))
+	return nil
+}
+
+// send sends the queued replies and tells whether all are gone, or given up.
+func (w *udpWorker) send(fd uintptr) bool {
+	for w.sent < w.queued {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&w.outMsg[w.sent])), uintptr(w.queued-w.sent), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			w.sent += int(n)
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false
+		default: // about the first message only: its client cannot be reached
+			w.tally.unsent()
+			w.sent++
+		}
+	}
+	return true
+}
+
+// peer returns the address that message i came from.
+func (w *udpWorker) peer(i int) netip.Addr {
+	from := &w.from[i]
+	if from.Family == unix.AF_INET {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(from))
+		return netip.AddrFrom4(v4.Addr)
+	}
+	return netip.AddrFrom16(from.Addr)
+}
+
+// anyInterface turns the control message of a query into that of its reply: the source address is the one
+// that was asked, but the route is the system's to choose, unless the address has a meaning on one link only.
+func anyInterface(control []byte) {
+	const head = unix.SizeofCmsghdr
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+	switch {
+	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(control) >= head+unix.SizeofInet6Pktinfo:
+		info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&control[head]))
+		if !netip.AddrFrom16(info.Addr).IsLinkLocalUnicast() {
+			info.Ifindex = 0
+		}
+	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(control) >= head+unix.SizeofInet4Pktinfo:
+		(*unix.Inet4Pktinfo)(unsafe.Pointer(&control[head])).Ifindex = 0
+	}
+}
