@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
+	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/spf13/cobra"
+)
+
+func checkZoneCommand(s streams) *cobra.Command {
+	var origin string
+	c := &cobra.Command{
+		Use:   "check-zone FILE...",
+		Short: "Say whether zone files can be served, or everything that is wrong with them",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, files []string) error {
+			wrong := 0
+			for _, path := range files {
+				z, _, err := zonefile.Load(path, origin)
+				if many := (zonefile.Errors)(nil); errors.As(err, &many) {
+					fmt.Fprintln(s.out, many)
+					wrong += len(many)
+					continue
+				}
+				if err != nil {
+					return cli.Misuse("%w", err)
+				}
+				fmt.Fprintf(s.out, "%s: ok: zone %s, serial %d, %d names\n", path, z.Origin(), z.Serial(), z.Len())
+			}
+			if wrong > 0 {
+				return fmt.Errorf("%d errors in zone files", wrong)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
+	return c
+}

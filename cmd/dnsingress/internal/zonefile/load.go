@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package zonefile
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/miekg/dns"
+)
+
+// mostErrors is how many errors one reading reports.
+const mostErrors = 100
+
+// Error is one error in a zone file.
+type Error struct {
+	Path         string
+	Line, Column int // from 1; 0: unknown
+	Err          error
+}
+
+func (e *Error) Error() string {
+	at := e.Path
+	for _, n := range []int{e.Line, e.Column} {
+		if n == 0 {
+			break
+		}
+		at += ":" + strconv.Itoa(n)
+	}
+	return at + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errors are all errors of a zone file, in the order of the file.
+type Errors []*Error
+
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, one := range e {
+		lines[i] = one.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Load reads the zone in a file. Its origin is the owner of its SOA; relative names before any $ORIGIN belong
+// to origin, which can be empty where there are none. It returns the zone and the paths of all files that were
+// read, which there are also with an error. The error is Errors, or that of opening the file.
+func Load(path, origin string) (*zone.Zone, []string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the zone file: %w", err)
+	}
+	l := &loader{origin: origin}
+	defer l.close()
+	if origin != "" {
+		if _, ok := dns.IsDomainName(origin); !ok {
+			return nil, nil, fmt.Errorf("origin %q is no domain name", origin)
+		}
+		l.origin = dns.Fqdn(origin)
+	}
+	first, err := l.open(path)
+	if err != nil {
+		return nil, []string{path}, fmt.Errorf("reading the zone file: %w", err)
+	}
+	first.origin = l.origin
+	l.read()
+	z := l.finish()
+	if len(l.errs) > 0 {
+		return nil, l.paths, l.errs
+	}
+	return z, l.paths, nil
+}
+
+// loader reads one zone.
+type loader struct {
+	origin  string
+	sources []*source // the open files, the innermost include last
+	files   []*os.File
+	paths   []string
+	errs    Errors
+
+	builder *zone.Builder // from the SOA on
+	early   []early       // what came before it
+	owner   string        // of the last record
+	last    place         // of the last record
+}
+
+type place struct {
+	path string
+	line int
+}
+
+type early struct {
+	rr dns.RR
+	at place
+}
+
+func (l *loader) open(path string) (*source, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	l.files = append(l.files, f)
+	l.paths = append(l.paths, path)
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a directory", path)
+	}
+	s := &source{path: path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1}
+	if n := len(l.sources); n > 0 {
+		s.origin, s.ttl = l.sources[n-1].origin, l.sources[n-1].ttl
+	}
+	l.sources = append(l.sources, s)
+	return s, nil
+}
+
+func (l *loader) close() {
+	for _, f := range l.files {
+		f.Close()
+	}
+}
+
+// current returns the innermost file that has not been read to its end, or nil.
+func (l *loader) current() *source {
+	for n := len(l.sources); n > 0; n-- {
+		if s := l.sources[n-1]; !s.ended {
+			return s
+		}
+		l.sources = l.sources[:n-1]
+	}
+	return nil
+}
+
+// read parses everything. The parser stops at an error for good, so another one begins behind the entry that
+// has it; it knows $ORIGIN and $TTL, but not the last owner, so entries that begin with a blank take l.owner.
+func (l *loader) read() {
+	for s := l.current(); s != nil; s = l.current() {
+		s.begun = s.line
+		p := dns.NewZoneParser(s, s.origin, s.path)
+		p.SetIncludeAllowed(true)
+		p.SetIncludeFS(includes{l.open})
+		if ttl, ok := seconds(s.ttl); ok {
+			p.SetDefaultTTL(ttl)
+		}
+		for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+			l.add(rr)
+			if len(l.errs) >= mostErrors {
+				return
+			}
+		}
+		err := p.Err()
+		if err == nil {
+			s.ended = true
+			continue
+		}
+		if inner := l.current(); inner != nil { // else the error is at the very end
+			s = inner
+		}
+		l.syntax(s, err)
+		if len(l.errs) >= mostErrors {
+			return
+		}
+		s.skip()
+	}
+}
+
+// seconds reads the value of $TTL as the parser does: seconds, or numbers with units (1h30m).
+func seconds(text string) (uint32, bool) {
+	if text == "" {
+		return 0, false
+	}
+	rr, err := dns.NewRR(". " + text + " IN A 192.0.2.1")
+	if err != nil || rr == nil {
+		return 0, false
+	}
+	return rr.Header().Ttl, true
+}
+
+// syntax reports an error of the parser, which counts lines from where it began.
+func (l *loader) syntax(s *source, err error) {
+	e := &Error{Path: s.path, Line: s.last, Err: err}
+	text := err.Error()
+	if _, rest, ok := strings.Cut(text, "dns: "); ok {
+		text = rest
+	}
+	if i := strings.LastIndex(text, " at line: "); i >= 0 {
+		line, column, _ := strings.Cut(text[i+len(" at line: "):], ":")
+		n, errLine := strconv.Atoi(line)
+		c, errColumn := strconv.Atoi(column)
+		if errLine == nil && errColumn == nil {
+			e.Line, e.Column = s.begun+n-1, c
+		}
+		text = text[:i]
+	}
+	e.Err = errors.New(text)
+	if s.origin == "" && strings.Contains(text, "bad owner name") {
+		e.Err = fmt.Errorf("%s (hint: a relative name needs $ORIGIN above it, or --origin)", text)
+	}
+	l.errs = append(l.errs, e)
+}
+
+// here is where the parser is.
+func (l *loader) here() place {
+	for n := len(l.sources); n > 0; n-- {
+		if s := l.sources[n-1]; !s.ended || n == 1 {
+			return place{s.path, s.last}
+		}
+	}
+	return place{}
+}
+
+func (l *loader) add(rr dns.RR) {
+	at := l.here()
+	h := rr.Header()
+	if h.Name == "" {
+		h.Name = l.owner
+	}
+	if l.builder == nil {
+		if h.Rrtype != dns.TypeSOA {
+			l.early = append(l.early, early{dns.Copy(rr), at})
+			l.owner = h.Name
+			return
+		}
+		b, err := zone.NewBuilder(h.Name)
+		if err != nil {
+			l.fault(at, err)
+			return
+		}
+		l.builder = b
+		for _, e := range l.early {
+			l.put(e.rr, e.at)
+		}
+		l.early = nil
+	}
+	l.put(rr, at)
+}
+
+func (l *loader) put(rr dns.RR, at place) {
+	owner := rr.Header().Name
+	if owner != l.owner {
+		if err := l.builder.Flush(); err != nil {
+			l.fault(l.last, err)
+		}
+	}
+	if err := l.builder.Add(rr); err != nil {
+		l.fault(at, err)
+	}
+	l.owner, l.last = owner, at
+}
+
+// fault reports everything that is wrong with the records that end at a place.
+func (l *loader) fault(at place, err error) {
+	for _, line := range strings.Split(err.Error(), "\n") {
+		l.errs = append(l.errs, &Error{Path: at.path, Line: at.line, Err: errors.New(line)})
+	}
+}
+
+func (l *loader) finish() *zone.Zone {
+	path := l.paths[0]
+	if l.builder == nil {
+		if len(l.errs) == 0 {
+			l.errs = append(l.errs, &Error{Path: path, Err: errors.New("there is no SOA record (hint: a zone file holds one zone, its SOA first)")})
+		}
+		return nil
+	}
+	if err := l.builder.Flush(); err != nil {
+		l.fault(l.last, err)
+	}
+	if len(l.errs) > 0 {
+		return nil
+	}
+	z, err := l.builder.Zone()
+	if err != nil {
+		l.fault(place{path: path}, err)
+		return nil
+	}
+	return z
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
+	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/miekg/dns"
+	"github.com/spf13/cobra"
+)
+
+func lookupCommand(s streams) *cobra.Command {
+	var files []string
+	var origin string
+	c := &cobra.Command{
+		Use:   "lookup --zone-file FILE [NAME TYPE]",
+		Short: "Print the answers that serve would give, without a socket",
+		Long: `Print the answers that serve would give, without a socket.
+
+Without NAME and TYPE the questions are lines "NAME TYPE" on standard input. Names are
+absolute, with or without the final dot. Replies are those over TCP, so none is cut.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 0 && len(args) != 2 {
+				return fmt.Errorf("lookup takes NAME and TYPE, or neither to read them from standard input")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(files) == 0 {
+				return cli.Misuse("lookup needs --zone-file")
+			}
+			catalog := new(zone.Catalog)
+			for _, path := range files {
+				z, _, err := zonefile.Load(path, origin)
+				if err != nil {
+					return err
+				}
+				catalog.Publish(z)
+			}
+			l := &lookup{s, server.NewResponder(catalog), make([]byte, dns.MaxMsgSize)}
+			if len(args) == 2 {
+				return l.print(args[0], args[1])
+			}
+			return l.printAll(cmd)
+		},
+	}
+	c.Flags().StringArrayVar(&files, "zone-file", nil, "zone `FILE` in master-file format (repeatable)")
+	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
+	return c
+}
+
+type lookup struct {
+	streams
+	responder *server.Responder
+	buf       []byte
+}
+
+// printAll answers the lines of standard input.
+func (l *lookup) printAll(cmd *cobra.Command) error {
+	lines := bufio.NewScanner(l.in)
+	for n := 1; lines.Scan(); n++ {
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		fields := strings.Fields(lines.Text())
+		switch {
+		case len(fields) == 0 || strings.HasPrefix(fields[0], "#"):
+		case len(fields) != 2:
+			return cli.Misuse("standard input:%d: %q is not NAME TYPE", n, lines.Text())
+		default:
+			if err := l.print(fields[0], fields[1]); err != nil {
+				return fmt.Errorf("standard input:%d: %w", n, err)
+			}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("reading standard input: %w", err)
+	}
+	return nil
+}
+
+func (l *lookup) print(name, rtype string) error {
+	qtype, err := parseType(rtype)
+	if err != nil {
+		return err
+	}
+	if _, ok := dns.IsDomainName(name); !ok {
+		return cli.Misuse("%q is no domain name", name)
+	}
+	query := &dns.Msg{Question: []dns.Question{{Name: dns.Fqdn(name), Qtype: qtype, Qclass: dns.ClassINET}}}
+	wire, err := query.Pack()
+	if err != nil {
+		return cli.Misuse("asking for %q: %w", name, err)
+	}
+	var reply dns.Msg
+	answer := l.responder.Respond(l.buf, wire, server.Peer{Addr: netip.IPv6Loopback(), TCP: true})
+	if err := reply.Unpack(answer); err != nil {
+		return fmt.Errorf("reading the reply for %s %s: %w", name, rtype, err)
+	}
+	_, err = fmt.Fprintln(l.out, &reply)
+	return err
+}
+
+// parseType reads a type by its name, or as TYPE with a number (RFC 3597 §5).
+func parseType(text string) (uint16, error) {
+	text = strings.ToUpper(text)
+	if t, ok := dns.StringToType[text]; ok {
+		return t, nil
+	}
+	var n uint16
+	if _, err := fmt.Sscanf(text, "TYPE%d", &n); err == nil && text == fmt.Sprintf("TYPE%d", n) {
+		return n, nil
+	}
+	return 0, cli.Misuse("%q is no record type (hint: A, AAAA, … or TYPE65280)", text)
+}

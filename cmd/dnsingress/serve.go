@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
+	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+)
+
+func serveCommand(s streams) *cobra.Command {
+	var files, listen []string
+	var origin, metrics, level string
+	c := &cobra.Command{
+		Use:   "serve --zone-file FILE --listen ADDRESS",
+		Short: "Answer DNS from zone files, with no cluster",
+		Long: `Answer DNS over UDP and TCP from zone files, with no cluster and no configuration.
+
+Each file holds one zone, whose origin is the owner of its SOA. A file that changes is
+read again; if it has errors they are logged and the zone stays as it was. SIGHUP reads
+all files again. Only the addresses given are opened.`,
+		Example: `  dnsingress serve --zone-file example.org.zone --listen [::]:53 --listen 192.0.2.1:53`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := cli.Logger(s.err, level)
+			if err != nil {
+				return err
+			}
+			if len(files) == 0 || len(listen) == 0 {
+				return cli.Misuse("serve needs --zone-file and --listen (hint: dnsingress serve --zone-file FILE --listen [::1]:5300)")
+			}
+			for _, l := range listen {
+				if _, _, err := net.SplitHostPort(l); err != nil {
+					return cli.Misuse("--listen %q: %w (hint: [::]:53 or 192.0.2.1:53)", l, err)
+				}
+			}
+			catalog := new(zone.Catalog)
+			followers, err := loadAll(catalog, files, origin, log)
+			if err != nil {
+				return err
+			}
+			registry := prometheus.NewRegistry()
+			dns := server.New(server.Config{Listen: listen, Catalog: catalog, Registerer: registry, Log: log})
+			parts := []func(context.Context) error{dns.Run, func(ctx context.Context) error { return announce(ctx, s, dns) }}
+			parts = append(parts, followers...)
+			if metrics != "" {
+				registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+				parts = append(parts, func(ctx context.Context) error { return serveMetrics(ctx, metrics, registry) })
+			}
+			return together(cmd.Context(), parts)
+		},
+	}
+	c.Flags().StringArrayVar(&files, "zone-file", nil, "zone `FILE` in master-file format (repeatable)")
+	c.Flags().StringArrayVar(&listen, "listen", nil, "`ADDRESS` with port for UDP and TCP, as [::]:53 (repeatable)")
+	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
+	c.Flags().StringVar(&metrics, "metrics", "", "`ADDRESS` for Prometheus metrics over HTTP (default: none)")
+	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return c
+}
+
+// loadAll publishes the zones of all files and returns what follows their changes.
+func loadAll(catalog *zone.Catalog, files []string, origin string, log *slog.Logger) ([]func(context.Context) error, error) {
+	var followers []func(context.Context) error
+	from := map[string]string{}
+	for _, path := range files {
+		begin := time.Now()
+		z, read, err := zonefile.Load(path, origin)
+		if err != nil {
+			return nil, err
+		}
+		if other, double := from[z.Origin()]; double {
+			return nil, cli.Misuse("%s and %s both hold the zone %s", other, path, z.Origin())
+		}
+		from[z.Origin()] = path
+		catalog.Publish(z)
+		log.Info("loaded a zone", "zone", z.Origin(), "serial", z.Serial(), "names", z.Len(), "path", path, "took", time.Since(begin).Round(time.Millisecond))
+		f := &zonefile.Follower{Path: path, Origin: origin, Log: log, Publish: replaceZone(catalog, z.Origin(), path, log)}
+		followers = append(followers, func(ctx context.Context) error { return follow(ctx, f, read) })
+	}
+	debug.FreeOSMemory() // what reading has left behind
+	return followers, nil
+}
+
+// replaceZone returns what publishes another reading of the file that held the zone origin.
+func replaceZone(catalog *zone.Catalog, origin, path string, log *slog.Logger) func(*zone.Zone) {
+	return func(z *zone.Zone) {
+		if z.Origin() != origin {
+			log.Error("keeping the old zone", "path", path, "error", fmt.Sprintf("the file is now of zone %s, not %s", z.Origin(), origin))
+			return
+		}
+		if old := catalog.Zone(origin); old != nil && int32(z.Serial()-old.Serial()) <= 0 {
+			log.Warn("the zone changed but its serial did not move forward", "zone", origin, "serial", z.Serial())
+		}
+		catalog.Publish(z)
+		debug.FreeOSMemory()
+		log.Info("loaded a zone", "zone", origin, "serial", z.Serial(), "names", z.Len(), "path", path)
+	}
+}
+
+// follow reads a file again when it changes and on SIGHUP.
+func follow(ctx context.Context, f *zonefile.Follower, read []string) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	again := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+			}
+			select {
+			case <-ctx.Done():
+			case again <- struct{}{}:
+			}
+		}
+	}()
+	return f.Run(ctx, read, again)
+}
+
+// announce prints the addresses once they are open: with port 0 nobody else knows them.
+func announce(ctx context.Context, s streams, dns *server.Server) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-dns.Ready():
+	}
+	for _, a := range dns.Addrs() {
+		fmt.Fprintf(s.out, "listening on %s (UDP and TCP)\n", a)
+	}
+	return nil
+}
+
+func serveMetrics(ctx context.Context, address string, registry *prometheus.Registry) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening for metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	web := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	context.AfterFunc(ctx, func() { web.Close() })
+	if err := web.Serve(l); ctx.Err() == nil {
+		return fmt.Errorf("serving metrics: %w", err)
+	}
+	return nil
+}
+
+// together runs the parts until ctx ends or one fails, and returns its error when all have ended.
+func together(ctx context.Context, parts []func(context.Context) error) error {
+	work, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wait sync.WaitGroup
+	for _, part := range parts {
+		wait.Go(func() {
+			if err := part(work); err != nil {
+				stop(err)
+			}
+		})
+	}
+	wait.Wait()
+	if ctx.Err() != nil {
+		return nil // asked to end
+	}
+	return context.Cause(work)
+}
