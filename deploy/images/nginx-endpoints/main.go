@@ -38,6 +38,9 @@ func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 				return cli.Misuse("parsing --listen %q: %w (hint: [::]:80)", listen, err)
 			}
 			o.settings.Listen = address
+			if o.settings.Keepalive < 0 {
+				return cli.Misuse("--upstream-keepalive %d (hint: 0 for none)", o.settings.Keepalive)
+			}
 			var ok bool
 			if o.namespace, o.service, ok = strings.Cut(service, "/"); !ok || o.namespace == "" || o.service == "" {
 				return cli.Misuse("parsing --service %q: it is no NAMESPACE/NAME", service)
@@ -63,8 +66,5 @@ func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 	f.DurationVar(&o.longest, "longest", 500*time.Millisecond, "reload at the latest this long after a change")
 	f.DurationVar(&o.reload, "reload-timeout", time.Minute, "how long a reload may take until the new configuration answers")
 	f.DurationVar(&o.drain, "drain", time.Second, "how long open requests may take when stopping")
-	if err := cmd.MarkFlagRequired("service"); err != nil {
-		panic(err)
-	}
 	return cmd
 }

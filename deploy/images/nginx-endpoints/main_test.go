@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/dnsingress/dnsingress/internal/cli"
+)
+
+func TestBadInput(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	for name, test := range map[string]struct {
+		args []string
+		exit int
+		want string
+	}{
+		"no service":         {nil, cli.ExitMisuse, `--service ""`},
+		"no namespace":       {[]string{"--service", "backend"}, cli.ExitMisuse, `--service "backend": it is no NAMESPACE/NAME`},
+		"no address":         {[]string{"--service", "bench/backend", "--listen", "80"}, cli.ExitMisuse, "(hint: [::]:80)"},
+		"no cluster":         {[]string{"--service", "bench/backend"}, cli.ExitFailed, "finding the API server"},
+		"no kubeconfig":      {[]string{"--service", "bench/backend", "--kubeconfig", "testdata/none"}, cli.ExitFailed, "testdata/none"},
+		"negative keepalive": {[]string{"--service", "bench/backend", "--upstream-keepalive", "-1"}, cli.ExitMisuse, "--upstream-keepalive -1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stderr bytes.Buffer
+			exit := cli.Run(t.Context(), command(nil, &stderr, &stderr), test.args, &stderr)
+			if exit != test.exit || !strings.Contains(stderr.String(), test.want) {
+				t.Errorf("exit %d, %q, want %d, %q", exit, stderr.String(), test.exit, test.want)
+			}
+		})
+	}
+}
