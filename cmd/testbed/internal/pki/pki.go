@@ -65,7 +65,7 @@ func identities(inv *inventory.Inventory) ([]identity, error) {
 		{name: "admin", commonName: "admin", organization: "system:masters", kubeconfig: true},
 		{name: "controller-manager", commonName: "system:kube-controller-manager", kubeconfig: true},
 		{name: "scheduler", commonName: "system:kube-scheduler", kubeconfig: true},
-		{name: "prometheus", commonName: "testbed:prometheus"},
+		{name: "prometheus", commonName: "testbed:prometheus", kubeconfig: true},
 	}
 	for _, n := range inv.Group(inventory.Worker) {
 		ids = append(ids, identity{

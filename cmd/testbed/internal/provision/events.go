@@ -5,9 +5,11 @@ package provision
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 )
 
@@ -80,23 +82,27 @@ func (f *follower) flush() {
 	f.task, f.changed, f.ran = "", 0, 0
 }
 
-// err returns what failed, on which host and why; nil if nothing did.
+// err returns what failed, on which hosts and why; nil if nothing did. Hosts on which a task failed alike share a line.
 func (f *follower) err() error {
-	if len(f.failures) == 0 {
-		return nil
-	}
-	var b strings.Builder
-	for i, e := range f.failures {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
+	var order []string
+	hosts := map[string][]string{}
+	for _, e := range f.failures {
 		where := e.Task
 		if e.Role != "" {
 			where = e.Role + ": " + e.Task
 		}
-		fmt.Fprintf(&b, "%s: task %q %s: %s", e.Host, where, e.Status, indent(e.Message))
+		what := fmt.Sprintf("task %q %s: %s", where, e.Status, indent(e.Message))
+		if hosts[what] == nil {
+			order = append(order, what)
+		}
+		hosts[what] = append(hosts[what], e.Host)
 	}
-	return fmt.Errorf("%s", b.String())
+	var lines []error
+	for _, what := range order {
+		slices.Sort(hosts[what])
+		lines = append(lines, fmt.Errorf("%s: %s", strings.Join(hosts[what], ", "), what))
+	}
+	return errors.Join(lines...)
 }
 
 // indent keeps a message of many lines in one block under its first.

@@ -50,6 +50,7 @@ func TestFollowTellsProgressAndFailures(t *testing.T) {
 {"event": "result", "host": "a", "task": "Skip this", "role": "common", "status": "skipped"}
 {"event": "task", "task": "Start etcd", "role": "etcd"}
 {"event": "result", "host": "a", "task": "Start etcd", "role": "etcd", "status": "failed", "message": "Unable to start service etcd\nsee journalctl"}
+{"event": "result", "host": "c", "task": "Start etcd", "role": "etcd", "status": "unreachable", "message": "no route"}
 {"event": "result", "host": "b", "task": "Start etcd", "role": "etcd", "status": "unreachable", "message": "no route"}
 {"event": "stats", "hosts": {}}
 `
@@ -63,7 +64,7 @@ func TestFollowTellsProgressAndFailures(t *testing.T) {
 	}
 	const want = `a: task "etcd: Start etcd" failed: Unable to start service etcd
     see journalctl
-b: task "etcd: Start etcd" unreachable: no route`
+b, c: task "etcd: Start etcd" unreachable: no route`
 	if err := f.err(); err == nil || err.Error() != want {
 		t.Errorf("error\n%v\nwant\n%s", err, want)
 	}
