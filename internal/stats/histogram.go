@@ -5,6 +5,7 @@ package stats
 import (
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -81,7 +82,14 @@ func (l *Latency) PercentileNs(p float64) (ns int64, ok bool) {
 	if n == 0 {
 		return 0, false
 	}
-	return l.h.ValueAtPercentile(p), p <= 50 || float64(n)*(100-p)/100 >= TailSupport-1e-6
+	// By rank, upwards: the library rounds the rank to the nearest, which falls short of p percent half of the time.
+	rank := int64(math.Ceil(float64(n)*p/100 - 1e-9))
+	for _, s := range l.Steps() {
+		if ns = s.Ns; s.Count >= rank {
+			break
+		}
+	}
+	return ns, p <= 50 || float64(n)*(100-p)/100 >= TailSupport-1e-6
 }
 
 // TailSupport is the least number of values that must lie beyond a percentile for it to be published.
