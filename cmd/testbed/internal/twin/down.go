@@ -29,10 +29,7 @@ func (t *Twin) Cut(ctx context.Context, node string) error {
 
 // clear removes what runs and what a run leaves: processes, cgroups, nspawn's own directories.
 func (t *Twin) clear(ctx context.Context, g group, node string) error {
-	if err := g.killAll(ctx); err != nil {
-		return err
-	}
-	if err := g.removeWhenEmpty(ctx); err != nil {
+	if err := g.empty(ctx); err != nil {
 		return err
 	}
 	// Where nspawn itself was killed it could not remove this.
@@ -47,12 +44,16 @@ func (t *Twin) clear(ctx context.Context, g group, node string) error {
 	return nil
 }
 
-// removeWhenEmpty removes the group. The kernel may call it busy for a moment after its last process
-// has gone, and tells nobody when that is over.
-func (g group) removeWhenEmpty(ctx context.Context) error {
+// empty kills the group's processes and removes it. The group may be busy though it seems empty: the
+// kernel is still letting go of a process, or a killed testbed's last child entered it just now.
+// Nothing tells when that is over, so that it is tried again.
+func (g group) empty(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if err := g.killAll(ctx); err != nil {
+			return err
+		}
 		err := g.remove()
 		if err == nil || !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
 			return err

@@ -22,42 +22,39 @@ const instancesPath = "/proc/sys/fs/inotify/max_user_instances"
 
 const wantInstances = 8192
 
-// limits records a raised setting of the host and the clusters that need it; the last one to go
-// restores it. It is shared by all clusters of the machine.
+// limitsPath is the record of the setting: of the machine, not of a cluster, and gone at a reboot as
+// the setting itself.
+const limitsPath = "/run/dnsingress-testbed.json"
+
+// limits records the raised setting and who needs it; the last one to go restores it.
 type limits struct {
 	Instances int      `json:"inotify_max_user_instances"` // the value found
-	Holders   []string `json:"clusters"`
+	Holders   []string `json:"state_directories"`
 }
 
-// withLimits runs fn on the record, alone among all testbeds of the machine, and keeps the change;
-// a record without holders is removed.
-func (t *Twin) withLimits(fn func(*limits) error) error {
-	root := filepath.Dir(t.dir)
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return fmt.Errorf("making the state directory: %w", err)
-	}
-	dir, err := os.Open(root) // locking the directory leaves no lock file behind
+// withLimits runs fn on the record, alone among all testbeds of the machine.
+func withLimits(fn func(*limits) error) error {
+	dir, err := os.Open(filepath.Dir(limitsPath)) // locking the directory leaves no lock file behind
 	if err != nil {
-		return fmt.Errorf("opening the state directory: %w", err)
+		return fmt.Errorf("locking %s: %w", limitsPath, err)
 	}
 	defer dir.Close()
 	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("locking %s: %w", root, err)
+		return fmt.Errorf("locking %s: %w", limitsPath, err)
 	}
-	path := filepath.Join(root, "limits.json")
 	var l limits
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(limitsPath)
 	if err == nil {
 		err = json.Unmarshal(b, &l)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading %s: %w", path, err)
+		return fmt.Errorf("reading %s: %w", limitsPath, err)
 	}
 	return fn(&l)
 }
 
 func (t *Twin) raiseLimits() error {
-	return t.withLimits(func(l *limits) error {
+	return withLimits(func(l *limits) error {
 		now, err := instances()
 		if err != nil {
 			return err
@@ -65,10 +62,10 @@ func (t *Twin) raiseLimits() error {
 		if len(l.Holders) == 0 {
 			l.Instances = now
 		}
-		if !slices.Contains(l.Holders, t.inv.Cluster) {
-			l.Holders = append(l.Holders, t.inv.Cluster)
+		if !slices.Contains(l.Holders, t.dir) {
+			l.Holders = append(l.Holders, t.dir)
 		}
-		if err := writeJSON(t.limitsPath(), l); err != nil {
+		if err := writeJSON(limitsPath, l); err != nil {
 			return fmt.Errorf("recording %s: %w", instancesPath, err)
 		}
 		if now >= wantInstances {
@@ -79,14 +76,14 @@ func (t *Twin) raiseLimits() error {
 }
 
 func (t *Twin) lowerLimits() error {
-	return t.withLimits(func(l *limits) error {
-		i := slices.Index(l.Holders, t.inv.Cluster)
+	return withLimits(func(l *limits) error {
+		i := slices.Index(l.Holders, t.dir)
 		if i < 0 {
 			return nil
 		}
 		l.Holders = slices.Delete(l.Holders, i, i+1)
 		if len(l.Holders) > 0 {
-			return writeJSON(t.limitsPath(), l)
+			return writeJSON(limitsPath, l)
 		}
 		if now, err := instances(); err != nil {
 			return err
@@ -95,11 +92,9 @@ func (t *Twin) lowerLimits() error {
 				return err
 			}
 		}
-		return os.Remove(t.limitsPath())
+		return os.Remove(limitsPath)
 	})
 }
-
-func (t *Twin) limitsPath() string { return filepath.Join(filepath.Dir(t.dir), "limits.json") }
 
 func instances() (int, error) {
 	b, err := os.ReadFile(instancesPath)

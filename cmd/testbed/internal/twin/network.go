@@ -19,6 +19,9 @@ import (
 // host's links, routes, forwarding and firewall stay as they are.
 const bridge = "br0"
 
+// whole is the alias of a bridge that lacks nothing: set last.
+const whole = "dnsingress testbed"
+
 // switchNamespace holds the bridge, and the orchestrator's address on it.
 func switchNamespace(cluster string) string { return cluster + "-sw" }
 
@@ -47,11 +50,11 @@ func (t *Twin) raiseSwitch() error {
 			return err
 		}
 		defer h.Close()
-		if _, err := h.LinkByName(bridge); err == nil {
+		if br, err := h.LinkByName(bridge); err == nil && br.Attrs().Alias == whole {
 			return nil
 		}
 	}
-	if err := removeNamespace(name); err != nil { // half made before
+	if err := removeNamespace(name); err != nil { // half made before, so that no node is on it
 		return err
 	}
 	if err := makeNamespace(name, quiet(false)); err != nil {
@@ -78,7 +81,13 @@ func (t *Twin) raiseSwitch() error {
 	if err := address(h, bridge, own); err != nil {
 		return err
 	}
-	return t.routes(h, bridge, inventory.Node{})
+	if err := t.routes(h, bridge, inventory.Node{}); err != nil {
+		return err
+	}
+	if err := h.LinkSetAlias(br, whole); err != nil {
+		return fmt.Errorf("marking bridge %s as whole: %w", bridge, err)
+	}
+	return nil
 }
 
 // plugIn makes a node's namespace anew: what a fault or a pod left in an old one is gone, as after a
