@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"loadgen": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			l, err := net.Listen("tcp", "[::1]:0")
+			if err != nil {
+				return err
+			}
+			srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/missing" {
+					http.NotFound(w, r)
+					return
+				}
+				fmt.Fprint(w, "hello")
+			})}}
+			srv.Start()
+			e.Defer(srv.Close)
+			closed, err := net.Listen("tcp", "[::1]:0")
+			if err != nil {
+				return err
+			}
+			e.Setenv("CLOSED", "http://"+closed.Addr().String())
+			e.Setenv("URL", srv.URL)
+			return closed.Close()
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"json": jsonField,
+		},
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "root":
+				return os.Geteuid() == 0, nil
+			case "ci":
+				return os.Getenv("CI") == "true", nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+	})
+}
+
+// jsonField implements "json FILE PATH WANT": the value at the dotted path in FILE (or stdout) is WANT,
+// or with WANT ">0" a positive number.
+func jsonField(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 || neg {
+		ts.Fatalf("usage: json FILE PATH WANT")
+	}
+	var v any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &v))
+	for key := range strings.SplitSeq(args[1], ".") {
+		m, ok := v.(map[string]any)
+		if v, ok = m[key]; !ok {
+			ts.Fatalf("%s: no %q in %s", args[0], key, args[1])
+		}
+	}
+	if n, ok := v.(float64); args[2] == ">0" {
+		if !ok || n <= 0 {
+			ts.Fatalf("%s is %v, want a positive number", args[1], v)
+		}
+		return
+	}
+	if got := fmt.Sprint(v); got != args[2] {
+		ts.Fatalf("%s is %s, want %s", args[1], got, args[2])
+	}
+}
