@@ -84,13 +84,15 @@ func (t *Trial) Used() bool { return t.Verdict.Valid }
 // ErrorShare is the share of requests that failed, NaN when there was none.
 func (t *Trial) ErrorShare() float64 { return float64(t.Failed) / float64(t.Requests) }
 
-func readTrial(ctx context.Context, d results.TrialDir, c clocks, thinned bool) Trial {
-	t := Trial{Trial: d.Trial, Dir: d.Dir, Verdict: d.Verdict, Errors: map[string]uint64{}}
+func readTrial(ctx context.Context, d results.TrialDir, c clocks, thinned bool) (t Trial) {
+	t = Trial{Trial: d.Trial, Dir: d.Dir, Verdict: d.Verdict, Errors: map[string]uint64{}}
 	if t.ID == "" {
 		t.ID = filepath.Base(d.Dir)
 	}
 	if !t.Verdict.Valid {
 		t.warn(false, "left out, not valid: %s", strings.Join(t.Verdict.Reasons, "; "))
+		left := t.Warnings
+		defer func() { t.Warnings = left }() // what else is wrong with it touches no figure
 	}
 	if t.WindowEndNs <= t.WindowStartNs {
 		t.warn(true, "the window ends before it starts: nothing in it can be counted")

@@ -128,15 +128,38 @@ func curve(l *stats.Latency, failed uint64) []point {
 	return out
 }
 
-// plot draws a curve, leaving out points too close to the one before to be seen.
+// plot draws a curve.
 func (f *frame) plot(c []point, s stroke, width float64) {
-	var pts []vg.Point
+	pts := make([]vg.Point, len(c))
 	for i, pt := range c {
-		at := f.at(pt.ms, pt.nines)
-		if n := len(pts); n > 0 && i < len(c)-1 && math.Abs(float64(at.X-pts[n-1].X)) < 0.3 && math.Abs(float64(at.Y-pts[n-1].Y)) < 0.3 {
-			continue
-		}
-		pts = append(pts, at)
+		pts[i] = f.at(pt.ms, pt.nines)
 	}
-	f.line(s.color, width, s.dashes, pts...)
+	f.line(s.color, width, s.dashes, simplify(pts, 0.08)...)
+}
+
+// simplify leaves out points whose absence moves the line by less than the tolerance: Douglas and Peucker,
+// "Algorithms for the reduction of the number of points required to represent a digitized line", 1973.
+func simplify(pts []vg.Point, tolerance vg.Length) []vg.Point {
+	if len(pts) < 3 {
+		return pts
+	}
+	a, b := pts[0], pts[len(pts)-1]
+	span := b.Sub(a)
+	length := vg.Length(math.Hypot(float64(span.X), float64(span.Y)))
+	farthest, at := vg.Length(0), 0
+	for i, p := range pts[1 : len(pts)-1] {
+		d := p.Sub(a)
+		distance := vg.Length(math.Hypot(float64(d.X), float64(d.Y)))
+		if length > 0 {
+			distance = vg.Length(math.Abs(float64(d.X*span.Y-d.Y*span.X))) / length
+		}
+		if distance > farthest {
+			farthest, at = distance, i+1
+		}
+	}
+	if farthest < tolerance {
+		return []vg.Point{a, b}
+	}
+	left := simplify(pts[:at+1], tolerance)
+	return append(left[:len(left)-1:len(left)-1], simplify(pts[at:], tolerance)...)
 }

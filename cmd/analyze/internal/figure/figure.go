@@ -10,6 +10,7 @@ package figure
 import (
 	"bytes"
 	"fmt"
+	"image/png"
 	"io"
 	"regexp"
 	"slices"
@@ -81,10 +82,10 @@ func (f *Figure) pdf(theme *Theme) ([]byte, error) {
 }
 
 func (f *Figure) png(theme *Theme) ([]byte, error) {
-	c := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(ColumnWidth, f.Height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(theme.Paper))}
+	c := vgimg.NewWith(vgimg.UseWH(ColumnWidth, f.Height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(theme.Paper))
 	f.paint(c, theme)
 	var b bytes.Buffer
-	_, err := c.WriteTo(&b)
+	err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, c.Image())
 	return b.Bytes(), err
 }
 

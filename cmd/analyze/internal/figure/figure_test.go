@@ -304,6 +304,35 @@ func TestCurve(t *testing.T) {
 	}
 }
 
+// A simplified line stays within the tolerance of every point that it leaves out, and keeps its ends.
+func TestSimplify(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	var pts []vg.Point
+	for i := range 2000 {
+		pts = append(pts, vg.Point{X: vg.Length(i) / 10, Y: 50 + 40*vg.Length(math.Sin(float64(i)/200)) + vg.Length(0.01*rng.Float64())})
+	}
+	const tolerance = 0.08
+	got := simplify(pts, tolerance)
+	if len(got) > len(pts)/10 || got[0] != pts[0] || got[len(got)-1] != pts[len(pts)-1] {
+		t.Errorf("%d of %d points stay", len(got), len(pts))
+	}
+	for _, p := range pts {
+		i := 1
+		for got[i].X < p.X {
+			i++
+		}
+		a, b := got[i-1], got[i]
+		slope := float64((b.Y - a.Y) / (b.X - a.X))
+		vertical := float64(a.Y-p.Y) + slope*float64(p.X-a.X)
+		if d := math.Abs(vertical) / math.Hypot(1, slope); d > tolerance+1e-9 {
+			t.Fatalf("at %v the line is off by %v", p.X, d)
+		}
+	}
+	if one := simplify(pts[:1], 1); len(one) != 1 {
+		t.Errorf("a point became %v", one)
+	}
+}
+
 // The embedded font is small and holds what figures write.
 func TestSubset(t *testing.T) {
 	faces, ttf := typeface()
