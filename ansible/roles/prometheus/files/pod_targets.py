@@ -47,7 +47,7 @@ def write(path, groups):
 def main(path):
     # The watch begins with an event for every pod there is, and ends now and then: then this program is started again.
     watch = subprocess.Popen(
-        ["/opt/testbed/kube/kubectl", "get", "pods", "--all-namespaces", "--watch", "--output-watch-events", "--output=json"],
+        ["kubectl", "get", "pods", "--all-namespaces", "--watch", "--output-watch-events", "--output=json"],
         stdout=subprocess.PIPE,
     )
     decoder, text = json.JSONDecoder(), ""

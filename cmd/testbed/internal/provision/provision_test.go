@@ -36,7 +36,7 @@ func TestAnsibleInventoryHasWhatTheRolesNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(text)); diff != "" {
-		t.Errorf("inventory (-want +got; UPDATE=1 writes it):\n%s", diff)
+		t.Errorf("inventory (-want +got; UPDATE=1 go test writes it):\n%s", diff)
 	}
 }
 
