@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -32,6 +33,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TESTBED_STATE_DIR", filepath.Join(e.WorkDir, "state"))
 			e.Setenv("TESTBED_CACHE_DIR", filepath.Join(e.WorkDir, "cache"))
 			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 	})
 }

@@ -4,12 +4,13 @@
 package inventory
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"slices"
+
+	"github.com/dnsingress/dnsingress/internal/strictyaml"
 )
 
 // The groups that a node may be in.
@@ -21,41 +22,41 @@ const (
 
 // Inventory is one cluster.
 type Inventory struct {
-	Version    int
-	Cluster    string // name of the cluster: part of namespaces, directories and cgroups
-	Substrate  string // "twin" or "pi"
-	Network    Network
-	Zone       string // what dnsingress serves, with the final dot: "apps.test."
-	SSH        SSH
-	Kubernetes Kubernetes
-	Nodes      []Node // in the order of the file
-	Path       string // the file, as given to Load
+	Version    int        `yaml:"version"`
+	Cluster    string     `yaml:"cluster"`   // name of the cluster: part of namespaces, directories and cgroups
+	Substrate  string     `yaml:"substrate"` // "twin" or "pi"
+	Network    Network    `yaml:"network"`
+	Zone       string     `yaml:"zone"` // what dnsingress serves, with the final dot: "apps.test."
+	SSH        SSH        `yaml:"ssh"`
+	Kubernetes Kubernetes `yaml:"kubernetes"`
+	Nodes      []Node     `yaml:"nodes"` // in the order of the file
+	Path       string     `yaml:"-"`     // the file, as given to Load
 }
 
 // Network holds the cluster's prefixes: IPv6 unique local (RFC 4193), none overlapping another.
 type Network struct {
-	Nodes    netip.Prefix // a /64; the nodes' addresses are in it
-	Services netip.Prefix // Kubernetes' service range, /108 to /112
+	Nodes    netip.Prefix `yaml:"nodes"`    // a /64; the nodes' addresses are in it
+	Services netip.Prefix `yaml:"services"` // Kubernetes' service range, /108 to /112
 }
 
 // SSH says how nodes are reached.
 type SSH struct {
-	User string // default root
-	Port int    // default 22
+	User string `yaml:"user"` // default root
+	Port int    `yaml:"port"` // default 22
 }
 
 // Kubernetes holds what differs between clusters.
 type Kubernetes struct {
 	// Heartbeat is "short" (a dead node is noticed in about 8 s) or "stock" (Kubernetes' own defaults).
-	Heartbeat string
+	Heartbeat string `yaml:"heartbeat"`
 }
 
 // Node is one host.
 type Node struct {
-	Name    string
-	Groups  []string
-	Address netip.Addr
-	Pods    netip.Prefix // the /64 routed to this worker; zero for other nodes
+	Name    string       `yaml:"name"`
+	Groups  []string     `yaml:"groups"`
+	Address netip.Addr   `yaml:"address"`
+	Pods    netip.Prefix `yaml:"pods"` // the /64 routed to this worker; zero for other nodes
 }
 
 // In says whether the node is in the group.
@@ -84,9 +85,10 @@ const maxSize = 1 << 20
 
 // Parse is Load for the file's bytes; path is used in messages.
 func Parse(path string, src []byte) (*Inventory, error) {
-	p := parser{path: path}
-	inv := p.parse(bytes.TrimPrefix(src, []byte("\ufeff")))
-	if err := p.err(); err != nil {
+	inv := &Inventory{Path: path, SSH: SSH{User: "root", Port: 22}, Kubernetes: Kubernetes{Heartbeat: "short"}}
+	c := checker{strictyaml.Decode(path, src, inv), inv}
+	c.check()
+	if err := c.file.Err(); err != nil {
 		return nil, err
 	}
 	return inv, nil

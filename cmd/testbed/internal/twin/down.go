@@ -69,6 +69,11 @@ func (g group) empty(ctx context.Context) error {
 // Down removes everything of the twin, standing or half made, and the state directory. It goes on
 // past errors and returns them all; to call it again is safe.
 func (t *Twin) Down(ctx context.Context) error {
+	if os.Geteuid() != 0 {
+		if left, err := t.Leftovers(); err == nil && indexNot(left, "state directory") >= 0 {
+			return errors.New("removing a twin needs root (hint: sudo)")
+		}
+	}
 	names, err := t.names()
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (f *stateFile) read() (State, bool, error) {
 		return s, false, nil
 	}
 	if err != nil {
-		return s, false, fmt.Errorf("reading the twin's state: %w", err)
+		return s, false, fmt.Errorf("reading the twin's state: %w (hint: root)", err)
 	}
 	if err := json.Unmarshal(b, &s); err != nil {
 		return s, false, fmt.Errorf("reading the twin's state %s: %w (hint: remove the file; 'testbed down' finds the rest by name)", f.path, err)
