@@ -5,6 +5,7 @@ package experiment
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -55,6 +56,15 @@ func parseHost(out string) (results.Host, error) {
 		return results.Host{}, fmt.Errorf("parsing the size of memory: %w", err)
 	}
 	return results.Host{Kernel: lines[0], CPU: lines[1], CPUs: cpus, Memory: kib << 10, BootID: lines[4]}, nil
+}
+
+// bootID returns the identity of this machine's running kernel. Virtual nodes show a made-up one each.
+func bootID() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("reading the boot id: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
 }
 
 // programs maps what a node of each group runs to the command that tells its version.

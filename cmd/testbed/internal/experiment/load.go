@@ -55,6 +55,16 @@ func (t *trial) load(ctx context.Context) error {
 			t.facts.fault = t.breakIt(ctx, open)
 			return nil
 		})
+		all.do(func() error {
+			events, err := watchPool(ctx, t.Nodes, t.bench.Kubectl().Node, shut)
+			if err != nil {
+				t.Log.Debug("watching the pool", "trial", t.out.ID, "error", err)
+			}
+			for _, e := range events {
+				t.event(e)
+			}
+			return nil
+		})
 	}
 	return all.wait()
 }

@@ -123,6 +123,13 @@ func (r *Runner) hosts(ctx context.Context) ([]results.Host, error) {
 		hosts[place[n.Name]], err = describeHost(ctx, r.Nodes, n)
 		return err
 	})
+	if err != nil || r.Inventory.Substrate != "twin" {
+		return hosts, err
+	}
+	id, err := bootID()
+	for i := range hosts {
+		hosts[i].BootID = id // they share this machine's kernel
+	}
 	return hosts, err
 }
 

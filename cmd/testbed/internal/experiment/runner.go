@@ -4,12 +4,12 @@ package experiment
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
@@ -131,16 +131,21 @@ func (r *Runner) newRun(ctx context.Context, hosts []results.Host, versions map[
 // settings names what decides figures and is no factor.
 func (r *Runner) settings(ctx context.Context) (map[string]string, error) {
 	s := r.Scenario
-	annotations, err := r.bench.Kubectl().Run(ctx, "get", "service", "backend", "-n", "bench", "-o", "jsonpath={.metadata.annotations}")
+	out, err := r.bench.Kubectl().Run(ctx, "get", "service", "backend", "-n", "bench", "-o", "json")
 	if err != nil {
 		return nil, fmt.Errorf("asking for the backend's annotations: %w", err)
 	}
-	out := map[string]string{
+	var service struct {
+		Metadata struct{ Annotations map[string]string }
+	}
+	if err := json.Unmarshal(out, &service); err != nil {
+		return nil, fmt.Errorf("parsing the backend's annotations: %w", err)
+	}
+	settings := map[string]string{
 		"kubernetes.heartbeat":   r.Inventory.Kubernetes.Heartbeat,
 		"backend.replicas":       strconv.Itoa(s.Backend.Replicas),
 		"backend.response_bytes": strconv.FormatInt(s.Backend.ResponseBytes, 10),
 		"backend.service_time":   s.Backend.ServiceTime.String(),
-		"backend.annotations":    strings.TrimSpace(string(annotations)),
 		"load.users_per_client":  strconv.Itoa(s.Load.Users),
 		"load.timeout":           s.Load.Timeout.String(),
 		"load.warmup":            s.Load.Warmup.String(),
@@ -149,10 +154,15 @@ func (r *Runner) settings(ctx context.Context) (map[string]string, error) {
 	}
 	for _, name := range s.Systems {
 		if sys, ok := system.ByName(name); ok {
-			out["front."+name] = sys.Front
+			settings["front."+name] = sys.Front
 		}
 	}
-	return out, nil
+	for key, value := range service.Metadata.Annotations {
+		if key != "kubectl.kubernetes.io/last-applied-configuration" {
+			settings["backend.annotation."+key] = value
+		}
+	}
+	return settings, nil
 }
 
 func (r *Runner) faultEnv() fault.Env {

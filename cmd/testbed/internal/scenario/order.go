@@ -38,11 +38,11 @@ func (s *Scenario) Order() []Cell {
 }
 
 // SetUp is about how long a run takes before its first trial: checking, copying, deploying the backend.
-const SetUp = 30 * time.Second
+const SetUp = 10 * time.Second
 
 // Times around a trial's load, as measured on the twin with two cores; they only feed the estimate.
 const (
-	around   = 9 * time.Second // deploying and removing a system, collecting
+	around   = 7 * time.Second // deploying and removing a system, collecting
 	recovery = 5 * time.Second // until all is healthy again after a fault
 )
 
