@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/openloop"
+	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/record"
+	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/dnsingress/dnsingress/internal/results"
+)
+
+// loadFlags say when requests are due and where results go, whatever a request is.
+type loadFlags struct {
+	rate             float64
+	pacing           string
+	duration, warmup time.Duration
+	startAt          int64
+	seed             uint64
+	clients          int
+	timeout          time.Duration
+	maxInFlight      int
+
+	client string
+	out    string
+	output string
+	quiet  bool
+}
+
+func (f *loadFlags) registerLoad(fs *pflag.FlagSet, clients string) {
+	fs.SortFlags = false
+	fs.Float64Var(&f.rate, "rate", 100, "requests a second")
+	fs.StringVar(&f.pacing, "pacing", "constant", "constant, or poisson: independent arrivals")
+	fs.DurationVar(&f.duration, "duration", 15*time.Second, "length of the measured window")
+	fs.DurationVar(&f.warmup, "warmup", 0, "load before the window, recorded and not measured")
+	fs.Int64Var(&f.startAt, "start-at", 0, "start at this instant, in Unix nanoseconds (0: at once)")
+	fs.Uint64Var(&f.seed, "seed", 1, "decides whatever is drawn; the client's name is mixed in")
+	fs.IntVar(&f.clients, "clients", 50, clients)
+	fs.DurationVar(&f.timeout, "timeout", 5*time.Second, "of one attempt, from its send")
+	fs.IntVar(&f.maxInFlight, "max-in-flight", 0, "requests under way before those due are dropped (0: what the rate needs when every attempt times out)")
+}
+
+func (f *loadFlags) registerOutput(fs *pflag.FlagSet) {
+	hostname, _ := os.Hostname()
+	fs.StringVar(&f.client, "client", hostname, "name of this generator in the samples")
+	fs.StringVar(&f.out, "out", "", "directory for the results (default: none are kept)")
+	fs.StringVarP(&f.output, "output", "o", "table", "format of the summary: table or json")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on stderr")
+}
+
+// problems collects what is wrong with flags, to be told all at once.
+type problems []error
+
+func (p *problems) check(ok bool, format string, a ...any) {
+	if !ok {
+		*p = append(*p, fmt.Errorf(format, a...))
+	}
+}
+
+func (p *problems) oneOf(flag, value string, allowed ...string) {
+	p.check(slices.Contains(allowed, value), "%s: unknown value %q (hint: %s)", flag, value, strings.Join(allowed, ", "))
+}
+
+// note takes an error that came with a flag.
+func (p *problems) note(flag string, err error) {
+	if err != nil {
+		*p = append(*p, fmt.Errorf("%s: %w", flag, err))
+	}
+}
+
+func (f *loadFlags) checkLoad(p *problems) {
+	p.check(f.rate > 0 && f.rate <= 1e6 && !math.IsNaN(f.rate), "--rate must be above 0 and at most 1e6, not %g", f.rate)
+	p.check(f.duration > 0, "--duration must be positive")
+	p.check(f.warmup >= 0, "--warmup must not be negative")
+	p.check(f.startAt >= 0, "--start-at must not be negative")
+	p.check(f.clients > 0 && f.clients <= math.MaxInt32, "--clients must be positive")
+	p.check(f.timeout > 0, "--timeout must be positive")
+	p.check(f.maxInFlight >= 0, "--max-in-flight must not be negative")
+	p.oneOf("--pacing", f.pacing, "constant", "poisson")
+	p.oneOf("--output", f.output, "table", "json")
+}
+
+// job is what is done when a request is due.
+type job struct {
+	title    string // says in a line what is done
+	attempts int    // at most, for one request
+	do       func(user int, hit openloop.Hit, note func(s *results.Sample, last bool, err error))
+	close    func()
+}
+
+// run generates the load, records it, and prints the summary.
+func (f *loadFlags) run(ctx context.Context, j job, stdout, stderr io.Writer) error {
+	start := openloop.At(time.Now())
+	if f.startAt != 0 {
+		at := time.Unix(0, f.startAt)
+		if late := time.Since(at); late > 0 {
+			return cli.Misuse("--start-at is %s ago (hint: start generators some seconds ahead; are the clocks in step?)", late.Round(time.Millisecond))
+		}
+		start = openloop.At(at)
+	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	rec, err := record.New(f.out, start.Add(f.warmup), fail)
+	if err != nil {
+		return err
+	}
+	f.tune()
+	drawn := f.seeded("requests").Uint64()
+	loop := openloop.Loop{
+		Start:       start,
+		Schedule:    f.schedule(),
+		Window:      f.warmup,
+		Length:      f.warmup + f.duration,
+		MaxInFlight: f.inFlight(j.attempts),
+		Do:          func(h openloop.Hit) { j.do(userOf(drawn, h.Seq, f.clients), h, rec.Add) },
+		Drop: func(h openloop.Hit) {
+			rec.Add(&results.Sample{
+				Client: f.client, User: int32(userOf(drawn, h.Seq, f.clients)), Seq: h.Seq,
+				IntendedNs: h.Intended.UnixNano(), Error: results.ErrDropped,
+			}, true, nil)
+		},
+		Open:  rec.Open,
+		Close: rec.Shut,
+	}
+	stop := func() {}
+	if !f.quiet {
+		stop = showProgress(stderr, rec, start, loop.Length)
+	}
+	ran := loop.Run(ctx)
+	stop()
+	j.close()
+	summary, err := rec.Close(ran == nil, f.duration)
+	if err != nil && !errors.Is(ran, context.Canceled) {
+		ran = nil // the writing error that ended the run is err
+	}
+	title := fmt.Sprintf("%s; %s %g/s, %d clients", j.title, f.pacing, f.rate, f.clients)
+	return errors.Join(writeSummary(stdout, f.output, title, summary), err, ran)
+}
+
+func (f *loadFlags) schedule() *openloop.Schedule {
+	length := f.warmup + f.duration
+	if f.pacing == "poisson" {
+		return openloop.NewSchedule(openloop.Poisson{PerSecond: f.rate, Rng: f.seeded("arrivals")}, length, 0)
+	}
+	return openloop.NewSchedule(openloop.Constant(f.rate), length, openloop.Phase(f.rate, f.seeded("phase")))
+}
+
+// seeded returns the random numbers for one purpose: generators of one run have one seed and differ in name.
+func (f *loadFlags) seeded(purpose string) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, f.client+"\x00"+purpose)
+	return rand.New(rand.NewPCG(f.seed, h.Sum64()))
+}
+
+// userOf returns which of n users makes request seq: a hash (splitmix64), so that users' requests
+// are as irregular as people's, and the same for every run of a seed.
+func userOf(seed, seq uint64, n int) int {
+	z := seed + (seq+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return int((z ^ z>>31) % uint64(n))
+}
+
+// inFlight returns the bound on requests under way: by default what the rate needs when every
+// attempt lasts until its timeout, within what file descriptors allow.
+func (f *loadFlags) inFlight(attempts int) int {
+	if f.maxInFlight > 0 {
+		return f.maxInFlight
+	}
+	n := f.rate*f.timeout.Seconds()*float64(attempts) + 64
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
+		n = min(n, 0.9*float64(limit.Cur))
+	}
+	return max(64, int(min(n, 1e6)))
+}
+
+// ratePerThread is the rate that one thread serves with most of it to spare.
+const ratePerThread = 2000
+
+// tune fits the Go runtime to a load generator, unless the environment says otherwise.
+func (f *loadFlags) tune() {
+	if os.Getenv("GOGC") == "" {
+		// A request leaves little behind, and the live heap is a few MB: collect seldom.
+		debug.SetGCPercent(800)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		// At a low rate, more threads only wake each other: half of the CPU time and most of the lag.
+		runtime.GOMAXPROCS(min(runtime.NumCPU(), 1+int(f.rate/ratePerThread)))
+	}
+}
