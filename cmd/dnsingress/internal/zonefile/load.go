@@ -4,10 +4,12 @@ package zonefile
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,6 +74,9 @@ func Load(path, origin string) (*zone.Zone, []string, error) {
 	first.origin = l.origin
 	l.read()
 	z := l.finish()
+	slices.SortStableFunc(l.errs, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(slices.Index(l.paths, a.Path), slices.Index(l.paths, b.Path)), cmp.Compare(a.Line, b.Line))
+	})
 	if len(l.errs) > 0 {
 		return nil, l.paths, l.errs
 	}
@@ -167,19 +172,29 @@ func (l *loader) read() {
 			return
 		}
 		s.skip()
+		if at := s.line; s.ended && at > l.errs[len(l.errs)-1].Line { // a quote that is not closed took the rest
+			if err := l.reopen(s, l.errs[len(l.errs)-1].Line+1); err != nil {
+				l.errs = append(l.errs, &Error{Path: s.path, Err: err})
+				return
+			}
+		}
 	}
 }
 
-// seconds reads the value of $TTL as the parser does: seconds, or numbers with units (1h30m).
-func seconds(text string) (uint32, bool) {
-	if text == "" {
-		return 0, false
+// reopen puts a source at the beginning of a line.
+func (l *loader) reopen(s *source, line int) error {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return err
 	}
-	rr, err := dns.NewRR(". " + text + " IN A 192.0.2.1")
-	if err != nil || rr == nil {
-		return 0, false
+	l.files = append(l.files, f)
+	*s = source{path: s.path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, origin: s.origin, ttl: s.ttl}
+	for s.line < line && !s.ended {
+		_, _ = s.ReadByte()
+		s.depth, s.quoted = 0, false
 	}
-	return rr.Header().Ttl, true
+	l.sources = append(l.sources, s)
+	return nil
 }
 
 // syntax reports an error of the parser, which counts lines from where it began.

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
+
+	"github.com/miekg/dns"
 )
 
 // source is one open file: the zone file or one that it includes. It knows where the parser is, and enough of
@@ -24,11 +27,11 @@ type source struct {
 	quoted  bool // within a quoted string
 	comment bool
 	escaped bool
-	// text is the current line as far as it has been read, if it is a directive.
-	text   []byte
-	column int
-	origin string // by $ORIGIN
-	ttl    string // by $TTL
+	column  int
+	// directive is what is left of a line that begins with $.
+	directive []byte
+	origin    string // by $ORIGIN
+	ttl       string // by $TTL
 }
 
 // Read is never used: the parser takes single octets where it can.
@@ -38,21 +41,21 @@ func (s *source) Read([]byte) (int, error) {
 
 // ReadByte implements io.ByteReader.
 func (s *source) ReadByte() (byte, error) {
-	c, err := s.buffer.ReadByte()
+	c, err := s.next()
 	if err != nil {
 		s.ended = true
 		return 0, err
 	}
 	s.last = s.line
 	s.column++
-	if s.column == 1 && c == '$' || len(s.text) > 0 && c != '\n' {
-		s.text = append(s.text, c)
+	if s.column == 1 && c == '$' && s.depth == 0 && !s.quoted {
+		rest, _ := s.buffer.ReadString('\n') // its error comes again
+		s.directive = []byte(s.obey(rest))
 	}
 	switch {
 	case c == '\n':
 		s.line++
-		s.directive()
-		s.text, s.column, s.comment, s.escaped = s.text[:0], 0, false, false
+		s.column, s.comment, s.escaped = 0, false, false
 	case s.escaped:
 		s.escaped = false
 	case s.comment:
@@ -71,19 +74,62 @@ func (s *source) ReadByte() (byte, error) {
 	return c, nil
 }
 
-// directive remembers the directives that hold for the lines below.
-func (s *source) directive() {
-	text, _, _ := strings.Cut(string(s.text), ";")
+func (s *source) next() (byte, error) {
+	if len(s.directive) > 0 {
+		c := s.directive[0]
+		s.directive = s.directive[1:]
+		return c, nil
+	}
+	return s.buffer.ReadByte()
+}
+
+// obey takes note of a directive, given without its $, that holds for the lines below, and returns what the
+// parser is to read in its place.
+func (s *source) obey(line string) string {
+	text, _, _ := strings.Cut(line, ";")
 	fields := strings.Fields(text)
 	if len(fields) < 2 {
-		return
+		return line
 	}
 	switch strings.ToUpper(fields[0]) {
-	case "$ORIGIN":
-		s.origin = absolute(fields[1], s.origin)
-	case "$TTL":
-		s.ttl = fields[1]
+	case "ORIGIN":
+		if name := absolute(fields[1], s.origin); validName(name) {
+			s.origin = name
+		}
+	case "TTL":
+		if _, ok := seconds(fields[1]); ok {
+			s.ttl = fields[1]
+		}
+	case "GENERATE": // range, owner, [TTL], [class], type, data: the parser does not think of $TTL here
+		if len(fields) < 5 || s.ttl == "" {
+			break
+		}
+		for _, f := range fields[3:min(5, len(fields)-1)] {
+			if _, explicit := seconds(f); explicit {
+				return line
+			}
+		}
+		fields = slices.Insert(fields, 3, s.ttl)
+		return strings.Join(fields, " ") + "\n"
 	}
+	return line
+}
+
+func validName(name string) bool {
+	_, ok := dns.IsDomainName(name)
+	return ok && name != ""
+}
+
+// seconds reads the value of $TTL as the parser does: seconds, or numbers with units (1h30m).
+func seconds(text string) (uint32, bool) {
+	if text == "" || text[0] < '0' || text[0] > '9' {
+		return 0, false
+	}
+	rr, err := dns.NewRR(". " + text + " IN A 192.0.2.1")
+	if err != nil || rr == nil {
+		return 0, false
+	}
+	return rr.Header().Ttl, true
 }
 
 func absolute(name, origin string) string {
