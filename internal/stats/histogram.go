@@ -75,7 +75,7 @@ func (l *Latency) Count() int64 { return l.h.TotalCount() }
 func (l *Latency) MaxNs() int64 { return l.h.Max() }
 
 // PercentileNs returns the least value that at least p percent of the values do not exceed, 0 < p ≤ 100.
-// ok is false when the histogram holds fewer than ten values beyond it on the thinner side (p > 50): such
+// ok is false when fewer than TailSupport values lie beyond it (p > 50): such
 // a percentile is one request's luck, and no property of the system. The median needs one value.
 func (l *Latency) PercentileNs(p float64) (ns int64, ok bool) {
 	n := l.h.TotalCount()
@@ -93,7 +93,7 @@ func (l *Latency) PercentileNs(p float64) (ns int64, ok bool) {
 }
 
 // TailSupport is the least number of values that must lie beyond a percentile for it to be published.
-const TailSupport = 10
+const TailSupport = 5
 
 // Step is one point of an empirical distribution: Count values do not exceed Ns.
 type Step struct {

@@ -17,7 +17,7 @@ import (
 // order is how systems are listed everywhere; others follow by name.
 var order = []string{"direct", "dnsingress", "nginx", "traefik", "envoy"}
 
-// Cell holds the trials that differ in nothing but system and chance: they may be compared and pooled.
+// Cell holds the trials that differ in nothing but system, fault and chance: they may be compared, and steady ones pooled.
 type Cell struct {
 	// Levels names the levels that set the cell apart ("connection=new"); empty when the run has one cell.
 	Levels  string
@@ -38,11 +38,12 @@ type System struct {
 	CPU           stats.Summary // seconds for 1,000 requests, between client and backend
 }
 
-// Cells groups the run's trials: one cell for each combination of the levels of all factors but the system.
+// Cells groups the run's trials: one cell for each combination of the levels of all factors but system and fault.
 func (r *Run) Cells() []Cell {
 	varying := []string{}
 	for name, levels := range r.Manifest.Factors {
-		if name != "system" && len(levels) > 1 {
+		// A fault is no level to pool by: fault trials are kept apart from steady ones, and by kind, as it is.
+		if name != "system" && name != "fault" && len(levels) > 1 {
 			varying = append(varying, name)
 		}
 	}

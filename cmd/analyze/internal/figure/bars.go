@@ -83,7 +83,11 @@ func drawBars(p *pen, label, note string, bars []Bar) {
 	points := slices.Max(trials) > 0
 	if points {
 		keys = append(keys, key{name: "a trial", ring: true})
-		note += " " + count(trials, "trial") + " each; line: their range."
+		note += " " + count(trials, "trial") + " each"
+		if slices.Max(trials) > 1 {
+			note += "; line: their range"
+		}
+		note += "."
 	}
 	head := p.legend(keys)
 	foot := p.note(note, false)

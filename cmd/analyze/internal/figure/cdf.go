@@ -5,6 +5,7 @@ package figure
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
@@ -64,24 +65,29 @@ func drawCDF(p *pen, systems []Distribution, least, most, top float64) {
 		n += d.Pooled.Count()
 		trials = append(trials, len(d.Trials))
 	}
-	note := fmt.Sprintf("%s each; %s requests in all. Thick: trials pooled; thin: each trial. A curve ends where fewer than %d requests are slower.",
-		count(trials, "trial"), thousands(n), stats.TailSupport)
+	note := fmt.Sprintf("%s each; %s requests in all.", count(trials, "trial"), thousands(n))
+	if slices.Max(trials) > 1 {
+		note += " Thick: trials pooled; thin: each trial."
+	}
+	note += fmt.Sprintf(" A curve ends where fewer than %d requests are slower.", stats.TailSupport)
 	foot := p.note(note, false)
-	f := &frame{pen: p, left: p.Min.X + 31, bottom: p.Min.Y + foot + 24, top: p.Max.Y - head}
+	f := &frame{pen: p, bottom: p.Min.Y + foot + 24, top: p.Max.Y - head}
 	f.x = logarithmic(least, most)
 	f.right = p.Max.X - max(8, p.overhang(f.x))
 	f.y = nines(max(top, 0.32))
+	f.left = p.Min.X + p.margin(f.y)
 	f.grid(true, true)
 	for pass := range 2 {
 		for i, d := range systems {
 			s := p.theme.system(d.System, i)
-			if pass == 0 {
+			if pass == 0 && len(d.Trials) > 1 {
 				for _, l := range d.Trials {
 					f.plot(curve(l, 0), stroke{blend(s.color, p.theme.Paper, 0.45), nil}, 0.35)
 				}
-				continue
 			}
-			f.plot(curve(d.Pooled, d.Failed), s, 1.1)
+			if pass == 1 {
+				f.plot(curve(d.Pooled, d.Failed), s, 1.1)
+			}
 		}
 	}
 	f.yAxis()

@@ -295,8 +295,8 @@ func TestCurve(t *testing.T) {
 		}
 	}
 	c := curve(l, 0)
-	if got, want := c[len(c)-1].nines, 2.0; math.Abs(got-want) > 0.02 {
-		t.Errorf("1,000 requests: the curve ends at %.3f nines, want %v (990 of 1,000)", got, want)
+	if got, want := c[len(c)-1].nines, -math.Log10(0.005); math.Abs(got-want) > 0.02 {
+		t.Errorf("1,000 requests: the curve ends at %.3f nines, want %v (995 of 1,000)", got, want)
 	}
 	c = curve(l, 1000)
 	if got, want := c[len(c)-1].nines, -math.Log10(0.5); math.Abs(got-want) > 1e-9 {

@@ -85,6 +85,15 @@ func (f *frame) yAxis() {
 	}
 }
 
+// margin is the room that a y axis takes with its labels and its name.
+func (p *pen) margin(a axis) vg.Length {
+	widest := vg.Length(0)
+	for _, t := range a.ticks {
+		widest = max(widest, p.width(t.Label, labelSize))
+	}
+	return edge + 1.3*labelSize + 2 + widest + tickLength + 1.5
+}
+
 // overhang is how far the last label of an axis reaches beyond its end.
 func (p *pen) overhang(a axis) vg.Length {
 	for _, t := range slices.Backward(a.ticks) {

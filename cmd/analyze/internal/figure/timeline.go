@@ -59,10 +59,11 @@ func drawTimeline(p *pen, fault string, panels []Panel) {
 		span(bin), count(trials, "trial")), false)
 	bottom := p.Min.Y + foot + 24
 	slot := (p.Max.Y - head - bottom) / vg.Length(len(panels))
-	f := &frame{pen: p, left: p.Min.X + 31}
+	f := &frame{pen: p}
 	f.x = linear(from, to, 8, false)
 	f.right = p.Max.X - max(6, p.overhang(f.x))
 	f.y = shares(peak)
+	f.left = p.Min.X + p.margin(f.y)
 	for i, d := range panels {
 		f.top = p.Max.Y - head - vg.Length(i)*slot - 1.45*labelSize
 		f.bottom = p.Max.Y - head - vg.Length(i+1)*slot + 4
