@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+)
+
+func defaults() Prefixes {
+	return Prefixes{Hostname: []string{"external-dns.kubernetes.io/", "external-dns.alpha.kubernetes.io/"}, Policy: "dnsingress.dev/"}
+}
+
+func checkExpr(expr string) error {
+	if strings.Contains(expr, "bad") {
+		return errors.New("1:1: parse error")
+	}
+	return nil
+}
+
+// show prints a pool in one line a fact.
+func show(p *model.Pool) string {
+	if p == nil {
+		return "none"
+	}
+	out := "hosts " + strings.Join(p.Hosts, " ")
+	if p.TTL != nil {
+		out += fmt.Sprintf("\nttl %d", *p.TTL)
+	}
+	if p.MaxAnswers != 0 {
+		out += fmt.Sprintf("\nmax %d", p.MaxAnswers)
+	}
+	for _, m := range p.Members {
+		out += fmt.Sprintf("\n%s pod=%s node=%s ready=%t serving=%t terminating=%t", m.Address, m.Pod, m.Node, m.Ready, m.Serving, m.Terminating)
+	}
+	if q := p.Policy; q != nil {
+		out += fmt.Sprintf("\npolicy %s every %v keep %s readmit %s min %d nodata %q hold %v step %g",
+			q.Query, q.Interval, q.Steer.Keep, q.Steer.Readmit, q.Steer.Min, q.Steer.NoData, q.Steer.Hold, q.Steer.MaxStep)
+	}
+	if p.KeepPolicy {
+		out += "\nkeep policy"
+	}
+	for _, problem := range p.Problems {
+		out += "\n" + problem.Reason + " " + problem.Message
+	}
+	return out
+}
+
+func TestTranslate(t *testing.T) {
+	const web = "metadata: {name: web, namespace: shop, annotations: {external-dns.kubernetes.io/hostname: web.test}}\n"
+	annotated := func(annotations string) string {
+		return "metadata: {name: web, namespace: shop, annotations: {external-dns.kubernetes.io/hostname: web.test, " + annotations + "}}\n"
+	}
+	for _, c := range []struct {
+		name, service string
+		slices        []string
+		want          string
+	}{
+		{"no annotation", "metadata: {name: web, namespace: shop}", nil, "none"},
+		{"for another controller", annotated("external-dns.kubernetes.io/controller: other"), nil, "none"},
+		{"for us by name", annotated("external-dns.kubernetes.io/controller: dns-controller"), nil, "hosts web.test."},
+		{
+			"older prefix, several names",
+			"metadata: {name: web, namespace: shop, annotations: {external-dns.alpha.kubernetes.io/hostname: 'A.test,b.test. , a.TEST, *.c.test'}}",
+			nil,
+			"hosts a.test. b.test. *.c.test.",
+		},
+		{"newer prefix wins", annotated("external-dns.alpha.kubernetes.io/hostname: old.test"), nil, "hosts web.test."},
+		{
+			"bad names", "metadata: {name: web, namespace: shop, annotations: {external-dns.kubernetes.io/hostname: 'a..test,ü.test,ok.test,a*.test,-a.test'}}", nil,
+			"hosts ok.test.\nInvalidHostname annotation external-dns.kubernetes.io/hostname: \"a..test\" is no host name",
+		},
+		{"no name at all", "metadata: {name: web, namespace: shop, annotations: {external-dns.kubernetes.io/hostname: ' ,'}}", nil, "hosts \nInvalidHostname annotation external-dns.kubernetes.io/hostname names no host"},
+		{"ttl in seconds", annotated("external-dns.kubernetes.io/ttl: '60'"), nil, "hosts web.test.\nttl 60"},
+		{"ttl as duration", annotated("external-dns.kubernetes.io/ttl: 2m"), nil, "hosts web.test.\nttl 120"},
+		{"ttl too large", annotated("external-dns.kubernetes.io/ttl: '2147483648'"), nil, "hosts web.test.\nInvalidTTL annotation external-dns.kubernetes.io/ttl: \"2147483648\" is no TTL"},
+		{"ttl negative", annotated("external-dns.kubernetes.io/ttl: -5s"), nil, "InvalidTTL"},
+		{"ttl of half a second", annotated("external-dns.kubernetes.io/ttl: 500ms"), nil, "InvalidTTL"},
+		{"all answers", annotated("dnsingress.dev/max-answers: '0'"), nil, "hosts web.test.\nmax -1"},
+		{"two answers", annotated("dnsingress.dev/max-answers: '2'"), nil, "hosts web.test.\nmax 2"},
+		{"external name", web + "spec: {type: ExternalName, externalName: x.test}", nil, "hosts \nUnsupported a Service of type ExternalName"},
+		{
+			"conditions", web,
+			[]string{`{addressType: IPv6, endpoints: [
+				{addresses: ["fd00::4"], conditions: {ready: false, serving: true, terminating: true}},
+				{addresses: ["fd00::3"], conditions: {ready: false}},
+				{addresses: ["fd00::2"], conditions: {ready: true}, nodeName: n1, targetRef: {kind: Pod, name: web-2}},
+				{addresses: ["fd00::1", "fd00::99"], targetRef: {kind: VM, name: x}}]}`, `{addressType: IPv4, endpoints: [{addresses: [10.0.0.1]}]}`},
+			`hosts web.test.
+10.0.0.1 pod= node= ready=true serving=true terminating=false
+fd00::1 pod= node= ready=true serving=true terminating=false
+fd00::2 pod=web-2 node=n1 ready=true serving=true terminating=false
+fd00::3 pod= node= ready=false serving=false terminating=false
+fd00::4 pod= node= ready=false serving=true terminating=true`,
+		},
+		{
+			"one address in two slices", web,
+			[]string{
+				`{addressType: IPv6, endpoints: [{addresses: ["fd00::1"], conditions: {ready: false}}, {addresses: ["fd00::2"]}]}`,
+				`{addressType: IPv6, endpoints: [{addresses: ["fd00::1"]}, {addresses: ["fd00::2"], conditions: {ready: false}}]}`,
+			},
+			"hosts web.test.\nfd00::1 pod= node= ready=true serving=true terminating=false\nfd00::2 pod= node= ready=true serving=true terminating=false",
+		},
+		{
+			"not ready is published", web + "spec: {publishNotReadyAddresses: true}",
+			[]string{`{addressType: IPv6, endpoints: [{addresses: ["fd00::1"], conditions: {ready: false, serving: false}}]}`},
+			"hosts web.test.\nfd00::1 pod= node= ready=true serving=false terminating=false",
+		},
+		{
+			"names and wrong families", web,
+			[]string{`{addressType: FQDN, endpoints: [{addresses: [x.test]}]}`, `{metadata: {name: s}, addressType: IPv6, endpoints: [{addresses: [10.0.0.1]}, {addresses: []}]}`},
+			"hosts web.test.\nInvalidAddress EndpointSlice s: \"10.0.0.1\" is no IPv6 address",
+		},
+		{
+			"policy", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "< 8", dnsingress.dev/readmit: "<6", dnsingress.dev/interval: 10s,
+				dnsingress.dev/min-members: "2", dnsingress.dev/no-data: drop, dnsingress.dev/hold: 30s, dnsingress.dev/max-step: 25%`), nil,
+			`hosts web.test.` + "\n" + `policy load every 10s keep < 8 readmit < 6 min 2 nodata "drop" hold 30s step 0.25`,
+		},
+		{
+			"relative policy", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "<= median + 3 * mad"`), nil,
+			`policy load every 0s keep <= median + 3 * mad readmit  min 0`,
+		},
+		{"expression", annotated(`dnsingress.dev/promql: bad, dnsingress.dev/keep: "< 8"`), nil, "keep policy\nInvalidPolicy annotation dnsingress.dev/promql: 1:1: parse error; the last good policy, or readiness alone, stays in force"},
+		{"promql without keep", annotated(`dnsingress.dev/promql: load`), nil, "InvalidPolicy annotation dnsingress.dev/promql without dnsingress.dev/keep"},
+		{"keep without promql", annotated(`dnsingress.dev/keep: "< 8"`), nil, "InvalidPolicy policy annotations without dnsingress.dev/promql"},
+		{"unknown annotation", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "< 8", dnsingress.dev/kep: x`), nil, "InvalidPolicy annotation dnsingress.dev/kep is unknown (hint: "},
+		{
+			"several mistakes", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "8", dnsingress.dev/interval: 1ms, dnsingress.dev/min-members: "0", dnsingress.dev/max-step: 200%`), nil,
+			`interval: "1ms" is no interval (hint: 1s or longer); annotation dnsingress.dev/keep: bound "8" does not begin`,
+		},
+		{"contradiction", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "< 8", dnsingress.dev/readmit: "< 9"`), nil, "is looser than keep"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var svc corev1.Service
+			if err := yaml.UnmarshalStrict([]byte(strings.ReplaceAll(c.service, "\t", " ")), &svc); err != nil {
+				t.Fatal(err)
+			}
+			var endpoints []discoveryv1.EndpointSlice
+			for _, text := range c.slices {
+				var s discoveryv1.EndpointSlice
+				if err := yaml.UnmarshalStrict([]byte(strings.ReplaceAll(text, "\t", " ")), &s); err != nil {
+					t.Fatal(err)
+				}
+				endpoints = append(endpoints, s)
+			}
+			pool, _ := translate(&svc, endpoints, defaults(), checkExpr)
+			if got := show(pool); !strings.Contains(got, c.want) || c.want == "none" && got != "none" {
+				t.Errorf("got:\n%s\nwant:\n%s", got, c.want)
+			}
+			// The cache keeps all that is needed.
+			kept, err := (&Source{options: Options{Prefixes: defaults()}}).stripService(&svc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range endpoints {
+				s, err := stripSlice(&endpoints[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				endpoints[i] = *s.(*discoveryv1.EndpointSlice)
+			}
+			stripped, _ := translate(kept.(*corev1.Service), endpoints, defaults(), checkExpr)
+			if show(stripped) != show(pool) {
+				t.Errorf("from the cache it is another pool:\n%s\nnot\n%s", show(stripped), show(pool))
+			}
+		})
+	}
+}
+
+func TestTriggerTimeIsTheNewest(t *testing.T) {
+	at := func(s string) discoveryv1.EndpointSlice {
+		return discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{corev1.EndpointsLastChangeTriggerTime: s}}, AddressType: discoveryv1.AddressTypeIPv6}
+	}
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"external-dns.kubernetes.io/hostname": "a.test"}}}
+	_, got := translate(svc, []discoveryv1.EndpointSlice{at("2026-01-01T00:00:01Z"), at("2026-01-01T00:00:02.5Z"), at("soon")}, defaults(), checkExpr)
+	if want := time.Date(2026, 1, 1, 0, 0, 2, 5e8, time.UTC); !got.Equal(want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestEventsOfReplicasHaveOneName(t *testing.T) {
+	one := report{ref: refOf("shop", strings.Repeat("x", 253)), uid: "u1", problem: model.Problem{Reason: "NameTaken", Message: strings.Repeat("m", 3000)}}
+	a, b := eventOf(one, metav1.Now()), eventOf(one, metav1.NewTime(time.Now().Add(time.Hour)))
+	if a.Name != b.Name || len(a.Name) > 253 || len(a.Message) > 1024 {
+		t.Errorf("%q and %q, message of %d bytes", a.Name, b.Name, len(a.Message))
+	}
+	one.uid = "u2"
+	if c := eventOf(one, metav1.Now()); c.Name == a.Name {
+		t.Error("the event of another object has the same name")
+	}
+}
+
+func FuzzPolicy(f *testing.F) {
+	f.Add("load", "< 8", "< 6", "10s", "25%")
+	f.Fuzz(func(t *testing.T, promql, keep, readmit, interval, step string) {
+		annotations := map[string]string{}
+		for k, v := range map[string]string{"promql": promql, "keep": keep, "readmit": readmit, "interval": interval, "max-step": step} {
+			annotations["dnsingress.dev/"+k] = v
+		}
+		policy, err := defaults().policy(annotations, checkExpr)
+		if err == nil && (policy == nil || policy.Steer.Check() != nil || policy.Interval < leastInterval) {
+			t.Errorf("accepted %v as %+v", annotations, policy)
+		}
+	})
+}
