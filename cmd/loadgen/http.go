@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/netip"
 	"os"
@@ -16,10 +17,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/openloop"
+	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/record"
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/user"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/dnsclient"
-	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 const httpLong = `http requests URL at a rate that does not depend on how the service does.
@@ -43,6 +44,7 @@ do not make the command fail; SIGINT or SIGTERM end the run early, with whole fi
 type httpFlags struct {
 	loadFlags
 
+	clients    int
 	method     string
 	headers    []string
 	body       string
@@ -83,8 +85,9 @@ func httpCommand(stdout, stderr io.Writer) *cobra.Command {
 		},
 	}
 	fs := c.Flags()
-	f.registerLoad(fs, "simulated users, each with its own DNS cache and connections")
+	f.registerLoad(fs)
 
+	fs.IntVar(&f.clients, "clients", 50, "simulated users, each with its own DNS cache and connections")
 	fs.StringVar(&f.method, "method", http.MethodGet, "request method")
 	fs.StringArrayVarP(&f.headers, "header", "H", nil, "request header 'Name: value'; Host replaces the URL's (repeatable)")
 	fs.StringVar(&f.body, "body", "", "file with the request's body")
@@ -121,9 +124,8 @@ func (f *httpFlags) job(url string) (job, error) {
 	return job{
 		title:    f.describe(h),
 		attempts: f.attempts,
-		do: func(n int, hit openloop.Hit, note func(*results.Sample, bool, error)) {
-			users[n].Do(hit.Seq, hit.Intended, note)
-		},
+		users:    f.clients,
+		do:       func(n int, hit openloop.Hit, note record.Note) { users[n].Do(hit.Seq, hit.Intended, note) },
 		close: func() {
 			for _, u := range users {
 				u.Close()
@@ -136,6 +138,7 @@ func (f *httpFlags) job(url string) (job, error) {
 func (f *httpFlags) habits(url string) (*user.Habits, error) {
 	var p problems
 	f.checkLoad(&p)
+	p.check(f.clients > 0 && f.clients <= math.MaxInt32, "--clients must be positive")
 	p.check(f.attempts > 0, "--attempts must be at least 1")
 	p.check(f.dnsAttempts > 0, "--dns-attempts must be at least 1")
 	p.check(f.dnsTimeout >= 0, "--dns-timeout must not be negative")
@@ -221,5 +224,5 @@ func (f *httpFlags) describe(h *user.Habits) string {
 	if h.AsksDNS() {
 		via = fmt.Sprintf("resolver %v, TTL %s, %s address", h.DNS.Exchanger, h.DNS.TTL, h.Order)
 	}
-	return fmt.Sprintf("%s %s, %s, %s", f.method, h.Target.URL, connections, via)
+	return fmt.Sprintf("%s %s, %d clients, %s, %s", f.method, h.Target.URL, f.clients, connections, via)
 }

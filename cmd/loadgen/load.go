@@ -33,7 +33,6 @@ type loadFlags struct {
 	duration, warmup time.Duration
 	startAt          int64
 	seed             uint64
-	clients          int
 	timeout          time.Duration
 	maxInFlight      int
 
@@ -43,7 +42,7 @@ type loadFlags struct {
 	quiet  bool
 }
 
-func (f *loadFlags) registerLoad(fs *pflag.FlagSet, clients string) {
+func (f *loadFlags) registerLoad(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	fs.Float64Var(&f.rate, "rate", 100, "requests a second")
 	fs.StringVar(&f.pacing, "pacing", "constant", "constant, or poisson: independent arrivals")
@@ -51,7 +50,6 @@ func (f *loadFlags) registerLoad(fs *pflag.FlagSet, clients string) {
 	fs.DurationVar(&f.warmup, "warmup", 0, "load before the window, recorded and not measured")
 	fs.Int64Var(&f.startAt, "start-at", 0, "start at this instant, in Unix nanoseconds (0: at once)")
 	fs.Uint64Var(&f.seed, "seed", 1, "decides whatever is drawn; the client's name is mixed in")
-	fs.IntVar(&f.clients, "clients", 50, clients)
 	fs.DurationVar(&f.timeout, "timeout", 5*time.Second, "of one attempt, from its send")
 	fs.IntVar(&f.maxInFlight, "max-in-flight", 0, "requests under way before those due are dropped (0: what the rate needs when every attempt times out)")
 }
@@ -89,7 +87,6 @@ func (f *loadFlags) checkLoad(p *problems) {
 	p.check(f.duration > 0, "--duration must be positive")
 	p.check(f.warmup >= 0, "--warmup must not be negative")
 	p.check(f.startAt >= 0, "--start-at must not be negative")
-	p.check(f.clients > 0 && f.clients <= math.MaxInt32, "--clients must be positive")
 	p.check(f.timeout > 0, "--timeout must be positive")
 	p.check(f.maxInFlight >= 0, "--max-in-flight must not be negative")
 	p.oneOf("--pacing", f.pacing, "constant", "poisson")
@@ -100,7 +97,8 @@ func (f *loadFlags) checkLoad(p *problems) {
 type job struct {
 	title    string // says in a line what is done
 	attempts int    // at most, for one request
-	do       func(user int, hit openloop.Hit, note func(s *results.Sample, last bool, err error))
+	users    int    // whom requests are drawn for
+	do       func(user int, hit openloop.Hit, note record.Note)
 	close    func()
 }
 
@@ -128,10 +126,10 @@ func (f *loadFlags) run(ctx context.Context, j job, stdout, stderr io.Writer) er
 		Window:      f.warmup,
 		Length:      f.warmup + f.duration,
 		MaxInFlight: f.inFlight(j.attempts),
-		Do:          func(h openloop.Hit) { j.do(userOf(drawn, h.Seq, f.clients), h, rec.Add) },
+		Do:          func(h openloop.Hit) { j.do(userOf(drawn, h.Seq, j.users), h, rec.Add) },
 		Drop: func(h openloop.Hit) {
 			rec.Add(&results.Sample{
-				Client: f.client, User: int32(userOf(drawn, h.Seq, f.clients)), Seq: h.Seq,
+				Client: f.client, User: int32(userOf(drawn, h.Seq, j.users)), Seq: h.Seq,
 				IntendedNs: h.Intended.UnixNano(), Error: results.ErrDropped,
 			}, true, nil)
 		},
@@ -149,7 +147,7 @@ func (f *loadFlags) run(ctx context.Context, j job, stdout, stderr io.Writer) er
 	if err != nil && !errors.Is(ran, context.Canceled) {
 		ran = nil // the writing error that ended the run is err
 	}
-	title := fmt.Sprintf("%s; %s %g/s, %d clients", j.title, f.pacing, f.rate, f.clients)
+	title := fmt.Sprintf("%s, %s %g/s", j.title, f.pacing, f.rate)
 	return errors.Join(writeSummary(stdout, f.output, title, summary), err, ran)
 }
 

@@ -23,6 +23,6 @@ func command(_ io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(httpCommand(stdout, stderr))
+	root.AddCommand(httpCommand(stdout, stderr), dnsCommand(stdout, stderr))
 	return root
 }

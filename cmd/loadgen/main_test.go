@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/miekg/dns"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -43,6 +44,12 @@ func TestScripts(t *testing.T) {
 			}
 			e.Setenv("CLOSED", "http://"+closed.Addr().String())
 			e.Setenv("URL", srv.URL)
+			e.Setenv("PORT", fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+			resolver, err := serveDNS(e)
+			if err != nil {
+				return err
+			}
+			e.Setenv("DNS", resolver)
 			return closed.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -58,6 +65,35 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 	})
+}
+
+// serveDNS serves a.test (AAAA ::1) over UDP and TCP for the length of a script; other names do not exist.
+func serveDNS(e *testscript.Env) (string, error) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		return "", err
+	}
+	pc, err := net.ListenPacket("udp", l.Addr().String())
+	if err != nil {
+		return "", err
+	}
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		if q.Question[0].Name == "a.test." {
+			m.Answer = []dns.RR{&dns.AAAA{Hdr: dns.RR_Header{Name: "a.test.", Rrtype: dns.TypeAAAA, Class: dns.ClassINET, Ttl: 60}, AAAA: net.IPv6loopback}}
+		} else {
+			m.Rcode = dns.RcodeNameError
+		}
+		_ = w.WriteMsg(m)
+	})
+	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: handler}, {Listener: l, Handler: handler}} {
+		started := make(chan struct{})
+		srv.NotifyStartedFunc = func() { close(started) }
+		go func() { _ = srv.ActivateAndServe() }()
+		<-started
+		e.Defer(func() { _ = srv.Shutdown() })
+	}
+	return pc.LocalAddr().String(), nil
 }
 
 // jsonField implements "json FILE PATH WANT": the value at the dotted path in FILE (or stdout) is WANT,

@@ -52,12 +52,12 @@ func records(rcode int, rrs ...string) func(*dns.Msg) {
 func newServer(t *testing.T, zone map[string]func(*dns.Msg), hold map[string]chan struct{}) *server {
 	t.Helper()
 	s := &server{zone: zone, hold: hold, stop: make(chan struct{})}
-	pc, err := net.ListenPacket("udp", "[::1]:0")
+	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	l, err := net.Listen("tcp", addr.String())
+	addr := l.Addr().(*net.TCPAddr).AddrPort()
+	pc, err := net.ListenPacket("udp", addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,10 @@ const (
 	maxPeers   = 1024 // peers that are counted apart
 )
 
+// Note takes one attempt's sample; last marks the final one of its request, and cause is why it
+// failed, for people.
+type Note = func(s *results.Sample, last bool, cause error)
+
 // Recorder takes the samples of one run. It is safe for concurrent use.
 type Recorder struct {
 	dir  string // "" writes no files
@@ -125,7 +129,7 @@ func put(h *hdrhistogram.Histogram, ns int64) {
 	_ = h.RecordValue(min(max(ns, 0), int64(maxLatency))) // within range: no error
 }
 
-// Add takes one attempt. Last marks the final one of its request; cause is why it failed, for people.
+// Add is a Note: it takes one attempt.
 func (r *Recorder) Add(s *results.Sample, last bool, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/record"
 	"github.com/dnsingress/dnsingress/internal/dnsclient"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -104,11 +105,8 @@ func (t *Target) local() []netip.Addr {
 	return nil
 }
 
-// Note takes one attempt's sample; last marks the final one of its request, and err is the cause when it failed.
-type Note func(s *results.Sample, last bool, err error)
-
 // Do makes one request that was due at intended, and notes every attempt.
-func (u *User) Do(seq uint64, intended time.Time, note Note) {
+func (u *User) Do(seq uint64, intended time.Time, note record.Note) {
 	for n := range max(u.habits.Attempts, 1) {
 		sent := time.Now()
 		s := results.Sample{

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package query
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/dnsingress/dnsingress/internal/results"
+)
+
+// serve answers queries over UDP and TCP with answer, which returns the packets to send, raw.
+func serve(t *testing.T, answer func(q *dns.Msg) [][]byte) (addr netip.AddrPort, queries *atomic.Int32) {
+	t.Helper()
+	queries = new(atomic.Int32)
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = l.Addr().(*net.TCPAddr).AddrPort()
+	pc, err := net.ListenPacket("udp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		queries.Add(1)
+		for _, b := range answer(q) {
+			_, _ = w.Write(b)
+		}
+	})
+	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: handler}, {Listener: l, Handler: handler}} {
+		started, done := make(chan struct{}), make(chan struct{})
+		srv.NotifyStartedFunc = func() { close(started) }
+		go func() { defer close(done); _ = srv.ActivateAndServe() }()
+		<-started
+		t.Cleanup(func() { _ = srv.Shutdown(); <-done })
+	}
+	return addr, queries
+}
+
+func reply(q *dns.Msg, change func(*dns.Msg)) []byte {
+	m := new(dns.Msg).SetReply(q)
+	rr, err := dns.NewRR(q.Question[0].Name + " 5 IN AAAA fd00::1")
+	if err != nil {
+		panic(err)
+	}
+	m.Answer = append(m.Answer, rr)
+	change(m)
+	b, err := m.Pack()
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func TestClasses(t *testing.T) {
+	just := func(change func(*dns.Msg)) func(*dns.Msg) [][]byte {
+		return func(q *dns.Msg) [][]byte { return [][]byte{reply(q, change)} }
+	}
+	rcode := func(rc int) func(*dns.Msg) { return func(m *dns.Msg) { m.Rcode, m.Answer = rc, nil } }
+	tests := []struct {
+		name   string
+		answer func(*dns.Msg) [][]byte
+		class  string
+	}{
+		{"an answer", just(func(*dns.Msg) {}), ""},
+		{"nodata", just(rcode(dns.RcodeSuccess)), results.ErrDNSNoData},
+		{"nxdomain", just(rcode(dns.RcodeNameError)), results.ErrDNSNXDomain},
+		{"servfail", just(rcode(dns.RcodeServerFailure)), results.ErrDNSServfail},
+		{"refused", just(rcode(dns.RcodeRefused)), results.ErrDNSOther},
+		{"formerr with no question", just(func(m *dns.Msg) { m.Rcode, m.Answer, m.Question = dns.RcodeFormatError, nil, nil }), results.ErrDNSOther},
+		{"truncated", just(func(m *dns.Msg) { m.Truncated, m.Answer = true, nil }), results.ErrDNSOther},
+		{"another question", just(func(m *dns.Msg) { m.Question[0].Name = "b.test." }), results.ErrDNSOther},
+		{"no question", just(func(m *dns.Msg) { m.Question = nil }), results.ErrDNSOther},
+		{"a query", just(func(m *dns.Msg) { m.Response = false }), results.ErrDNSOther},
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		for _, tt := range tests {
+			t.Run(network+"/"+tt.name, func(t *testing.T) {
+				addr, queries := serve(t, tt.answer)
+				s, err := once(t, network, addr, time.Minute)
+				if s.Error != tt.class || queries.Load() != 1 {
+					t.Errorf("class %q (%v) after %d queries; want %q after 1", s.Error, err, queries.Load(), tt.class)
+				}
+				if s.DNSNs <= 0 || s.TotalNs < s.DNSNs || s.SentNs < s.IntendedNs || s.Peer != "::1" || s.OK() && s.Bytes < headerLen {
+					t.Errorf("%+v", s)
+				}
+			})
+		}
+	}
+}
+
+func once(t *testing.T, network string, addr netip.AddrPort, timeout time.Duration) (s results.Sample, cause error) {
+	t.Helper()
+	l, err := NewLoad("c", network, addr, []string{"a.test"}, dns.TypeAAAA, false, timeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := 0
+	l.Do(0, 3, time.Now(), func(got *results.Sample, last bool, err error) {
+		s, cause = *got, err
+		if notes++; !last || got.Seq != 3 {
+			t.Errorf("last %v, %+v", last, *got)
+		}
+	})
+	if notes != 1 {
+		t.Errorf("%d samples", notes)
+	}
+	return s, cause
+}
+
+// Replies with another ID, and packets too short for one, are passed over until the right one comes.
+func TestStrayRepliesArePassedOver(t *testing.T) {
+	addr, _ := serve(t, func(q *dns.Msg) [][]byte {
+		forged := reply(q, func(m *dns.Msg) { m.Id++; m.Rcode = dns.RcodeNameError; m.Answer = nil })
+		return [][]byte{forged, {1, 2, 3}, reply(q, func(*dns.Msg) {})}
+	})
+	if s, err := once(t, "udp", addr, time.Minute); !s.OK() {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestSilenceAndRefusal(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := pc.LocalAddr().(*net.UDPAddr).AddrPort()
+	if s, err := once(t, "udp", addr, 30*time.Millisecond); s.Error != results.ErrDNSTimeout || s.TotalNs < int64(30*time.Millisecond) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	pc.Close()
+	for _, network := range []string{"udp", "tcp"} {
+		if s, err := once(t, network, addr, time.Minute); s.Error != results.ErrDNSOther {
+			t.Errorf("%s: %+v, %v", network, s, err)
+		}
+	}
+}
+
+func TestNewLoadRefuses(t *testing.T) {
+	for _, name := range []string{"", "a..b", string(make([]byte, 300))} {
+		if _, err := NewLoad("c", "udp", netip.AddrPort{}, []string{name}, dns.TypeA, false, time.Second); err == nil {
+			t.Errorf("name %q gave no error", name)
+		}
+	}
+}
+
+// check reads what the library reads: a reply that it accepts unpacks (as far as its header and
+// question go) to the query's ID, question and RCODE.
+func FuzzCheck(f *testing.F) {
+	q := new(dns.Msg).SetQuestion("a.test.", dns.TypeAAAA)
+	q.Id = 4711
+	wire, err := q.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(reply(q, func(*dns.Msg) {}))
+	f.Add(reply(q, func(m *dns.Msg) { m.Rcode, m.Answer = dns.RcodeNameError, nil }))
+	f.Add(wire)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		err := check(b, q.Id, wire[headerLen:])
+		m := new(dns.Msg)
+		if m.Unpack(b) != nil {
+			return
+		}
+		ok := m.Response && m.Id == q.Id && m.Rcode&0xf == 0 && !m.Truncated && len(m.Answer) > 0 && len(m.Question) == 1 && m.Question[0] == q.Question[0]
+		if (err == nil) && !ok {
+			t.Errorf("accepted %v", m)
+		}
+		var rc rcodeError
+		if errors.As(err, &rc) && rc >= 0 && int(rc) != m.Rcode&0xf {
+			t.Errorf("RCODE %d read as %d", m.Rcode, rc)
+		}
+	})
+}
