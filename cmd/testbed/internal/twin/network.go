@@ -3,6 +3,7 @@
 package twin
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -70,7 +71,8 @@ func (t *Twin) raiseSwitch() error {
 	}
 	snooping := false
 	br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &snooping}
-	br.Name = bridge
+	// Else the bridge would take over the least address of its ports, and change it as nodes come and go.
+	br.Name, br.HardwareAddr = bridge, t.hardware("")
 	if err := h.LinkAdd(br); err != nil {
 		return fmt.Errorf("adding bridge %s in %s: %w", bridge, name, err)
 	}
@@ -115,7 +117,12 @@ func (t *Twin) plugIn(n inventory.Node) error {
 	if err != nil {
 		return fmt.Errorf("finding bridge %s: %w", bridge, err)
 	}
-	port := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth0", PeerNamespace: netlink.NsFd(int(inside))}
+	// A board keeps its address over a power cut: with another one, its neighbours would send to the old
+	// one for some ten seconds.
+	port := &netlink.Veth{
+		LinkAttrs: netlink.NewLinkAttrs(),
+		PeerName:  "eth0", PeerNamespace: netlink.NsFd(int(inside)), PeerHardwareAddr: t.hardware(n.Name),
+	}
 	port.Name, port.MasterIndex = n.Name, br.Attrs().Index
 	if err := sw.LinkAdd(port); err != nil {
 		return fmt.Errorf("adding the link of %s: %w", n.Name, err)
@@ -143,6 +150,13 @@ func (t *Twin) plugIn(n inventory.Node) error {
 		}
 	}
 	return t.routes(h, "eth0", n)
+}
+
+// hardware returns the Ethernet address of a node's eth0, or of the bridge: unicast, locally
+// administered.
+func (t *Twin) hardware(node string) net.HardwareAddr {
+	sum := sha256.Sum256([]byte("ethernet " + t.machineName(node)))
+	return append(net.HardwareAddr{0x02}, sum[:5]...)
 }
 
 // routes sends pods' prefixes to their workers and the service range to the control node.
