@@ -18,8 +18,7 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/fake"
+	cachetesting "k8s.io/client-go/tools/cache/testing"
 )
 
 // TestNginxFollowsTheEndpoints runs a real nginx: $NGINX, or the one in PATH.
@@ -36,16 +35,17 @@ func TestNginxFollowsTheEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	listen, metrics := freePort(t), freePort(t)
-	client := fake.NewClientset(slice("backend-1", map[string]int32{"http": int32(backend(t, "one").Port())}, map[string]string{"::1": "ready"}))
+	api := cachetesting.NewFakeControllerSource()
+	api.Add(slice("backend-1", map[string]int32{"http": int32(backend(t, "one").Port())}, map[string]string{"::1": "ready"}))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
 		ended <- serve(ctx, options{
-			namespace: "bench", service: "backend", metrics: metrics.String(), nginx: program,
+			metrics: metrics.String(), nginx: program,
 			settings: settings{Listen: listen, Dir: t.TempDir(), User: me.Username},
 			quiet:    time.Millisecond, longest: 10 * time.Millisecond, reload: time.Minute, drain: time.Second,
-		}, client, slog.New(slog.NewTextHandler(t.Output(), nil)), t.Output())
+		}, api, slog.New(slog.NewTextHandler(t.Output(), nil)), t.Output())
 	}()
 
 	await(ctx, t, listen, http.StatusOK, "one")
@@ -59,10 +59,7 @@ func TestNginxFollowsTheEndpoints(t *testing.T) {
 		{1, "unready", http.StatusBadGateway, ""},
 		{backend(t, "three").Port(), "ready", http.StatusOK, "three"},
 	} {
-		s := slice("backend-1", map[string]int32{"http": int32(step.port)}, map[string]string{"::1": step.state})
-		if _, err := client.DiscoveryV1().EndpointSlices("bench").Update(ctx, s, metav1.UpdateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		api.Modify(slice("backend-1", map[string]int32{"http": int32(step.port)}, map[string]string{"::1": step.state}))
 		await(ctx, t, listen, step.status, step.body)
 	}
 	await(ctx, t, metrics, http.StatusOK, "nginx_http_requests_total")

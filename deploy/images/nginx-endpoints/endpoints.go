@@ -12,36 +12,51 @@ import (
 	discovery "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
-	listers "k8s.io/client-go/listers/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
-// endpoints follows the EndpointSlices of one Service. When the API server is away it keeps what it knew last.
+// endpointSlices returns what lists and watches the EndpointSlices of a Service. A client of this one kind spares the
+// build all the others.
+func endpointSlices(config *rest.Config, namespace, service string) (cache.ListerWatcher, error) {
+	scheme := runtime.NewScheme()
+	if err := discovery.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("making the API client: %w", err)
+	}
+	config = rest.CopyConfig(config)
+	config.APIPath, config.GroupVersion = "/apis", &discovery.SchemeGroupVersion
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	client, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("making the API client: %w", err)
+	}
+	return cache.NewFilteredListWatchFromClient(client, "endpointslices", namespace, func(o *metav1.ListOptions) {
+		o.LabelSelector = labels.Set{discovery.LabelServiceName: service}.String()
+	}), nil
+}
+
+// endpoints follows EndpointSlices. When the API server is away it keeps what it knew last.
 type endpoints struct {
-	namespace, port string
-	lister          listers.EndpointSliceLister
-	changed         chan struct{} // a notice that something changed; holds at most one
+	port    string
+	slices  cache.Store
+	changed chan struct{} // a notice that something changed; holds at most one
 }
 
 // follow starts the watch, which ends with ctx, and returns when the first list has arrived.
-func follow(ctx context.Context, client kubernetes.Interface, namespace, service, port string) (*endpoints, error) {
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-			o.LabelSelector = labels.Set{discovery.LabelServiceName: service}.String()
-		}))
-	watched := factory.Discovery().V1().EndpointSlices()
-	e := &endpoints{namespace: namespace, port: port, lister: watched.Lister(), changed: make(chan struct{}, 1)}
-	if _, err := watched.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+func follow(ctx context.Context, source cache.ListerWatcher, port string) (*endpoints, error) {
+	informer := cache.NewSharedIndexInformer(source, &discovery.EndpointSlice{}, 0, nil)
+	e := &endpoints{port: port, slices: informer.GetStore(), changed: make(chan struct{}, 1)}
+	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { e.notify() },
 		UpdateFunc: func(any, any) { e.notify() },
 		DeleteFunc: func(any) { e.notify() },
 	}); err != nil {
-		return nil, fmt.Errorf("watching EndpointSlices of %s/%s: %w", namespace, service, err)
+		return nil, fmt.Errorf("watching EndpointSlices: %w", err)
 	}
-	factory.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), watched.Informer().HasSynced) {
+	go informer.RunWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
 		return nil, ctx.Err()
 	}
 	return e, nil
@@ -57,9 +72,11 @@ func (e *endpoints) notify() {
 
 // ready returns the ready endpoints, sorted, each once.
 func (e *endpoints) ready() ([]netip.AddrPort, error) {
-	list, err := e.lister.EndpointSlices(e.namespace).List(labels.Everything())
-	if err != nil {
-		return nil, fmt.Errorf("listing EndpointSlices: %w", err)
+	var list []*discovery.EndpointSlice
+	for _, item := range e.slices.List() {
+		if slice, ok := item.(*discovery.EndpointSlice); ok {
+			list = append(list, slice)
+		}
 	}
 	return ready(list, e.port)
 }

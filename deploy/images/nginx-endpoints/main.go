@@ -25,8 +25,8 @@ func main() { os.Exit(cli.Main(command)) }
 
 func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 	var (
-		o               options
-		service, listen string
+		o                           options
+		service, kubeconfig, listen string
 	)
 	cmd := &cobra.Command{
 		Use:   "nginx-endpoints --service NAMESPACE/NAME",
@@ -41,21 +41,25 @@ func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 			if o.settings.Keepalive < 0 {
 				return cli.Misuse("--upstream-keepalive %d (hint: 0 for none)", o.settings.Keepalive)
 			}
-			var ok bool
-			if o.namespace, o.service, ok = strings.Cut(service, "/"); !ok || o.namespace == "" || o.service == "" {
+			namespace, name, ok := strings.Cut(service, "/")
+			if !ok || namespace == "" || name == "" {
 				return cli.Misuse("parsing --service %q: it is no NAMESPACE/NAME", service)
 			}
-			client, err := connect(o.kubeconfig)
+			config, err := connect(kubeconfig)
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), o, client, slog.New(slog.NewTextHandler(stderr, nil)), stderr)
+			source, err := endpointSlices(config, namespace, name)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), o, source, slog.New(slog.NewTextHandler(stderr, nil)), stderr)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&service, "service", "", "the Service whose endpoints are served, `NAMESPACE/NAME`")
 	f.StringVar(&o.port, "port", "", "`name` of the Service's port (default: its only port)")
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default: the pod's service account)")
+	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig `file` (default: the pod's service account)")
 	f.StringVar(&listen, "listen", "[::]:80", "where clients come, `ADDR:PORT`")
 	f.StringVar(&o.metrics, "metrics", "[::]:9113", "where /metrics and /readyz are served, `ADDR:PORT`")
 	f.StringVar(&o.nginx, "nginx", "/usr/sbin/nginx", "the nginx `program`")

@@ -18,23 +18,22 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
 // options are the command's flags.
 type options struct {
-	namespace, service, port string
-	kubeconfig               string
-	metrics, nginx           string
-	settings                 settings
-	quiet, longest           time.Duration
-	reload, drain            time.Duration
+	port           string // name; empty: the only one
+	metrics, nginx string
+	settings       settings
+	quiet, longest time.Duration
+	reload, drain  time.Duration
 }
 
-// connect returns a client of the API server that the kubeconfig names, or that runs this pod.
-func connect(kubeconfig string) (kubernetes.Interface, error) {
+// connect finds the API server that the kubeconfig names, or that runs this pod.
+func connect(kubeconfig string) (*rest.Config, error) {
 	config, err := rest.InClusterConfig()
 	if kubeconfig != "" {
 		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
@@ -42,16 +41,12 @@ func connect(kubeconfig string) (kubernetes.Interface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the API server: %w", err)
 	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("making the API client: %w", err)
-	}
-	return client, nil
+	return config, nil
 }
 
 // serve runs nginx in front of the endpoints until ctx ends or nginx does.
-func serve(ctx context.Context, o options, client kubernetes.Interface, log *slog.Logger, stderr io.Writer) error {
-	watched, err := follow(ctx, client, o.namespace, o.service, o.port)
+func serve(ctx context.Context, o options, source cache.ListerWatcher, log *slog.Logger, stderr io.Writer) error {
+	watched, err := follow(ctx, source, o.port)
 	if err != nil {
 		return err
 	}
