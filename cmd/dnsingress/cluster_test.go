@@ -140,7 +140,7 @@ func (c *cluster) stopAPI(t *testing.T) {
 	if err := api.Stop(); err != nil {
 		t.Log(err) // it was killed
 	}
-	eventually(t, func() error {
+	untilNil(t, func() error {
 		conn, err := net.Dial("tcp", net.JoinHostPort(api.SecureServing.Address, api.SecureServing.Port))
 		if err != nil {
 			return nil
@@ -336,7 +336,7 @@ func (i *instance) addresses(name string, qtype uint16) string {
 func (i *instance) await(t *testing.T, name string, qtype uint16, want string) {
 	t.Helper()
 	var got string
-	eventually(t, func() error {
+	untilNil(t, func() error {
 		if got = i.addresses(name, qtype); got != want {
 			return fmt.Errorf("%s %s is %q, want %q", name, dns.TypeToString[qtype], got, want)
 		}
@@ -344,8 +344,8 @@ func (i *instance) await(t *testing.T, name string, qtype uint16, want string) {
 	})
 }
 
-// eventually asks again and again until there is no error: what is observed from outside raises no event.
-func eventually(t *testing.T, try func() error) {
+// untilNil asks again and again until there is no error: what is observed from outside raises no event.
+func untilNil(t *testing.T, try func() error) {
 	t.Helper()
 	deadline := time.After(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -367,7 +367,7 @@ func eventually(t *testing.T, try func() error) {
 func (c *cluster) awaitEvent(t *testing.T, o client.Object, reason string) string {
 	t.Helper()
 	var message string
-	eventually(t, func() error {
+	untilNil(t, func() error {
 		var events corev1.EventList
 		if err := c.admin.List(t.Context(), &events, client.InNamespace(o.GetNamespace())); err != nil {
 			return err

@@ -65,7 +65,7 @@ func testRealPrometheus(t *testing.T, c *cluster) {
 		"dnsingress.dev/promql", "sum by (pod) (inflight)", "dnsingress.dev/keep", "< 8"))
 	c.create(t, slice(ns, "web", "web-1", discoveryv1.AddressTypeIPv6, "fd00::1", "fd00::2"))
 	i := c.run(t, fmt.Sprintf("prometheus: {urls: [%q], interval: 200ms, staleness: 1h}", "http://"+address))
-	eventually(t, func() error {
+	untilNil(t, func() error {
 		x, _ := i.engine.Explain("real.apps.test")
 		if x.Policy == nil || x.Policy.SignalAge == nil || len(x.Members) != 2 || x.Members[0].Value == nil {
 			return fmt.Errorf("no values yet: %+v", x)
@@ -82,7 +82,7 @@ func testRealPrometheus(t *testing.T, c *cluster) {
 	if err := p.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error {
+	untilNil(t, func() error {
 		if x, _ := i.engine.Explain("real.apps.test"); x.Policy.Error == "" {
 			return fmt.Errorf("no evaluation has failed yet")
 		}

@@ -269,7 +269,7 @@ func testPolicy(t *testing.T, c *cluster) {
 		delete(svc.Annotations, "dnsingress.dev/"+k)
 	}
 	c.update(t, svc)
-	eventually(t, func() error {
+	untilNil(t, func() error {
 		if x, ok := i.engine.Explain("policy.apps.test"); !ok || x.Policy != nil || len(x.Problems) > 0 {
 			return fmt.Errorf("explained as %+v", x)
 		}
@@ -288,7 +288,7 @@ func testPrometheusAway(t *testing.T, c *cluster) {
 	i.await(t, "away.apps.test.", dns.TypeAAAA, "fd00::1 fd00::3")
 	m.Close()
 	stopped := time.Now()
-	eventually(t, func() error {
+	untilNil(t, func() error {
 		if x, _ := i.engine.Explain("away.apps.test"); x.Policy == nil || x.Policy.Error == "" {
 			return fmt.Errorf("no evaluation has failed yet: %+v", x.Policy)
 		}
@@ -417,7 +417,7 @@ func testAPIAway(t *testing.T, c *cluster) {
 		t.Errorf("after the API server's return: %q", got)
 	}
 	// What changes after the return is heard.
-	eventually(t, func() error {
+	untilNil(t, func() error {
 		return c.admin.Get(t.Context(), client.ObjectKeyFromObject(pods), pods)
 	})
 	pods.Endpoints = pods.Endpoints[:1]
