@@ -30,6 +30,7 @@ rest shows is drawn); 2 misuse, or RUN is no run that this version reads.`,
 		Example: `  analyze results/quickstart/20261121T200000Z
   analyze --out /tmp/figures results/quickstart/*
   analyze -o json RUN | jq '.cells[0].systems[] | {name, p99_ms}'
+  analyze compare RUN OTHER
   analyze thin RUN results/quickstart/small`,
 		Args:    cobra.MinimumNArgs(1),
 		Version: cli.Version(),
@@ -40,6 +41,6 @@ rest shows is drawn); 2 misuse, or RUN is no run that this version reads.`,
 	c.Flags().StringVar(&o.out, "out", "", "directory for what is drawn (default RUN/figures; with several runs a directory for each in it)")
 	c.Flags().StringVarP(&o.output, "output", "o", "table", "what is printed: table or json")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "read and check the runs, print which files would be written, write none")
-	c.AddCommand(thinCommand(stdout))
+	c.AddCommand(thinCommand(stdout), compareCommand(stdout, stderr))
 	return c
 }

@@ -85,7 +85,7 @@ func (f *Figure) png(theme *Theme) ([]byte, error) {
 	c := vgimg.NewWith(vgimg.UseWH(ColumnWidth, f.Height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(theme.Paper))
 	f.paint(c, theme)
 	var b bytes.Buffer
-	err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, c.Image())
+	err := png.Encode(&b, c.Image())
 	return b.Bytes(), err
 }
 

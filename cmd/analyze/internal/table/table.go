@@ -7,6 +7,7 @@ package table
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -234,13 +235,45 @@ func EscapeLaTeX(s string) string {
 
 // CSV writes every column with full precision; a value that is missing is an empty field (RFC 4180).
 func (t *Table) CSV(w io.Writer) error {
+	if err := csv.NewWriter(w).WriteAll(t.records()); err != nil {
+		return fmt.Errorf("writing %s.csv: %w", t.Name, err)
+	}
+	return nil
+}
+
+// JSON writes an array with an object for each row, named as the columns in CSV; what is missing is left out.
+func (t *Table) JSON(w io.Writer) error {
+	records := t.records()
+	rows := []map[string]any{}
+	for _, r := range records[1:] {
+		row := map[string]any{}
+		for i, field := range r {
+			if field == "" || field == Missing {
+				continue
+			}
+			row[records[0][i]] = field
+			if v, err := strconv.ParseFloat(field, 64); err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) {
+				row[records[0][i]] = v
+			}
+		}
+		rows = append(rows, row)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(rows); err != nil {
+		return fmt.Errorf("writing %s.json: %w", t.Name, err)
+	}
+	return nil
+}
+
+// records returns the table as CSV holds it, the names of the columns first.
+func (t *Table) records() [][]string {
 	number := func(v float64) string {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return ""
 		}
 		return strconv.FormatFloat(v, 'g', -1, 64)
 	}
-	out := csv.NewWriter(w)
 	head := []string{}
 	for _, c := range t.Columns {
 		head = append(head, c.Key)
@@ -268,10 +301,7 @@ func (t *Table) CSV(w io.Writer) error {
 		}
 		rows = append(rows, row)
 	}
-	if err := out.WriteAll(rows); err != nil {
-		return fmt.Errorf("writing %s.csv: %w", t.Name, err)
-	}
-	return nil
+	return rows
 }
 
 func write(w io.Writer, name, content string) error {

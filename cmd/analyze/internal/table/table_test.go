@@ -5,6 +5,7 @@ package table_test
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
@@ -105,6 +106,25 @@ func TestCSV(t *testing.T) {
 		{"a_b", "2", "3", "1", "4", "", "", "12345", `x|y, "z"`},
 		{"none", "", "0", "", "", "", "", "", ""},
 		{"six", "5", "6", "5", "5", "5", "5", "7.956", ""},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	var b bytes.Buffer
+	if err := example().JSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var got []map[string]any
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := []map[string]any{
+		{"system": "a_b", "p99_ms": 2., "p99_ms_n": 3., "p99_ms_min": 1., "p99_ms_max": 4., "failed": 12345., "trial": `x|y, "z"`},
+		{"system": "none", "p99_ms_n": 0.},
+		{"system": "six", "p99_ms": 5., "p99_ms_n": 6., "p99_ms_min": 5., "p99_ms_max": 5., "p99_ms_ci_low": 5., "p99_ms_ci_high": 5., "failed": 7.956},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
