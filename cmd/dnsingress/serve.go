@@ -62,7 +62,7 @@ all files again. Only the addresses given are opened.`,
 			parts = append(parts, followers...)
 			if metrics != "" {
 				registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-				parts = append(parts, func(ctx context.Context) error { return serveMetrics(ctx, metrics, registry) })
+				parts = append(parts, func(ctx context.Context) error { return serveMetrics(ctx, s, metrics, registry) })
 			}
 			return together(cmd.Context(), parts)
 		},
@@ -149,11 +149,12 @@ func announce(ctx context.Context, s streams, dns *server.Server) error {
 	return nil
 }
 
-func serveMetrics(ctx context.Context, address string, registry *prometheus.Registry) error {
+func serveMetrics(ctx context.Context, s streams, address string, registry *prometheus.Registry) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listening for metrics: %w", err)
 	}
+	fmt.Fprintf(s.out, "metrics on http://%s/metrics\n", l.Addr())
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	web := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -117,7 +118,7 @@ func (l *loader) open(path string) (*source, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a directory", path)
 	}
-	s := &source{path: path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1}
+	s := &source{path: path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, begun: 1}
 	if n := len(l.sources); n > 0 {
 		s.origin, s.ttl = l.sources[n-1].origin, l.sources[n-1].ttl
 	}
@@ -212,6 +213,9 @@ func (l *loader) syntax(s *source, err error) {
 			e.Line, e.Column = s.begun+n-1, c
 		}
 		text = text[:i]
+	}
+	if missing := (*fs.PathError)(nil); errors.As(err, &missing) {
+		text = fmt.Sprintf("including a file: %v", missing)
 	}
 	e.Err = errors.New(text)
 	if s.origin == "" && strings.Contains(text, "bad owner name") {
