@@ -125,10 +125,7 @@ func (s *sheet) save(dir string) error {
 }
 
 func (s *sheet) report(w io.Writer) error {
-	page := report.Page{Run: s.run, Cells: s.cells}
-	for _, f := range s.figures {
-		page.Figures = append(page.Figures, f)
-	}
+	page := report.Page{Run: s.run, Cells: s.cells, Figures: s.figures}
 	for _, t := range s.tables {
 		if !t.quiet {
 			page.Tables = append(page.Tables, t.Table)

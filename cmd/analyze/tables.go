@@ -123,10 +123,24 @@ func trialComponents() []string {
 // trialTable has one row a trial, valid or not: the data behind every figure.
 func trialTable(run *digest.Run) *table.Table {
 	t := &table.Table{Name: "trials", Caption: "Every trial", Columns: []table.Column{
-		{Key: "trial"}, {Key: "system"}, {Key: "kind"}, {Key: "valid"}, {Key: "reasons"},
-		{Key: "rate_per_second"}, {Key: "requests"}, {Key: "failed"},
-		{Key: "p50_ms"}, {Key: "p90_ms"}, {Key: "p99_ms"}, {Key: "max_ms"},
-		{Key: "lag_mean_ms"}, {Key: "dns_mean_ms"}, {Key: "connect_mean_ms"}, {Key: "tls_mean_ms"}, {Key: "first_byte_mean_ms"}, {Key: "rest_mean_ms"},
+		{Key: "trial"},
+		{Key: "system"},
+		{Key: "kind"},
+		{Key: "valid"},
+		{Key: "reasons"},
+		{Key: "rate_per_second"},
+		{Key: "requests"},
+		{Key: "failed"},
+		{Key: "p50_ms"},
+		{Key: "p90_ms"},
+		{Key: "p99_ms"},
+		{Key: "max_ms"},
+		{Key: "lag_mean_ms"},
+		{Key: "dns_mean_ms"},
+		{Key: "connect_mean_ms"},
+		{Key: "tls_mean_ms"},
+		{Key: "first_byte_mean_ms"},
+		{Key: "rest_mean_ms"},
 		{Key: "cpu_path_s_per_1000"},
 	}}
 	for _, c := range trialComponents() {

@@ -51,7 +51,8 @@ func laws() []law {
 	return []law{
 		{"direct", 0.25, 0.9, 0.22, 0.004, map[string]float64{}, share(1./3, math.Inf(1), results.ErrConnectRefused)},
 		{
-			"dnsingress", 0.25, 0.92, 0.22, 0.005, map[string]float64{results.ComponentDNSIngress: 0.11, results.ComponentResolver: 0.16},
+			"dnsingress", 0.25, 0.92, 0.22, 0.005,
+			map[string]float64{results.ComponentDNSIngress: 0.11, results.ComponentResolver: 0.16},
 			func(r *rand.Rand, t float64) string { // clients leave as their cached answers end
 				if t < 5 && r.Float64() < (1-t/5)/3 {
 					return results.ErrConnectRefused
