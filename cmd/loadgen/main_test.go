@@ -105,7 +105,8 @@ func jsonField(ts *testscript.TestScript, neg bool, args []string) {
 	var v any
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &v))
 	for key := range strings.SplitSeq(args[1], ".") {
-		m, ok := v.(map[string]any)
+		m, _ := v.(map[string]any)
+		var ok bool
 		if v, ok = m[key]; !ok {
 			ts.Fatalf("%s: no %q in %s", args[0], key, args[1])
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +15,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 )
 
@@ -419,70 +417,6 @@ func TestCacheSweep(t *testing.T) {
 	}
 }
 
-func TestInterpretRefusesWhatIsNoAnswer(t *testing.T) {
-	reply := func(f func(*dns.Msg)) *dns.Msg {
-		m := new(dns.Msg).SetReply(new(dns.Msg).SetQuestion("a.test.", dns.TypeAAAA))
-		f(m)
-		return m
-	}
-	loop := records(0, "a.test. 1 IN CNAME b.test.", "b.test. 1 IN CNAME a.test.")
-	tests := map[string]struct {
-		m    *dns.Msg
-		kind Kind
-	}{
-		"other name":   {reply(func(m *dns.Msg) { m.Question[0].Name = "b.test." }), Other},
-		"other type":   {reply(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeA }), Other},
-		"no question":  {reply(func(m *dns.Msg) { m.Question = nil }), Other},
-		"a query":      {reply(func(m *dns.Msg) { m.Response = false }), Other},
-		"a CNAME loop": {reply(loop), Other},
-		"notimp":       {reply(records(dns.RcodeNotImplemented)), Other},
-		"servfail":     {reply(records(dns.RcodeServerFailure)), Servfail},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if a, err := Interpret("a.test.", dns.TypeAAAA, tt.m); kind(err) != tt.kind {
-				t.Errorf("got %+v, %v; want an error of kind %q", a, err, tt.kind)
-			}
-		})
-	}
-	stray := reply(records(0, "b.test. 9 IN AAAA fd00::1", "--", soa))
-	if a, err := Interpret("a.test.", dns.TypeAAAA, stray); err != nil || a.Err == nil || a.Err.Kind != NoData {
-		t.Errorf("data of another owner: got %+v, %v; want NODATA", a, err)
-	}
-}
-
-func FuzzInterpret(f *testing.F) {
-	for _, rrs := range [][]string{{"a.test. 5 IN AAAA fd00::1"}, {"a.test. 5 IN CNAME b.test.", "b.test. 5 IN AAAA fd00::1"}, {"--", soa}} {
-		m := new(dns.Msg).SetReply(new(dns.Msg).SetQuestion("a.test.", dns.TypeAAAA))
-		records(0, rrs...)(m)
-		b, err := m.Pack()
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m := new(dns.Msg)
-		if m.Unpack(b) != nil {
-			return
-		}
-		a, err := Interpret("a.test.", dns.TypeAAAA, m)
-		switch {
-		case err != nil && (kind(err) == "" || len(a.Addrs) > 0):
-			t.Errorf("%+v with error %v", a, err)
-		case err == nil && (a.Err == nil) != (len(a.Addrs) > 0):
-			t.Errorf("neither answer nor absence: %+v", a)
-		case err == nil && (a.TTL < 0 || a.TTL == Forever):
-			t.Errorf("lifetime %v", a.TTL)
-		}
-		for _, addr := range a.Addrs {
-			if !addr.IsValid() {
-				t.Errorf("invalid address in %+v", a)
-			}
-		}
-	})
-}
-
 func TestParse(t *testing.T) {
 	for _, s := range []string{"honour", "forever", "min:30s", "max:5s", "min:1s,max:1m0s"} {
 		if m, err := ParseTTL(s); err != nil || m.String() != s {
@@ -503,42 +437,5 @@ func TestParse(t *testing.T) {
 		if s, err := ParseServer(in); err == nil {
 			t.Errorf("ParseServer(%q) = %v, want an error", in, s)
 		}
-	}
-}
-
-func TestArrange(t *testing.T) {
-	addrs := func(s ...string) (out []netip.Addr) {
-		for _, a := range s {
-			out = append(out, netip.MustParseAddr(a))
-		}
-		return out
-	}
-	answer := addrs("fd00:0:0:3::1", "fd00:0:0:1::1", "fd00:0:0:2::1", "192.0.2.1")
-	from := func(p string) func(netip.Addr) netip.Prefix {
-		return func(netip.Addr) netip.Prefix { return netip.MustParsePrefix(p) }
-	}
-	tests := []struct {
-		name   string
-		order  Order
-		source func(netip.Addr) netip.Prefix
-		want   []netip.Addr
-	}{
-		{"first keeps the reply's order", OrderFirst, nil, answer},
-		{"own network first, then by shared prefix", OrderRFC6724, from("fd00:0:0:2::9/64"), addrs("fd00:0:0:2::1", "fd00:0:0:3::1", "fd00:0:0:1::1", "192.0.2.1")},
-		{"all tie: the reply's order", OrderRFC6724, from("2001:db8::1/64"), answer},
-		{"no comparison beyond the on-link prefix", OrderRFC6724, from("fd00:0:0:1::1/48"), answer},
-		{"no source at all", OrderRFC6724, func(netip.Addr) netip.Prefix { return netip.Prefix{} }, answer},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			before := slices.Clone(answer)
-			got := tt.order.Arrange(answer, tt.source, nil)
-			if d := cmp.Diff(tt.want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
-				t.Error(d)
-			}
-			if !slices.Equal(answer, before) {
-				t.Error("the answer was modified")
-			}
-		})
 	}
 }

@@ -372,8 +372,10 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Habits{Client: "test", Target: target, Timeout: time.Minute, Attempts: 1, MaxBody: 1 << 20, KeepAlive: true,
-		TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"}}
+	h := &Habits{
+		Client: "test", Target: target, Timeout: time.Minute, Attempts: 1, MaxBody: 1 << 20, KeepAlive: true,
+		TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"},
+	}
 	u := one(t, h)
 	samples, causes := do(t, u)
 	if s := samples[0]; !s.OK() || s.TLSNs <= 0 || s.Status != 200 {
