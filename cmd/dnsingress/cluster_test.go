@@ -35,6 +35,7 @@ const kubeVersion = "v1.35.4"
 
 // cluster is a real etcd and kube-apiserver.
 type cluster struct {
+	t          *testing.T // logs go here: the libraries' loggers are global and outlive a subtest
 	env        *envtest.Environment
 	admin      client.Client
 	kubeconfig string // of dnsingress's service account, with the rights that deploy/ gives it
@@ -71,7 +72,7 @@ func kubeBinaries(t *testing.T) string {
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	dir := kubeBinaries(t)
-	c := &cluster{env: &envtest.Environment{
+	c := &cluster{t: t, env: &envtest.Environment{
 		BinaryAssetsDirectory:    dir,
 		ControlPlaneStartTimeout: 2 * time.Minute,
 		ControlPlaneStopTimeout:  3 * time.Second, // then SIGKILL: with a watch open it would take a minute
@@ -230,8 +231,21 @@ type instance struct {
 	stop func() error // SIGTERM, and wait for the end
 }
 
-// run starts dnsingress on ports of the system's choice with more configuration at the top level.
+// run starts dnsingress on ports of the system's choice with more configuration at the top level, and waits until
+// it is ready.
 func (c *cluster) run(t *testing.T, more string) *instance {
+	t.Helper()
+	i := c.launch(t, more)
+	select {
+	case <-i.engine.Ready():
+	case <-time.After(time.Minute):
+		t.Fatal("not ready after a minute")
+	}
+	return i
+}
+
+// launch starts dnsingress and waits only until it listens.
+func (c *cluster) launch(t *testing.T, more string) *instance {
 	t.Helper()
 	if !strings.Contains(more, "lameDuck") {
 		more += "\nlameDuck: 0s"
@@ -248,7 +262,7 @@ kubernetes: {kubeconfig: %q}
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := assemble(cfg, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
+	d, err := assemble(cfg, slog.New(slog.NewTextHandler(testWriter{c.t}, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,14 +283,11 @@ kubernetes: {kubeconfig: %q}
 			t.Error(err)
 		}
 	})
-	for _, ready := range []<-chan struct{}{d.dns.Ready(), d.engine.Ready()} {
-		select {
-		case <-ready:
-		case err := <-done:
-			t.Fatal(err)
-		case <-time.After(time.Minute):
-			t.Fatal("not ready after a minute")
-		}
+	select {
+	case <-d.dns.Ready():
+	case err := <-done:
+		stopped = true
+		t.Fatal(err)
 	}
 	return i
 }

@@ -412,6 +412,11 @@ func testAPIAway(t *testing.T, c *cluster) {
 	if err := i.ready(); err != nil {
 		t.Errorf("unready without the API server: %v", err)
 	}
+	// One that starts now refuses, which sends resolvers elsewhere, until it knows.
+	late := c.launch(t, "")
+	if got := late.addresses("stay.apps.test.", dns.TypeAAAA); got != "REFUSED" || late.ready() == nil {
+		t.Errorf("started without the API server: %q, ready: %v", got, late.ready())
+	}
 	c.startAPI(t)
 	if got := i.addresses("gone.apps.test.", dns.TypeAAAA); got != "fd00::3" {
 		t.Errorf("after the API server's return: %q", got)
@@ -427,4 +432,5 @@ func testAPIAway(t *testing.T, c *cluster) {
 	}
 	i.await(t, "stay.apps.test.", dns.TypeAAAA, "fd00::1")
 	i.await(t, "gone.apps.test.", dns.TypeAAAA, "NXDOMAIN")
+	late.await(t, "stay.apps.test.", dns.TypeAAAA, "fd00::1")
 }

@@ -333,7 +333,7 @@ func (e *Engine) decide(ref model.Ref, now time.Time) {
 	in.TTL = e.ttl(s)
 	previous := s.decision
 	s.decision = steer.Decide(in, from, previous, now)
-	e.metrics.decided(previous, s.decision)
+	e.note(s, previous)
 	if s.decision.FailOpen && !previous.FailOpen {
 		e.options.Log.Warn("too few members satisfy the policy: all ready ones are answered with", "object", ref.String())
 	}
@@ -345,6 +345,31 @@ func (e *Engine) decide(ref model.Ref, now time.Time) {
 	if !slices.Equal(problems, s.problems) {
 		s.problems = problems
 		e.reporter.Report(ref, problems)
+	}
+}
+
+// note counts and logs who came and who left.
+func (e *Engine) note(s *state, previous steer.Decision) {
+	e.metrics.decided(previous, s.decision)
+	if !e.live {
+		return
+	}
+	gone := map[netip.Addr]bool{}
+	for _, a := range previous.In() {
+		gone[a] = true
+	}
+	for _, v := range s.decision.Members {
+		was := gone[v.Address]
+		delete(gone, v.Address)
+		switch {
+		case v.In && !was:
+			e.options.Log.Info("member enters", "object", s.Ref.String(), "address", v.Address, "reason", v.Reason)
+		case !v.In && was:
+			e.options.Log.Info("member leaves", "object", s.Ref.String(), "address", v.Address, "reason", v.Reason, "value", v.Value, "limit", s.decision.Limit)
+		}
+	}
+	for a := range gone {
+		e.options.Log.Info("member is gone", "object", s.Ref.String(), "address", a)
 	}
 }
 
@@ -423,7 +448,7 @@ func (e *Engine) mayGoLive(now time.Time) bool {
 func (e *Engine) goLive() {
 	for _, s := range e.zones {
 		e.options.Catalog.Publish(s.zone)
-		e.options.Log.Info("answering", "zone", s.origin, "names", len(s.answers), "serial", s.zone.Serial())
+		e.options.Log.Info("publishing", "zone", s.origin, "names", len(s.answers), "serial", s.zone.Serial())
 	}
 	e.live = true
 	close(e.ready)
