@@ -66,6 +66,7 @@ With KUBE_BIN_DIR set, the Kubernetes programs are taken from that directory and
 
 // makeBundle builds the sources, or only looks for them, and describes each.
 func makeBundle(ctx context.Context, store *bundle.Store, sources []bundle.Source, dry bool) ([]bundle.Row, error) {
+	store.FindKeys(ctx, sources)
 	rows := []bundle.Row{}
 	for _, src := range sources {
 		before, err := store.Look(ctx, src)

@@ -94,6 +94,16 @@ func (s *Store) Look(ctx context.Context, src Source) (Item, error) {
 	return item, nil
 }
 
+// FindKeys finds the keys of several sources at once: some take a second, for a tool has to be asked. An error is left to
+// Look, which asks again.
+func (s *Store) FindKeys(ctx context.Context, sources []Source) {
+	var wg sync.WaitGroup
+	for _, src := range sources {
+		wg.Go(func() { _, _ = s.Look(ctx, src) })
+	}
+	wg.Wait()
+}
+
 // Get returns where the result of a source is, building it if the cache has none for its key. The result appears whole
 // or not at all, whatever ends the build.
 func (s *Store) Get(ctx context.Context, src Source) (Item, error) {

@@ -26,6 +26,7 @@ func (p *bundlePhase) Plan() []string {
 
 func (p *bundlePhase) Run(ctx context.Context) error {
 	p.o.Store.Report = func(r bundle.Progress) { ReportBuild(p.o.Out, r) }
+	p.o.Store.FindKeys(ctx, p.o.Catalog)
 	for _, src := range p.o.Catalog {
 		if _, err := p.o.Store.Get(ctx, src); err != nil {
 			return err
