@@ -437,6 +437,9 @@ func (e *Engine) mayGoLive(now time.Time) bool {
 	if e.live || e.synced.IsZero() {
 		return false
 	}
+	if len(e.options.Config.Prometheus.URLs) == 0 {
+		return true
+	}
 	for _, s := range e.queries {
 		if s.at.IsZero() {
 			return !now.Before(e.synced.Add(e.options.Config.Prometheus.FirstPass))

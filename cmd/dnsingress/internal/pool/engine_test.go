@@ -48,7 +48,7 @@ func newBench(t *testing.T) *bench {
     nameservers: [{name: ns.elsewhere.test}]
     addresses: ["fd00::a"]
     ttl: 1m
-prometheus: {staleness: 1m, firstPass: 10s}
+prometheus: {urls: ["http://[::1]:9090"], staleness: 1m, firstPass: 10s}
 `))
 	if err != nil {
 		t.Fatal(err)
