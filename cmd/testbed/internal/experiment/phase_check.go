@@ -38,7 +38,11 @@ func (p *checkPhase) Run(ctx context.Context) error {
 		return err
 	}
 	if err := each(ctx, p.Inventory.Nodes, func(ctx context.Context, n inventory.Node) error {
-		if _, err := p.Nodes.Shell(ctx, n.Name, ":", nil); err != nil {
+		line := ":"
+		if slices.Contains(n.Groups, inventory.Client) {
+			line = "pkill -KILL -x loadgen; :" // of a run that was killed
+		}
+		if _, err := p.Nodes.Shell(ctx, n.Name, line, nil); err != nil {
 			return fmt.Errorf("%w (hint: testbed status)", err)
 		}
 		return nil

@@ -15,7 +15,7 @@ import (
 
 // watchScript prints, each time that Kubernetes changes the backend's EndpointSlices, the instant and
 // every address with its readiness. It ends by itself: a session that broke must leave no watch behind.
-const watchScript = `timeout %d kubectl get endpointslices -n bench -l kubernetes.io/service-name=backend --watch -o jsonpath='{.metadata.name}{range .endpoints[*]}{" "}{.addresses[0]}{"="}{.conditions.ready}{end}{"\n"}' | while read -r line; do echo "$(date +%%s%%N) $line"; done`
+const watchScript = `timeout %d kubectl get endpointslices -n bench -l kubernetes.io/service-name=backend --watch --no-headers -o custom-columns=N:.metadata.name,A:.endpoints[*].addresses[0],R:.endpoints[*].conditions.ready | while read -r line; do echo "$(date +%%s%%N) $line"; done`
 
 // watchPool returns what became of the backend's endpoints until the instant: the moment at which
 // Kubernetes tells its watchers is the earliest at which any system can act. It costs CPU time on
@@ -29,14 +29,14 @@ func watchPool(ctx context.Context, nodes Nodes, control string, until time.Time
 	return parsePool(string(out), control), nil
 }
 
-// parsePool makes events of the differences between lines "INSTANT SLICE ADDRESS=READY…". The first
+// parsePool makes events of the differences between lines "INSTANT SLICE ADDRESS,… READY,…". The first
 // line of a slice is how it stood. A line that was cut short is left out.
 func parsePool(out, control string) []results.Event {
 	var events []results.Event
 	slicesSeen := map[string]map[string]string{}
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
-		if len(fields) < 2 || !strings.HasSuffix(line, "\n") {
+		if len(fields) != 4 || !strings.HasSuffix(line, "\n") {
 			continue
 		}
 		ns, err := strconv.ParseInt(fields[0], 10, 64)
@@ -44,9 +44,13 @@ func parsePool(out, control string) []results.Event {
 			continue
 		}
 		now := map[string]string{}
-		for _, f := range fields[2:] {
-			address, ready, _ := strings.Cut(f, "=")
-			now[address] = ready
+		if fields[2] != "<none>" {
+			ready := strings.Split(fields[3], ",")
+			for i, address := range strings.Split(fields[2], ",") {
+				if i < len(ready) {
+					now[address] = ready[i]
+				}
+			}
 		}
 		before, seen := slicesSeen[fields[1]]
 		slicesSeen[fields[1]] = now

@@ -52,7 +52,7 @@ func (b *Bench) Prepare(ctx context.Context, backend scenario.Backend, systems [
 	if _, err := b.Shell.Shell(ctx, k.Node, unpack, bytes.NewReader(archive)); err != nil {
 		return fmt.Errorf("copying manifests: %w", err)
 	}
-	if err := b.RemoveAll(ctx); err != nil {
+	if err := b.CleanUp(ctx); err != nil {
 		return err
 	}
 	if err := b.renderOne(ctx, "backend", path.Join(overlayDir, "backend")); err != nil {
