@@ -46,6 +46,10 @@ state. It needs no state file, and works on what a killed 'up' left. What is cac
 		if err := c.Down(context.WithoutCancel(cmd.Context())); err != nil {
 			return err
 		}
+		if inv.Substrate == "pi" {
+			fmt.Fprintf(s.Out, "cluster %s is forgotten; its boards run on\n", inv.Cluster)
+			return nil
+		}
 		fmt.Fprintf(s.Out, "cluster %s is gone\n", inv.Cluster)
 		return nil
 	}

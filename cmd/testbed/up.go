@@ -37,7 +37,7 @@ one ended. 'testbed down' removes everything.`,
 		Args: cobra.NoArgs,
 	}
 	path := inventoryFlag(cmd)
-	substrate := cmd.Flags().String("substrate", "", "twin; must be the inventory's (a guard against the wrong file)")
+	substrate := cmd.Flags().String("substrate", "", "twin or pi; must be the inventory's (a guard against the wrong file)")
 	until := cmd.Flags().String("until", "cluster", "stop after: "+strings.Join(stages, ", "))
 	dry := cmd.Flags().Bool("dry-run", false, "print what would be done on which host")
 	repo := cmd.Flags().String("repo", "", "directory of the repository (default: from the working directory up)")
@@ -107,7 +107,7 @@ func (s streams) upPhases(c *cluster.Cluster, repo, until string, verbose bool, 
 	raise := c.Phases(raising, provision.Before(options)...)
 	switch until {
 	case "base":
-		return c.Phases(raising)[:2], nil
+		return c.Phases(raising)[:2], nil // check, and base or meet
 	case "boot":
 		return raise, nil
 	default:

@@ -6,14 +6,14 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/remote"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/twin"
@@ -27,9 +27,23 @@ type Cluster struct {
 	StateDir  string   // of this cluster: keys in ssh/, certificates in pki/, nodes in nodes/
 	Enter     []string // words that put a local program into the nodes' network; none where it is there already
 
-	keys keys
-	twin *twin.Twin
-	log  *slog.Logger
+	keys  keys
+	nodes substrate
+	log   *slog.Logger
+}
+
+// substrate is where nodes come from.
+type substrate interface {
+	power.Controller
+	// phases returns what makes the nodes answer on SSH.
+	phases(r Raising, before []phase.Phase) []phase.Phase
+	// standing says whether `up` has made or taken the nodes.
+	standing() (bool, error)
+	// down gives the nodes up: it removes them, or leaves them alone.
+	down(ctx context.Context) error
+	// leftovers lists what down would remove.
+	leftovers() ([]string, error)
+	dial(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // StateDir returns where the state of a cluster is: $TESTBED_STATE_DIR/CLUSTER, by default
@@ -57,16 +71,21 @@ func CacheDir() (string, error) {
 
 // New returns the cluster of an inventory, whether it stands or not; it makes nothing.
 func New(inv *inventory.Inventory, log *slog.Logger) (*Cluster, error) {
-	if inv.Substrate != "twin" {
-		return nil, fmt.Errorf("substrate %q is not known to this testbed (hint: twin)", inv.Substrate)
-	}
 	dir, err := filepath.Abs(StateDir(inv.Cluster))
 	if err != nil {
 		return nil, fmt.Errorf("finding the state directory: %w", err)
 	}
-	c := &Cluster{Inventory: inv, StateDir: dir, log: log, keys: keys{filepath.Join(dir, "ssh")}, twin: twin.New(inv, dir, log)}
-	c.Enter = c.twin.Enter()
-	c.Power = &supply{cluster: c, locks: newLocks(inv)}
+	c := &Cluster{Inventory: inv, StateDir: dir, log: log, keys: keys{filepath.Join(dir, "ssh")}}
+	switch inv.Substrate {
+	case "twin":
+		t := twin.New(inv, dir, log)
+		c.nodes, c.Enter = &virtual{Cluster: c, twin: t, locks: newLocks(inv)}, t.Enter()
+	case "pi":
+		c.nodes = &boards{c}
+	default:
+		return nil, fmt.Errorf("unknown substrate %q (hint: twin or pi)", inv.Substrate)
+	}
+	c.Power = c.nodes
 	return c, nil
 }
 
@@ -76,11 +95,9 @@ func Open(_ context.Context, inv *inventory.Inventory, log *slog.Logger) (*Clust
 	if err != nil {
 		return nil, err
 	}
-	_, ok, err := c.twin.Standing()
-	if err != nil {
+	if ok, err := c.nodes.standing(); err != nil {
 		return nil, err
-	}
-	if !ok {
+	} else if !ok {
 		return nil, fmt.Errorf("no cluster %q stands (hint: testbed up --substrate %s -i %s)", inv.Cluster, inv.Substrate, inv.Path)
 	}
 	if err := c.Connect(); err != nil {
@@ -95,7 +112,7 @@ func (c *Cluster) Connect() error {
 	if err != nil {
 		return err
 	}
-	c.Fleet = remote.Open(c.Inventory, remote.Keys{Identity: identity, KnownHosts: c.keys.knownHosts()}, c.twin.Dial, c.log)
+	c.Fleet = remote.Open(c.Inventory, remote.Keys{Identity: identity, KnownHosts: c.keys.knownHosts()}, c.nodes.dial, c.log)
 	return nil
 }
 
@@ -107,38 +124,14 @@ func (c *Cluster) Close() error {
 	return c.Fleet.Close()
 }
 
-// Down removes the cluster and all that it left, whole or half made.
-func (c *Cluster) Down(ctx context.Context) error { return c.twin.Down(ctx) }
-
-// Leftovers lists what stands of the cluster.
-func (c *Cluster) Leftovers() ([]string, error) { return c.twin.Leftovers() }
-
-const (
-	reachTimeout  = 90 * time.Second
-	reachInterval = 100 * time.Millisecond
-)
-
-// reach waits until a node answers on SSH, or died.
-func (c *Cluster) reach(ctx context.Context, node string, ended <-chan error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, fmt.Errorf("no answer on SSH within %s", reachTimeout))
-	defer cancel()
-	tick := time.NewTicker(reachInterval)
-	defer tick.Stop()
-	for {
-		_, err := c.Fleet.Run(ctx, node, remote.Command{Line: ":"})
-		if err == nil {
-			return nil
-		}
-		if refused := (*remote.HostKeyError)(nil); errors.As(err, &refused) {
-			return err
-		}
-		c.log.Debug("not reached yet", "node", node, "error", err)
-		select {
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-			return fmt.Errorf("reaching %s: %w\n%s", node, context.Cause(ctx), c.twin.Console(node))
-		case <-tick.C:
-		}
-	}
+// Phases returns what raises the cluster's nodes; those of before are run when all has been checked
+// and before the nodes are booted. Each phase skips what stands already.
+func (c *Cluster) Phases(r Raising, before ...phase.Phase) []phase.Phase {
+	return c.nodes.phases(r, before)
 }
+
+// Down removes a twin and all that it left, whole or half made; boards are left as they are.
+func (c *Cluster) Down(ctx context.Context) error { return c.nodes.down(ctx) }
+
+// Leftovers lists what Down would remove.
+func (c *Cluster) Leftovers() ([]string, error) { return c.nodes.leftovers() }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -64,6 +65,44 @@ func (k keys) make(inv *inventory.Inventory) error {
 	return nil
 }
 
+// borrow puts links to the operator's keys where ours would be.
+func (k keys) borrow(inv *inventory.Inventory) error {
+	if err := os.MkdirAll(k.dir, 0o700); err != nil {
+		return fmt.Errorf("making the directory of keys: %w", err)
+	}
+	for link, path := range map[string]string{k.identityPath(): inv.SSH.Identity, k.knownHosts(): inv.SSH.KnownHosts} {
+		target, err := operatorPath(inv.Path, path)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(target); err != nil {
+			return fmt.Errorf("finding the operator's SSH keys: %w (hint: ssh.identity and ssh.knownHosts in %s)", err, inv.Path)
+		}
+		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("linking the operator's SSH keys: %w", err)
+		}
+		if err := os.Symlink(target, link); err != nil {
+			return fmt.Errorf("linking the operator's SSH keys: %w", err)
+		}
+	}
+	return nil
+}
+
+// operatorPath resolves a path of the inventory.
+func operatorPath(inventory, path string) (string, error) {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("finding the home directory: %w", err)
+		}
+		return filepath.Join(home, rest), nil
+	}
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	return filepath.Abs(filepath.Join(filepath.Dir(inventory), path))
+}
+
 func (k keys) identity() (ssh.Signer, error) { return readKey(k.identityPath()) }
 
 func (k keys) host(node string) ([]byte, error) { return os.ReadFile(k.hostPath(node)) }
@@ -98,7 +137,7 @@ func readKey(path string) (ssh.Signer, error) {
 	}
 	signer, err := ssh.ParsePrivateKey(b)
 	if err != nil {
-		return nil, fmt.Errorf("reading the SSH key %s: %w (hint: 'testbed down' removes it)", path, err)
+		return nil, fmt.Errorf("reading the SSH key %s: %w (hint: it must be a private key without passphrase)", path, err)
 	}
 	return signer, nil
 }

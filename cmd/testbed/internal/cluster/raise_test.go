@@ -271,7 +271,7 @@ func TestNodesLiveAndLosePower(t *testing.T) {
 	// The dead say nothing: no refusal.
 	short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
-	if _, err := c.twin.Dial(short, "tcp", "[fd6e:7369:7:1::2]:22"); err == nil || errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := c.nodes.dial(short, "tcp", "[fd6e:7369:7:1::2]:22"); err == nil || errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dialing a dead node: %v", err)
 	}
 	if err := c.Power.Off(ctx, "second"); err != nil {

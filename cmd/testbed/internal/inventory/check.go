@@ -34,6 +34,11 @@ func (c *checker) check() {
 	if c.SSH.Port < 1 || c.SSH.Port > 65535 {
 		c.file.Problem("ssh.port", "1 to 65535", "%d is no port", c.SSH.Port)
 	}
+	for _, key := range []string{"ssh.identity", "ssh.knownHosts"} {
+		if c.Substrate == "twin" && c.file.Has(key) {
+			c.file.Problem(key, "", "a twin makes its own keys")
+		}
+	}
 	c.zone()
 	c.prefix("network.nodes", c.Network.Nodes, 64, 64)
 	c.prefix("network.services", c.Network.Services, 108, 112) // the API server refuses more than 20 bits

@@ -39,10 +39,13 @@ type Network struct {
 	Services netip.Prefix `yaml:"services"` // Kubernetes' service range, /108 to /112
 }
 
-// SSH says how nodes are reached.
+// SSH says how nodes are reached. A twin has keys of its own; boards are reached with the operator's,
+// whose paths are relative to the inventory's directory and may begin with "~/".
 type SSH struct {
-	User string `yaml:"user"` // default root
-	Port int    `yaml:"port"` // default 22
+	User       string `yaml:"user"`                // default root
+	Port       int    `yaml:"port"`                // default 22
+	Identity   string `yaml:"identity" json:"-"`   // private key; default ~/.ssh/id_ed25519
+	KnownHosts string `yaml:"knownHosts" json:"-"` // the boards' host keys, pinned; default ~/.ssh/known_hosts
 }
 
 // Kubernetes holds what differs between clusters.
@@ -85,7 +88,7 @@ const maxSize = 1 << 20
 
 // Parse is Load for the file's bytes; path is used in messages.
 func Parse(path string, src []byte) (*Inventory, error) {
-	inv := &Inventory{Path: path, SSH: SSH{User: "root", Port: 22}, Kubernetes: Kubernetes{Heartbeat: "short"}}
+	inv := &Inventory{Path: path, SSH: SSH{User: "root", Port: 22, Identity: "~/.ssh/id_ed25519", KnownHosts: "~/.ssh/known_hosts"}, Kubernetes: Kubernetes{Heartbeat: "short"}}
 	c := checker{strictyaml.Decode(path, src, inv), inv}
 	c.check()
 	if err := c.file.Err(); err != nil {

@@ -51,6 +51,18 @@ func TestShippedInventory(t *testing.T) {
 	}
 }
 
+func TestAllShippedInventories(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(shipped), "*.yaml"))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("only %q, %v", files, err)
+	}
+	for _, file := range files {
+		if _, err := inventory.Load(file); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Every *.yaml of testdata/bad has its expected messages in the *.want beside it.
 func TestBad(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.yaml")

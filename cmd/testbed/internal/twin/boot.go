@@ -28,7 +28,7 @@ func (t *Twin) Boot(ctx context.Context, n inventory.Node, m Machine) (<-chan er
 	if err != nil {
 		return nil, err
 	}
-	if err := t.clear(ctx, g, n.Name); err != nil { // of a node that died by itself
+	if err := g.empty(ctx); err != nil { // of a node that died by itself
 		return nil, err
 	}
 	if err := writeJSON(t.machinePath(n.Name), m); err != nil {
@@ -76,10 +76,12 @@ func (t *Twin) start(n inventory.Node, m Machine, g group) (<-chan error, error)
 		return nil, fmt.Errorf("opening the console of %s: %w", n.Name, err)
 	}
 	defer console.Close()
-	// Enter the cgroups, then become nspawn. Should the groups be gone (a concurrent down), end here.
+	// Enter the cgroups, then become nspawn, whose own files are not left to the host. Should the groups
+	// be gone (a concurrent down), end here.
 	const script = `
 while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit; shift; done; shift
 root=$1 overlay=$2; shift 2
+mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn &&
 mount -t overlay -o "$overlay" overlay "$root" && exec "$@"`
 	args := []string{"--mount", "--propagation", "private", "--", "sh", "-c", script, "sh"}
 	args = append(args, g.dirs()...)

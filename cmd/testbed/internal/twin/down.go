@@ -24,24 +24,7 @@ func (t *Twin) Cut(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	return t.clear(ctx, g, node)
-}
-
-// clear removes what runs and what a run leaves: processes, cgroups, nspawn's own directories.
-func (t *Twin) clear(ctx context.Context, g group, node string) error {
-	if err := g.empty(ctx); err != nil {
-		return err
-	}
-	// Where nspawn itself was killed it could not remove this.
-	machine := t.machineName(node)
-	for _, dir := range []string{"propagate", "unix-export"} {
-		path := filepath.Join("/run/systemd/nspawn", dir, machine)
-		_ = unix.Unmount(path, unix.MNT_DETACH)
-		if err := os.RemoveAll(path); err != nil {
-			return fmt.Errorf("removing what nspawn left: %w", err)
-		}
-	}
-	return nil
+	return g.empty(ctx)
 }
 
 // empty kills the group's processes and removes it. The group may be busy though it seems empty: the

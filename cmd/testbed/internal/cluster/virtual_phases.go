@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,29 +14,23 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/twin"
 )
 
-// Raising is what the phases that raise a cluster need.
-type Raising struct {
-	Base  twin.BaseBuild
-	Binds func(ctx context.Context, n inventory.Node) ([]twin.Bind, error) // asked when the nodes boot
-}
-
-// Phases returns what raises the cluster's nodes; those of before are run when the machine has been
-// checked and before the nodes are booted. Each phase skips what stands already.
-func (c *Cluster) Phases(r Raising, before ...phase.Phase) []phase.Phase {
-	phases := []phase.Phase{&check{c, r}, &base{c, r}}
+func (v *virtual) phases(r Raising, before []phase.Phase) []phase.Phase {
+	phases := []phase.Phase{&check{v, r}, &base{v, r}}
 	phases = append(phases, before...)
-	return append(phases, &network{c, r}, &boot{c, r})
+	return append(phases, &network{v, r}, &boot{v, r})
 }
 
 // check is the phase that looks before anything is made.
 type check struct {
-	*Cluster
+	*virtual
 	Raising
 }
 
 func (p *check) Title() string { return "Check this machine" }
 
-func (p *check) Run(context.Context) error { return p.twin.Check(p.Base) }
+func (p *check) Run(context.Context) error {
+	return errors.Join(p.twin.Check(p.Base), programs())
+}
 
 func (p *check) Plan() []string {
 	return []string{"this machine: root, kernel features, programs, disk space; no other twin under this name"}
@@ -43,7 +38,7 @@ func (p *check) Plan() []string {
 
 // base is the phase that builds the root file system under all nodes.
 type base struct {
-	*Cluster
+	*virtual
 	Raising
 }
 
@@ -67,7 +62,7 @@ func (p *base) Plan() []string {
 
 // network is the phase that makes keys and the switch.
 type network struct {
-	*Cluster
+	*virtual
 	Raising
 }
 
@@ -93,7 +88,7 @@ func (p *network) Plan() []string {
 
 // boot is the phase that boots the nodes that are off.
 type boot struct {
-	*Cluster
+	*virtual
 	Raising
 }
 
@@ -130,7 +125,7 @@ func (p *boot) Run(ctx context.Context) error {
 		if err := p.Power.Off(ctx, n.Name); err != nil {
 			return err
 		}
-		return p.Cluster.boot(ctx, n, m)
+		return p.virtual.boot(ctx, n, m)
 	})
 }
 
