@@ -3,7 +3,6 @@
 package pool
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +56,7 @@ type Engine struct {
 	pools   map[model.Ref]*state
 	claims  model.Claims
 	queries map[promql.Query]*signal
+	asked   bool                    // queries has other keys than the evaluator knows
 	wakeups map[model.Ref]time.Time // when a pool must be decided again though nothing comes in
 	synced  time.Time               // zero: not yet
 	live    bool
@@ -177,12 +177,12 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	defer e.mu.Unlock()
 	dirty := map[model.Ref]bool{}
 	hosts := map[string]bool{}
-	before := e.queryList()
 	for _, u := range m.updates {
 		e.take(u, dirty, hosts)
 	}
-	if after := e.queryList(); !slices.Equal(before, after) {
-		e.evaluator.Set(ctx, after)
+	if e.asked {
+		e.asked = false
+		e.evaluator.Set(ctx, slices.Collect(maps.Keys(e.queries)))
 	}
 	for _, r := range m.results {
 		e.hear(r, dirty)
@@ -259,6 +259,7 @@ func (e *Engine) use(ref model.Ref, old *state) {
 			defer func() { // after the new policy, which may ask the same
 				if s := e.queries[q]; s != nil && len(s.users) == 0 {
 					delete(e.queries, q)
+					e.asked = true
 				}
 			}()
 		}
@@ -267,6 +268,7 @@ func (e *Engine) use(ref model.Ref, old *state) {
 		q := e.query(s.Policy)
 		if e.queries[q] == nil {
 			e.queries[q] = &signal{users: map[model.Ref]bool{}}
+			e.asked = true
 		}
 		e.queries[q].users[ref] = true
 	}
@@ -278,12 +280,6 @@ func (e *Engine) query(p *model.Policy) promql.Query {
 		q.Interval = e.options.Config.Prometheus.Interval
 	}
 	return q
-}
-
-func (e *Engine) queryList() []promql.Query {
-	return slices.SortedFunc(maps.Keys(e.queries), func(a, b promql.Query) int {
-		return cmp.Or(cmp.Compare(a.Expr, b.Expr), cmp.Compare(a.Interval, b.Interval))
-	})
 }
 
 // hear takes the result of a query. A failed one changes nothing but what is reported.
