@@ -110,6 +110,20 @@ func TestTimerIsNeverEarly(t *testing.T) {
 	}
 }
 
+// Waits so short that the timer expires before, while and after the poller listens all end.
+func TestTimerMissesNoExpiry(t *testing.T) {
+	tm, err := newTimer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tm.Close()
+	for i := range 5000 {
+		if err := tm.until(t.Context(), time.Now().Add(time.Duration(i%50)*time.Microsecond)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // record of what a loop did; safe for concurrent use.
 type ledger struct {
 	mu     sync.Mutex

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +17,8 @@ import (
 // to a millisecond late in an idle process, because the runtime waits in epoll_wait with whole
 // milliseconds; a timerfd is an event of that epoll and costs no thread.
 type timer struct {
-	fd int
-	f  *os.File
+	f   *os.File
+	raw syscall.RawConn
 }
 
 func newTimer() (*timer, error) {
@@ -25,7 +26,12 @@ func newTimer() (*timer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a timer: %w", err)
 	}
-	return &timer{fd, os.NewFile(uintptr(fd), "timerfd")}, nil
+	f := os.NewFile(uintptr(fd), "timerfd")
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("making a timer: %w", err)
+	}
+	return &timer{f, raw}, nil
 }
 
 // cancel ends the wait under way and every later one.
@@ -42,15 +48,28 @@ func (t *timer) until(ctx context.Context, at time.Time) error {
 		if left <= 0 {
 			return nil
 		}
-		spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(left))}
-		if err := unix.TimerfdSettime(t.fd, 0, &spec, nil); err != nil {
-			return fmt.Errorf("setting a timer: %w", err)
-		}
-		var ticks [8]byte
-		if _, err := t.f.Read(ticks[:]); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := t.wait(left); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("waiting for a timer: %w", err)
 		}
 	}
+}
+
+// wait returns after d or, now and then, earlier. The timer is set inside of the poller's Read,
+// after that has begun to listen, so no expiry is missed; the expiry itself need not be read,
+// because setting the timer clears it: two system calls a wait.
+func (t *timer) wait(d time.Duration) error {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
+	set := false
+	var failed error
+	err := t.raw.Read(func(fd uintptr) (done bool) {
+		if set {
+			return true
+		}
+		set = true
+		failed = unix.TimerfdSettime(int(fd), 0, &spec, nil)
+		return failed != nil
+	})
+	return errors.Join(failed, err)
 }
 
 func (t *timer) Close() error { return t.f.Close() }
