@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/miekg/dns"
+)
+
+// fuzzZone has one of everything that an answer can be made of.
+func fuzzZone(t testing.TB) *zone.Zone {
+	var b strings.Builder
+	b.WriteString(`example.org. 300 IN SOA ns1.example.org. host.example.org. 7 3600 600 86400 60
+example.org. 300 IN NS ns1.example.org.
+example.org. 300 IN NS ns.example.net.
+example.org. 300 IN MX 10 mail.example.org.
+ns1.example.org. 300 IN AAAA 2001:db8::1
+www.example.org. 300 IN CNAME some.example.org.
+a.b.c.example.org. 300 IN TXT "deep"
+*.w.example.org. 300 IN A 192.0.2.1
+*.c.w.example.org. 300 IN CNAME a.w.example.org.
+l1.example.org. 300 IN CNAME l2.example.org.
+l2.example.org. 300 IN CNAME l1.example.org.
+d.example.org. 300 IN DNAME w.example.org.
+e.example.org. 300 IN DNAME a.e.example.org.
+f.example.org. 300 IN CNAME x.y.sub.example.org.
+sub.example.org. 300 IN NS ns.sub.example.org.
+sub.example.org. 300 IN NS ns1.example.org.
+sub.example.org. 300 IN DS 12345 13 2 0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF
+ns.sub.example.org. 300 IN AAAA 2001:db8::53
+srv.example.org. 300 IN SRV 1 2 53 ns1.example.org.
+`)
+	for i := range 60 {
+		fmt.Fprintf(&b, "some.example.org. 300 IN AAAA 2001:db8::%x\nlong.example.org. 300 IN TXT %q\nmany.example.org. 300 IN PTR host%d.many.example.org.\n", i+1, strings.Repeat("x", i), i)
+	}
+	return compile(t, b.String())
+}
+
+// FuzzRespond gives any message to a responder over UDP and TCP. A query always gets a reply, and one that
+// other software can read, that has the query's ID and question, and is no longer than it may be.
+func FuzzRespond(f *testing.F) {
+	for _, b := range behaviours {
+		f.Add(b.query())
+	}
+	for _, name := range []string{"a.w", "x.c.w", "l1", "a.d", "a.b.e", "f", "x.sub", "sub", "many", "long", "srv", "b.c", "nx", "example"} {
+		for _, qtype := range []uint16{dns.TypeAAAA, dns.TypePTR, dns.TypeTXT, dns.TypeDS, dns.TypeANY, dns.TypeMX} {
+			f.Add(msg(ask(name+".example.org.", qtype))())
+		}
+	}
+	catalog := new(zone.Catalog)
+	catalog.Publish(fuzzZone(f))
+	r := NewResponder(catalog)
+	buf := make([]byte, maxMessage)
+	f.Fuzz(func(t *testing.T, query []byte) {
+		for _, tcp := range []bool{false, true} {
+			limit := ednsUDP
+			if tcp {
+				limit = maxMessage
+			}
+			was := bytes.Clone(query)
+			reply := r.Respond(buf[:limit], query, Peer{Addr: netip.IPv6Loopback(), TCP: tcp})
+			if !bytes.Equal(was, query) {
+				t.Fatal("the query was written to")
+			}
+			if silent := len(query) < headerLen || query[2]&0x80 != 0; silent != (reply == nil) {
+				t.Fatalf("reply % x", reply)
+			}
+			if reply == nil {
+				continue
+			}
+			if len(reply) > limit || !tcp && !r.opt.present && len(reply) > plainUDP {
+				t.Fatalf("reply of %d octets", len(reply))
+			}
+			if !bytes.Equal(reply[:2], query[:2]) || reply[2]&0x80 == 0 || reply[2]&0x79 != query[2]&0x79 {
+				t.Fatalf("header % x for % x", reply[:headerLen], query[:headerLen])
+			}
+			var m dns.Msg
+			if err := m.Unpack(reply); err != nil {
+				t.Fatalf("reading the reply: %v\n% x", err, reply)
+			}
+			var q zone.Question
+			if end, err := q.Parse(query); len(m.Question) > 0 && (err != nil || !bytes.Equal(query[headerLen:end], reply[headerLen:end])) {
+				t.Fatalf("question of % x in % x", query, reply)
+			}
+		}
+	})
+}
