@@ -112,7 +112,7 @@ func (f *loadFlags) run(ctx context.Context, j job, stdout, stderr io.Writer) er
 		}
 		start = openloop.At(at)
 	}
-	ctx, fail := context.WithCancelCause(ctx)
+	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	rec, err := record.New(f.out, start.Add(f.warmup), fail)
 	if err != nil {
@@ -140,11 +140,13 @@ func (f *loadFlags) run(ctx context.Context, j job, stdout, stderr io.Writer) er
 	if !f.quiet {
 		stop = showProgress(stderr, rec, start, loop.Length)
 	}
-	ran := loop.Run(ctx)
+	ran := loop.Run(running)
 	stop()
 	j.close()
 	summary, err := rec.Close(ran == nil, f.duration)
-	if err != nil && !errors.Is(ran, context.Canceled) {
+	if ctx.Err() != nil {
+		ran = ctx.Err() // a signal
+	} else if err != nil {
 		ran = nil // the writing error that ended the run is err
 	}
 	title := fmt.Sprintf("%s, %s %g/s", j.title, f.pacing, f.rate)
