@@ -262,13 +262,3 @@ func (z *Zone) glue(r *Reply, target string) bool {
 	}
 	return true
 }
-
-// deny adds the SOA of a negative answer.
-func (z *Zone) deny(q *Question, r *Reply) {
-	m := r.mark()
-	r.counts[authority]++
-	if !r.record(z.nothing.record, question+q.name.size-len(z.origin), nil) {
-		r.rewind(m)
-		r.Truncated = true
-	}
-}

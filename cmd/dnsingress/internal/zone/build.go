@@ -158,7 +158,7 @@ func (e *editor) finish(serial uint32) (*Zone, error) {
 		z.apex = encode("", z.apex.flags(), 0, sets)
 	}
 	z.serial = serial
-	z.nothing = negative{withTTL(record, min(be32(record, 6), minimum))}
+	z.nothing = newNegative(z.origin, withTTL(record, min(be32(record, 6), minimum)))
 	return z, nil
 }
 

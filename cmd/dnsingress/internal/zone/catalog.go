@@ -30,7 +30,11 @@ type snapshot struct {
 	slots map[string]int // of every origin ever published
 	// depths has a bit for each number of labels that an origin in zones has: only these are looked up.
 	depths [2]uint64
+	// few are the zones, the deepest first, where there are at most fewZones: comparing is quicker than hashing.
+	few []Entry
 }
+
+const fewZones = 4
 
 // Publish makes z the zone that is answered from for its origin.
 func (c *Catalog) Publish(z *Zone) {
@@ -65,6 +69,9 @@ func (c *Catalog) update(change func(*snapshot)) {
 	for _, z := range next.zones {
 		next.depths[z.labels/64] |= 1 << (z.labels % 64)
 	}
+	if len(next.zones) <= fewZones {
+		next.few = slices.SortedFunc(maps.Values(next.zones), func(a, b Entry) int { return b.labels - a.labels })
+	}
 	c.snapshot.Store(next)
 }
 
@@ -98,6 +105,19 @@ func (c *Catalog) Find(q *Question) (Entry, bool) {
 		return Entry{}, false
 	}
 	var own Entry
+	for _, e := range s.few {
+		i := q.name.labels - e.labels
+		if i < 0 || string(q.name.suffix(i)) != e.origin {
+			continue
+		}
+		if q.Type != dns.TypeDS || i > 0 {
+			return e, true
+		}
+		own = e
+	}
+	if s.few != nil {
+		return own, own.Zone != nil
+	}
 	for i := 0; i <= q.name.labels; i++ {
 		depth := q.name.labels - i
 		if s.depths[depth/64]&(1<<(depth%64)) == 0 {
@@ -107,11 +127,10 @@ func (c *Catalog) Find(q *Question) (Entry, bool) {
 		if !ok {
 			continue
 		}
-		if q.Type == dns.TypeDS && i == 0 {
-			own = e
-			continue
+		if q.Type != dns.TypeDS || i > 0 {
+			return e, true
 		}
-		return e, true
+		own = e
 	}
 	return own, own.Zone != nil
 }

@@ -3,6 +3,7 @@
 package zone
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,10 +58,7 @@ func (n *name) read(msg []byte, at int) (int, error) {
 			n.size, n.labels = size+1, labels
 			return at + 1, nil
 		}
-		from, to := msg[at+1:at+1+length], n.wire[size+1:size+1+length]
-		for i, c := range from {
-			to[i] = lower(c)
-		}
+		fold(n.wire[size+1:size+1+length], msg[at+1:at+1+length])
 		labels++
 		at += length + 1
 		size += length + 1
@@ -82,6 +80,21 @@ func (n *name) set(wire string) {
 		}
 		n.labels++
 		at += length + 1
+	}
+}
+
+// fold copies from, which is as long as to, in lower case, eight octets at a time.
+func fold(to, from []byte) {
+	const ones = 0x0101010101010101
+	for ; len(from) >= 8 && len(to) >= 8; from, to = from[8:], to[8:] {
+		w := binary.LittleEndian.Uint64(from)
+		// The top bit of each octet of these says: at least 'A'; beyond 'Z'; not ASCII.
+		low := w & (0x7F * ones)
+		upper := (low + (0x80-'A')*ones) &^ (low + (0x80-'Z'-1)*ones) &^ w & (0x80 * ones)
+		binary.LittleEndian.PutUint64(to, w|upper>>2)
+	}
+	for i, c := range from {
+		to[i] = lower(c)
 	}
 }
 

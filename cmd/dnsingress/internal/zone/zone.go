@@ -137,11 +137,7 @@ func (z *Zone) get(key []byte) node {
 	return z.trie.get(key, maphash.Bytes(z.seed, key))
 }
 
-// negative is the SOA record of a negative answer, RFC 2308 §3: its TTL is the lower of the SOA's own and
-// its MINIMUM field.
-type negative struct{ record string }
-
-// soa gives the fields of a compiled SOA record.
+// soaFields gives what matters here of a compiled SOA record.
 func soaFields(record string) (serial, minimum uint32, ok bool) {
 	at := skipName(record, skipName(record, recordHead))
 	if len(record)-at != 20 {
