@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +28,7 @@ With KUBE_BIN_DIR set, the Kubernetes programs are taken from that directory and
 	}
 	only := cmd.Flags().StringSlice("only", nil, "build only these, by name: kubernetes, image/dnsingress, …")
 	dry := cmd.Flags().Bool("dry-run", false, "say what is cached and what is not, build nothing")
+	arch := cmd.Flags().String("arch", runtime.GOARCH, "architecture of the nodes: amd64 or arm64")
 	repo := cmd.Flags().String("repo", "", "directory of the repository (default: from the working directory up)")
 	format := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -49,6 +51,10 @@ With KUBE_BIN_DIR set, the Kubernetes programs are taken from that directory and
 		if err != nil {
 			return err
 		}
+		if *arch != "amd64" && *arch != "arm64" {
+			return cli.Misuse("unknown architecture %q (hint: amd64 or arm64)", *arch)
+		}
+		store.Arch = *arch
 		store.Report = func(p bundle.Progress) { provision.ReportBuild(s.Err, p) }
 		rows, err := makeBundle(cmd.Context(), store, sources, *dry)
 		if err != nil {

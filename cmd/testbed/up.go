@@ -104,7 +104,7 @@ func (s streams) upPhases(c *cluster.Cluster, repo, until string, verbose bool, 
 			return binds(ctx, options, n)
 		},
 	}
-	raise := c.Phases(raising, provision.Before(options)...)
+	raise := c.Phases(raising, provision.Before(c, options)...)
 	switch until {
 	case "base":
 		return c.Phases(raising)[:2], nil // check, and base or meet

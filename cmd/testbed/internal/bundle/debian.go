@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Debian is a tree of files out of packages of this machine's distribution: all that the packages ship (but for
@@ -70,15 +72,50 @@ func (d *Debian) Key(ctx context.Context, s *Store) (string, error) {
 
 // apt resolves the packages as if nothing were installed, so that the answer has all that they depend on.
 func (d *Debian) apt(ctx context.Context, s *Store, options ...string) ([]byte, error) {
-	args := append([]string{
-		"-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=" + s.Arch, "-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true",
-		"--no-install-recommends", "-qq", "-y",
-	}, options...)
-	out, err := output(ctx, "", []string{"LC_ALL=C"}, "apt-get", append(append(args, "install"), d.Packages...)...)
+	args := []string{
+		"-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=" + s.Arch, "-o", "APT::Sandbox::User=root",
+		"-o", "Debug::NoLocking=true", "-qq", "-y",
+	}
+	if s.Arch != runtime.GOARCH {
+		lists, err := foreignLists(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, lists...)
+	}
+	args = append(append(args, options...), "--no-install-recommends", "install")
+	out, err := output(ctx, "", []string{"LC_ALL=C"}, "apt-get", append(args, d.Packages...)...)
 	if err != nil {
 		return nil, fmt.Errorf("%w (hint: apt-get update)", err)
 	}
 	return out, nil
+}
+
+// foreignLists returns the options by which apt knows the packages of another architecture than this machine's: from
+// lists in the cache, got once a day. The machine's own stay as they are.
+func foreignLists(ctx context.Context, s *Store) ([]string, error) {
+	unlock, err := lockFile(ctx, filepath.Join(s.Dir, "locks", "apt-"+s.Arch))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	dir := filepath.Join(s.Dir, "apt", s.Arch)
+	options := []string{"-o", "Dir::State::lists=" + dir, "-o", "APT::Architectures=" + s.Arch}
+	stamp := filepath.Join(dir, "updated")
+	if info, err := os.Stat(stamp); err == nil && time.Since(info.ModTime()) < 24*time.Hour {
+		return options, nil
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "partial"), 0o755); err != nil {
+		return nil, fmt.Errorf("making a directory of the cache: %w", err)
+	}
+	args := append([]string{"-o", "APT::Architecture=" + s.Arch, "-o", "APT::Sandbox::User=root", "-qq"}, options...)
+	if _, err := output(ctx, "", []string{"LC_ALL=C"}, "apt-get", append(args, "update")...); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(stamp, nil, 0o644); err != nil {
+		return nil, fmt.Errorf("marking the lists of packages: %w", err)
+	}
+	return options, nil
 }
 
 // Build implements Source.

@@ -32,9 +32,9 @@ type Options struct {
 	Log     *slog.Logger
 }
 
-// Before returns the phases that come before the nodes are booted.
-func Before(o Options) []phase.Phase {
-	return []phase.Phase{&bundlePhase{o}}
+// Before returns the phases that come before virtual nodes are booted, and after boards have been reached.
+func Before(c *cluster.Cluster, o Options) []phase.Phase {
+	return []phase.Phase{&bundlePhase{c, o}}
 }
 
 // Phases returns the phases that make a cluster of nodes that have been booted.
