@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
@@ -55,7 +56,9 @@ func lay(run *digest.Run) *sheet {
 		if c.Levels != "" {
 			title = " (" + c.Levels + ")"
 		}
-		s.tables = append(s.tables, namedTable{resultTable("results"+suffix, title, c), false})
+		if slices.ContainsFunc(c.Systems, func(x digest.System) bool { return x.Recorded > 0 }) {
+			s.tables = append(s.tables, namedTable{resultTable("results"+suffix, title, c), false})
+		}
 		if t := faultTable("faults"+suffix, title, c); len(t.Rows) > 0 {
 			s.tables = append(s.tables, namedTable{t, false})
 		}

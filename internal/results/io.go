@@ -178,24 +178,16 @@ func (w *RowWriter[T]) Close() error {
 // ReadRows calls visit for each batch of rows in the Parquet file at path.
 // The batch is reused between calls.
 func ReadRows[T any](path string, visit func([]T) error) error {
-	f, err := os.Open(path)
+	pf, closer, err := OpenParquet(path)
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
+		return err
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
-	}
-	pf, err := parquet.OpenFile(f, st.Size())
-	if err != nil {
-		return fmt.Errorf("reading %s: %w (hint: the file is truncated or no Parquet file)", path, err)
-	}
+	defer closer.Close()
 	r := parquet.NewGenericReader[T](pf)
 	defer r.Close()
 	buf := make([]T, 4096)
 	for {
-		n, err := r.Read(buf)
+		n, err := readBatch(r, buf)
 		if n > 0 {
 			if err := visit(buf[:n]); err != nil {
 				return err
@@ -208,6 +200,11 @@ func ReadRows[T any](path string, visit func([]T) error) error {
 			return fmt.Errorf("reading %s: %w", path, err)
 		}
 	}
+}
+
+func readBatch[T any](r *parquet.GenericReader[T], buf []T) (n int, err error) {
+	defer Damaged(&err)
+	return r.Read(buf)
 }
 
 // EventLog appends events to an events.jsonl.

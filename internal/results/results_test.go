@@ -170,11 +170,12 @@ func TestReadRowsOfADamagedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, b := range map[string][]byte{
-		"truncated":  whole[:len(whole)/2],
-		"no footer":  whole[:len(whole)-8],
-		"empty":      nil,
-		"no parquet": []byte(strings.Repeat("not a file of samples ", 40)),
-		"body torn":  append(append([]byte{}, whole[:4]...), append(bytes.Repeat([]byte{0xff}, len(whole)/2-4), whole[len(whole)/2:]...)...),
+		"truncated":       whole[:len(whole)/2],
+		"no footer":       whole[:len(whole)-8],
+		"empty":           nil,
+		"footer of 4 GiB": append(append([]byte{}, whole[:len(whole)-8]...), 0xff, 0xff, 0xff, 0xff, 'P', 'A', 'R', '1'),
+		"no parquet":      []byte(strings.Repeat("not a file of samples ", 40)),
+		"body torn":       append(append([]byte{}, whole[:4]...), append(bytes.Repeat([]byte{0xff}, len(whole)/2-4), whole[len(whole)/2:]...)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), results.SamplesFile)

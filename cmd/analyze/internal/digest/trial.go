@@ -60,20 +60,6 @@ const (
 	maxBins = 1 << 16               // bounds the memory for long windows
 )
 
-// row is what of a sample is read: columns not named here are never decoded.
-type row struct {
-	Client      string `parquet:"client,dict"`
-	Attempt     int32  `parquet:"attempt"`
-	IntendedNs  int64  `parquet:"intended_ns,delta"`
-	SentNs      int64  `parquet:"sent_ns,delta"`
-	DNSNs       int64  `parquet:"dns_ns"`
-	ConnectNs   int64  `parquet:"connect_ns"`
-	TLSNs       int64  `parquet:"tls_ns"`
-	FirstByteNs int64  `parquet:"first_byte_ns"`
-	TotalNs     int64  `parquet:"total_ns"`
-	Error       string `parquet:"error,dict"`
-}
-
 func (t *Trial) warn(damage bool, format string, a ...any) {
 	t.Warnings = append(t.Warnings, Warning{Trial: t.ID, Text: fmt.Sprintf(format, a...), Damage: damage})
 }
@@ -137,9 +123,9 @@ func (t *Trial) readSamples(ctx context.Context, c clocks, thinned bool, logged 
 			t.ClockBoundNs = max(t.ClockBoundNs, bound)
 		}
 	}
-	err := results.ReadRows(filepath.Join(t.Dir, results.SamplesFile), func(rows []row) error {
-		for i := range rows {
-			g.add(&rows[i])
+	err := readBlocks(filepath.Join(t.Dir, results.SamplesFile), func(b *block) error {
+		for i := range b.rows {
+			g.add(b, i)
 		}
 		return ctx.Err()
 	})
@@ -161,39 +147,40 @@ type gather struct {
 	total                           float64
 }
 
-func (g *gather) add(r *row) {
+func (g *gather) add(b *block, i int) {
 	t := g.trial
 	g.rows++
-	if r.IntendedNs < t.WindowStartNs || r.IntendedNs >= t.WindowEndNs {
+	intended, sent, total := b.intended[i], b.sent[i], b.total[i]
+	if intended < t.WindowStartNs || intended >= t.WindowEndNs {
 		return
 	}
-	if r.TotalNs < 0 || r.DNSNs < 0 || r.ConnectNs < 0 || r.TLSNs < 0 || r.FirstByteNs < 0 || r.SentNs != 0 && r.SentNs < r.IntendedNs {
+	if total < 0 || b.dns[i] < 0 || b.connect[i] < 0 || b.tls[i] < 0 || b.first[i] < 0 || sent != 0 && sent < intended {
 		g.broken++
 		return
 	}
-	if r.Attempt > 0 {
+	if b.attempt[i] > 0 {
 		g.retries++
 	}
-	if r.Error != "" {
+	if class := b.class.at(i); class != "" {
 		t.Failed++
-		t.Errors[r.Error]++
+		t.Errors[class]++
 		if f := t.Fault; f != nil {
-			intended := r.IntendedNs + g.shift[r.Client]
-			t.Outage.Add(f.BeginNs, intended, r.TotalNs)
-			g.timeline.count(intended-f.BeginNs, g.timeline.Failed)
+			at := intended + g.shift[b.client.at(i)]
+			t.Outage.Add(f.BeginNs, at, total)
+			g.timeline.count(at-f.BeginNs, g.timeline.Failed)
 		}
 		return
 	}
 	g.ok++
-	if g.counted.Record(r.TotalNs, 1) != nil {
+	if g.counted.Record(total, 1) != nil {
 		g.long++
 	}
-	for i, ns := range [5]int64{r.SentNs - r.IntendedNs, r.DNSNs, r.ConnectNs, r.TLSNs, r.FirstByteNs} {
-		g.sums[i] += float64(ns)
+	for phase, ns := range [5]int64{sent - intended, b.dns[i], b.connect[i], b.tls[i], b.first[i]} {
+		g.sums[phase] += float64(ns)
 	}
-	g.total += float64(r.TotalNs)
+	g.total += float64(total)
 	if f := t.Fault; f != nil {
-		g.timeline.count(r.IntendedNs+g.shift[r.Client]-f.BeginNs, g.timeline.OK)
+		g.timeline.count(intended+g.shift[b.client.at(i)]-f.BeginNs, g.timeline.OK)
 	}
 }
 
