@@ -35,7 +35,7 @@ const kubeVersion = "v1.35.4"
 
 // cluster is a real etcd and kube-apiserver.
 type cluster struct {
-	t          *testing.T // logs go here: the libraries' loggers are global and outlive a subtest
+	t          testing.TB // logs go here: the libraries' loggers are global and outlive a subtest
 	env        *envtest.Environment
 	admin      client.Client
 	kubeconfig string // of dnsingress's service account, with the rights that deploy/ gives it
@@ -43,7 +43,7 @@ type cluster struct {
 }
 
 // kubeBinaries returns the directory with etcd and kube-apiserver, or ends the test.
-func kubeBinaries(t *testing.T) string {
+func kubeBinaries(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("KUBE_BIN_DIR")
 	if dir == "" {
@@ -69,7 +69,7 @@ func kubeBinaries(t *testing.T) string {
 	return dir
 }
 
-func startCluster(t *testing.T) *cluster {
+func startCluster(t testing.TB) *cluster {
 	t.Helper()
 	dir := kubeBinaries(t)
 	c := &cluster{t: t, env: &envtest.Environment{
@@ -135,7 +135,7 @@ func startCluster(t *testing.T) *cluster {
 }
 
 // stop and start the API server; etcd keeps running.
-func (c *cluster) stopAPI(t *testing.T) {
+func (c *cluster) stopAPI(t testing.TB) {
 	t.Helper()
 	api := c.env.ControlPlane.GetAPIServer()
 	if err := api.Stop(); err != nil {
@@ -151,7 +151,7 @@ func (c *cluster) stopAPI(t *testing.T) {
 	})
 }
 
-func (c *cluster) startAPI(t *testing.T) {
+func (c *cluster) startAPI(t testing.TB) {
 	t.Helper()
 	api := c.env.ControlPlane.GetAPIServer()
 	api.Args = nil //nolint:staticcheck // else the arguments of the first start are there twice
@@ -160,21 +160,21 @@ func (c *cluster) startAPI(t *testing.T) {
 	}
 }
 
-func (c *cluster) create(t *testing.T, o client.Object) {
+func (c *cluster) create(t testing.TB, o client.Object) {
 	t.Helper()
 	if err := c.admin.Create(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (c *cluster) update(t *testing.T, o client.Object) {
+func (c *cluster) update(t testing.TB, o client.Object) {
 	t.Helper()
 	if err := c.admin.Update(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (c *cluster) delete(t *testing.T, o client.Object) {
+func (c *cluster) delete(t testing.TB, o client.Object) {
 	t.Helper()
 	if err := c.admin.Delete(t.Context(), o); err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func (c *cluster) delete(t *testing.T, o client.Object) {
 }
 
 // namespace makes a new one.
-func (c *cluster) namespace(t *testing.T) string {
+func (c *cluster) namespace(t testing.TB) string {
 	t.Helper()
 	c.namespaces++
 	name := fmt.Sprintf("test-%d", c.namespaces)
@@ -233,7 +233,7 @@ type instance struct {
 
 // run starts dnsingress on ports of the system's choice with more configuration at the top level, and waits until
 // it is ready.
-func (c *cluster) run(t *testing.T, more string) *instance {
+func (c *cluster) run(t testing.TB, more string) *instance {
 	t.Helper()
 	i := c.launch(t, more)
 	select {
@@ -245,7 +245,7 @@ func (c *cluster) run(t *testing.T, more string) *instance {
 }
 
 // launch starts dnsingress and waits only until it listens.
-func (c *cluster) launch(t *testing.T, more string) *instance {
+func (c *cluster) launch(t testing.TB, more string) *instance {
 	t.Helper()
 	if !strings.Contains(more, "lameDuck") {
 		more += "\nlameDuck: 0s"
@@ -292,7 +292,7 @@ kubernetes: {kubeconfig: %q}
 	return i
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Logf("%s", bytes.TrimSpace(p))
@@ -344,7 +344,7 @@ func (i *instance) addresses(name string, qtype uint16) string {
 }
 
 // await returns when the answer is want.
-func (i *instance) await(t *testing.T, name string, qtype uint16, want string) {
+func (i *instance) await(t testing.TB, name string, qtype uint16, want string) {
 	t.Helper()
 	var got string
 	untilNil(t, func() error {
@@ -356,7 +356,7 @@ func (i *instance) await(t *testing.T, name string, qtype uint16, want string) {
 }
 
 // untilNil asks again and again until there is no error: what is observed from outside raises no event.
-func untilNil(t *testing.T, try func() error) {
+func untilNil(t testing.TB, try func() error) {
 	t.Helper()
 	deadline := time.After(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -375,7 +375,7 @@ func untilNil(t *testing.T, try func() error) {
 }
 
 // awaitEvent returns when the object has a warning event with the reason, whose message it returns.
-func (c *cluster) awaitEvent(t *testing.T, o client.Object, reason string) string {
+func (c *cluster) awaitEvent(t testing.TB, o client.Object, reason string) string {
 	t.Helper()
 	var message string
 	untilNil(t, func() error {

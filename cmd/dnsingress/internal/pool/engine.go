@@ -5,10 +5,8 @@ package pool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -306,126 +304,6 @@ func (e *Engine) hear(r promql.Result, dirty map[model.Ref]bool) {
 	for ref := range s.users {
 		dirty[ref] = true
 	}
-}
-
-// decide makes the pool's decision anew.
-func (e *Engine) decide(ref model.Ref, now time.Time) {
-	s := e.pools[ref]
-	if s == nil {
-		return
-	}
-	in := steer.Pool{Members: make([]steer.Member, len(s.Members))}
-	for i, m := range s.Members {
-		in.Members[i] = steer.Member{Address: m.Address, Ready: m.Ready, Serving: m.Serving, Terminating: m.Terminating}
-	}
-	var from steer.Signal
-	problems := e.conflicts(s)
-	if s.Policy != nil {
-		in.Policy = s.Policy.Steer
-		var confused []model.Problem
-		from, confused = e.signalFor(s)
-		problems = append(problems, confused...)
-	}
-	in.TTL = e.ttl(s)
-	previous := s.decision
-	s.decision = steer.Decide(in, from, previous, now)
-	e.note(s, previous)
-	if s.decision.FailOpen && !previous.FailOpen {
-		e.options.Log.Warn("too few members satisfy the policy: all ready ones are answered with", "object", ref.String())
-	}
-	delete(e.wakeups, ref)
-	if !s.decision.Next.IsZero() {
-		e.wakeups[ref] = s.decision.Next
-	}
-	problems = append(slices.Clone(s.Problems), problems...)
-	if !slices.Equal(problems, s.problems) {
-		s.problems = problems
-		e.reporter.Report(ref, problems)
-	}
-}
-
-// note counts and logs who came and who left.
-func (e *Engine) note(s *state, previous steer.Decision) {
-	e.metrics.decided(previous, s.decision)
-	if !e.live {
-		return
-	}
-	gone := map[netip.Addr]bool{}
-	for _, a := range previous.In() {
-		gone[a] = true
-	}
-	for _, v := range s.decision.Members {
-		was := gone[v.Address]
-		delete(gone, v.Address)
-		switch {
-		case v.In && !was:
-			e.options.Log.Info("member enters", "object", s.Ref.String(), "address", v.Address, "reason", v.Reason)
-		case !v.In && was:
-			e.options.Log.Info("member leaves", "object", s.Ref.String(), "address", v.Address, "reason", v.Reason, "value", v.Value, "limit", s.decision.Limit)
-		}
-	}
-	for a := range gone {
-		e.options.Log.Info("member is gone", "object", s.Ref.String(), "address", a)
-	}
-}
-
-// signalFor gives the pool's members the values of its query.
-func (e *Engine) signalFor(s *state) (steer.Signal, []model.Problem) {
-	q := e.queries[e.query(s.Policy)]
-	var problems []model.Problem
-	if q.misfit {
-		problems = append(problems, model.Problem{Reason: "UselessMetric", Message: fmt.Sprintf(
-			"no series of the policy's expression has a label pod or a pod's address (hint: sum by (namespace, pod) (...)): %s", s.Policy.Query)})
-	}
-	if q.at.IsZero() {
-		return steer.Signal{}, problems
-	}
-	out := steer.Signal{At: q.at, Expires: q.at.Add(e.options.Config.Prometheus.Staleness), Values: make(map[netip.Addr]float64, len(s.Members))}
-	ambiguous := false
-	for _, m := range s.Members {
-		value, series := q.samples.Value(s.Ref.Namespace, m.Pod, m.Address)
-		switch {
-		case series == 1:
-			out.Values[m.Address] = value
-		case series > 1 && !ambiguous:
-			ambiguous = true
-			problems = append(problems, model.Problem{Reason: "AmbiguousMetric", Message: fmt.Sprintf(
-				"the policy's expression gives several series for one pod, which counts as no data (hint: sum by (namespace, pod) (...)): %s", s.Policy.Query)})
-		}
-	}
-	return out, problems
-}
-
-// conflicts lists the pool's names that it does not get, and why.
-func (e *Engine) conflicts(s *state) []model.Problem {
-	var problems []model.Problem
-	for _, h := range s.Hosts {
-		z := e.zoneOf(h)
-		switch {
-		case z == nil:
-			problems = append(problems, model.Problem{Reason: "OutsideZones", Message: fmt.Sprintf("%s is in no zone that is served here (hint: %s)", h, e.origins())})
-		case z.reserved[h]:
-			problems = append(problems, model.Problem{Reason: "ReservedName", Message: fmt.Sprintf("%s belongs to the zone %s itself (hint: choose another name)", h, z.origin)})
-		default:
-			if owner, _ := e.claims.Owner(h); owner != s.Ref {
-				problems = append(problems, model.Problem{Reason: "NameTaken", Message: fmt.Sprintf("%s is already published for %s, which is older or comes first (hint: one object a name)", h, owner)})
-			}
-		}
-	}
-	return problems
-}
-
-// ttl is that of the pool's answers.
-func (e *Engine) ttl(s *state) time.Duration {
-	if s.TTL != nil {
-		return time.Duration(*s.TTL) * time.Second
-	}
-	for _, h := range s.Hosts {
-		if z := e.zoneOf(h); z != nil {
-			return *z.config.TTL
-		}
-	}
-	return 0
 }
 
 // mayGoLive reports whether the first publication's time has come.

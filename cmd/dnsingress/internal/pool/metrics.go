@@ -4,7 +4,6 @@ package pool
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,19 +52,6 @@ func newMetrics(e *Engine, r prometheus.Registerer) (*metrics, error) {
 		}
 	}
 	return m, nil
-}
-
-// decided counts what is other than before.
-func (m *metrics) decided(previous, d steer.Decision) {
-	old := map[netip.Addr]steer.Verdict{}
-	for _, v := range previous.Members {
-		old[v.Address] = v
-	}
-	for _, v := range d.Members {
-		if o, ok := old[v.Address]; !ok || o.In != v.In || o.Reason != v.Reason {
-			m.decisions.WithLabelValues(stateOf(v), string(v.Reason)).Inc()
-		}
-	}
 }
 
 // programmed observes how long the updates took, each change in the cluster once.
