@@ -112,6 +112,7 @@ func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false) // bounds are full of < and >
 	// An error here is the client's going away.
 	_ = e.Encode(v)
 }
