@@ -21,7 +21,7 @@ func checkZoneCommand(s streams) *cobra.Command {
 			wrong := 0
 			for _, path := range files {
 				z, _, err := zonefile.Load(path, origin)
-				if many := (zonefile.Errors)(nil); errors.As(err, &many) {
+				if many := zonefile.Errors(nil); errors.As(err, &many) {
 					fmt.Fprintln(s.out, many)
 					wrong += len(many)
 					continue

@@ -114,14 +114,18 @@ var behaviours = []struct {
 		b[11] = 1
 		return append(b, "\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x40"...)
 	}), "FORMERR q=1", ""},
-	{"TCP keepalive", edns(1232, func(o *dns.OPT) { o.Option = []dns.EDNS0{&dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE}} }),
-		"NOERROR aa q=1 an=1 edns=0/1232", "NOERROR aa q=1 an=1 edns=0/1232 option=11:0064"},
+	{
+		"TCP keepalive", edns(1232, func(o *dns.OPT) { o.Option = []dns.EDNS0{&dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE}} }),
+		"NOERROR aa q=1 an=1 edns=0/1232", "NOERROR aa q=1 an=1 edns=0/1232 option=11:0064",
+	},
 
 	{"a long answer without EDNS", msg(ask("some.example.org.", dns.TypeAAAA)), "NOERROR aa q=1 an=16", ""},
 	{"a longer answer without EDNS", msg(ask("many.example.org.", dns.TypeAAAA)), "NOERROR aa tc q=1", "NOERROR aa q=1 an=100"},
 	{"a long answer with EDNS and 512 octets", ednsFor("some.example.org.", 512, nil), "NOERROR aa q=1 an=16 edns=0/1232", ""},
-	{"a long answer with EDNS, a cookie and 512 octets", ednsFor("some.example.org.", 512, cookie("0123456789abcdef")),
-		"NOERROR aa tc q=1 edns=0/1232 cookie=0123456789abcdef+16", "NOERROR aa q=1 an=16 edns=0/1232 cookie=0123456789abcdef+16"},
+	{
+		"a long answer with EDNS, a cookie and 512 octets", ednsFor("some.example.org.", 512, cookie("0123456789abcdef")),
+		"NOERROR aa tc q=1 edns=0/1232 cookie=0123456789abcdef+16", "NOERROR aa q=1 an=16 edns=0/1232 cookie=0123456789abcdef+16",
+	},
 	{"a longer answer with EDNS and 65535 octets", ednsFor("many.example.org.", 65535, nil), "NOERROR aa tc q=1 edns=0/1232", "NOERROR aa q=1 an=100 edns=0/1232"},
 
 	{"a response", raw(msg(ask("www.example.org.", dns.TypeA)), func(b []byte) []byte { b[2] |= 0x80; return b }), "silence", ""},

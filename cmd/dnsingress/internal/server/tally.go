@@ -65,6 +65,7 @@ func newTally() *tally {
 func (t *tally) add(events []event, took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	replies := uint64(0)
 	for i := range events {
 		e := &events[i]
 		if e.ignored != answered {
@@ -80,10 +81,11 @@ func (t *tally) add(events []event, took time.Duration) {
 			z.dnssec[e.family]++
 		}
 		z.responses[e.rcode%rcodes]++
-		t.asked.observe(float64(e.asked))
-		t.replied.observe(float64(e.replied))
-		t.duration.observe(took.Seconds())
+		t.asked.observe(float64(e.asked), 1)
+		t.replied.observe(float64(e.replied), 1)
+		replies++
 	}
+	t.duration.observe(took.Seconds(), replies)
 }
 
 func (t *tally) unsent() {
@@ -109,13 +111,14 @@ func newHistogram(bounds []float64) histogram {
 	return histogram{bounds: bounds, counts: make([]uint64, len(bounds)+1)}
 }
 
-func (h *histogram) observe(v float64) {
+// observe counts n values v.
+func (h *histogram) observe(v float64, n uint64) {
 	i := 0
 	for i < len(h.bounds) && v > h.bounds[i] {
 		i++
 	}
-	h.counts[i]++
-	h.sum += v
+	h.counts[i] += n
+	h.sum += v * float64(n)
 }
 
 func (h *histogram) merge(o *histogram) {

@@ -28,12 +28,6 @@ type name struct {
 
 func (n *name) bytes() []byte { return n.wire[:n.size] }
 
-// label returns the label at i, counted from the left, without its length octet.
-func (n *name) label(i int) []byte {
-	at := int(n.starts[i])
-	return n.wire[at+1 : at+1+int(n.wire[at])]
-}
-
 // suffix returns the wire form of the name without its first i labels.
 func (n *name) suffix(i int) []byte { return n.wire[n.starts[i]:n.size] }
 
