@@ -4,7 +4,6 @@ package user
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -13,10 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -32,7 +28,7 @@ var (
 // conn is one connection to a server.
 type conn struct {
 	net.Conn
-	raw      syscall.RawConn // of the TCP socket; nil when there is none (tests)
+	tcp      *socket // beneath TLS, if there is any; nil for no socket (tests)
 	peer     string
 	in       allowance
 	r        *bufio.Reader
@@ -60,18 +56,15 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10)
 
 func newConn(c net.Conn, peer string) *conn {
 	k := &conn{Conn: c, peer: peer, born: time.Now()}
-	if s, ok := c.(syscall.Conn); ok {
-		k.raw, _ = s.SyscallConn()
-	}
-	k.read(c)
+	k.tcp, _ = c.(*socket)
+	k.in.r = c
+	k.r = readers.Get().(*bufio.Reader)
+	k.r.Reset(&k.in)
 	return k
 }
 
-func (c *conn) read(from io.Reader) {
-	c.in.r = from
-	c.r = readers.Get().(*bufio.Reader)
-	c.r.Reset(&c.in)
-}
+// stale reports whether an idle connection must not be used again.
+func (c *conn) stale() bool { return c.tcp != nil && c.tcp.stale() }
 
 // close ends the connection. It must be called once.
 func (c *conn) close() {
@@ -81,16 +74,12 @@ func (c *conn) close() {
 	c.r = nil
 }
 
-// dial connects once to one address, from the source address if one is given, and does the TLS handshake.
-// The phases are noted in s, also when it fails.
-func dial(ctx context.Context, t *Target, to, from netip.Addr, conf *tls.Config, s *results.Sample) (*conn, error) {
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
-	if from.IsValid() {
-		d.Control, d.LocalAddr = bindAnywhere, net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-	}
+// dial connects once to one address, from the source address if that is valid, and does the TLS
+// handshake. The phases are noted in s, also when it fails.
+func dial(t *Target, to, from netip.Addr, conf *tls.Config, deadline time.Time, s *results.Sample) (*conn, error) {
 	s.Peer = to.String()
 	begin := time.Now()
-	tcp, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(to, t.Port).String()) // DialTCP would bind a port first
+	tcp, err := connect(netip.AddrPortFrom(to, t.Port), from, deadline)
 	s.ConnectNs = int64(time.Since(begin))
 	if err != nil {
 		return nil, dialFailure(err)
@@ -101,7 +90,7 @@ func dial(ctx context.Context, t *Target, to, from netip.Addr, conf *tls.Config,
 	}
 	begin = time.Now()
 	secure := tls.Client(tcp, conf)
-	err = secure.HandshakeContext(ctx)
+	err = secure.Handshake()
 	s.TLSNs = int64(time.Since(begin))
 	if err != nil {
 		c.close()
@@ -109,22 +98,6 @@ func dial(ctx context.Context, t *Target, to, from netip.Addr, conf *tls.Config,
 	}
 	c.Conn, c.in.r = secure, secure
 	return c, nil
-}
-
-// bindAnywhere lets a socket be bound to an address that is routed to this machine as part of a
-// prefix without being configured (ip route add local PREFIX dev lo), and leaves the choice of the
-// port to connect, so that each pair of addresses has all ports.
-func bindAnywhere(_, _ string, raw syscall.RawConn) error {
-	var err error
-	control := func(fd uintptr) {
-		err = errors.Join(
-			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_FREEBIND, 1),
-			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1))
-	}
-	if e := raw.Control(control); e != nil {
-		return e
-	}
-	return err
 }
 
 // exchange sends the request and reads the reply to its end, and reports whether the connection
@@ -174,18 +147,4 @@ func (c *conn) response(t *Target) (*http.Response, error) {
 			return resp, nil
 		}
 	}
-}
-
-// stale reports whether the peer has closed an idle connection, or sent what nobody asked for.
-func (c *conn) stale() bool {
-	if c.raw == nil {
-		return false
-	}
-	dead := true
-	err := c.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		dead = !errors.Is(err, unix.EAGAIN)
-	})
-	return dead || err != nil
 }

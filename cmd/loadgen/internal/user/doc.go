@@ -13,8 +13,7 @@
 //
 // It ends in exactly one row of samples.parquet, whatever happened; a further attempt is made only
 // when allowed, at once, with the next address, and has a row of its own. Redirects are not
-// followed, proxies and compression not used. (Package net dials again by itself in two cases, in
-// which nothing has left the machine: a socket that connected to itself, and no free port.)
+// followed, proxies and compression not used.
 //
 // # Error classes
 //

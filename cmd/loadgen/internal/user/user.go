@@ -139,13 +139,11 @@ func (u *User) attempt(sent time.Time, n int, s *results.Sample) (c *conn, keep 
 	if s.Reused = c != nil; s.Reused {
 		s.Peer = c.peer
 	} else {
-		ctx, cancel := context.WithDeadline(context.Background(), deadline)
-		defer cancel()
-		to, err := u.address(ctx, n, s)
+		to, err := u.address(deadline, n, s)
 		if err != nil {
 			return nil, false, lookupFailure(err)
 		}
-		if c, err = dial(ctx, u.habits.Target, to, u.source, u.habits.TLS, s); err != nil {
+		if c, err = dial(u.habits.Target, to, u.source, u.habits.TLS, deadline, s); err != nil {
 			return nil, false, err
 		}
 	}
@@ -154,12 +152,14 @@ func (u *User) attempt(sent time.Time, n int, s *results.Sample) (c *conn, keep 
 }
 
 // address returns the one address that the n-th attempt of a request goes to.
-func (u *User) address(ctx context.Context, n int, s *results.Sample) (netip.Addr, error) {
+func (u *User) address(deadline time.Time, n int, s *results.Sample) (netip.Addr, error) {
 	addrs := u.habits.Addresses
 	if len(addrs) == 0 {
 		if addrs = u.habits.Target.local(); addrs != nil {
 			return addrs[n%len(addrs)], nil
 		}
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		defer cancel()
 		begin := time.Now()
 		var cached bool
 		var err error
