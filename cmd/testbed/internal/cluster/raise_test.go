@@ -210,6 +210,15 @@ func processes(t *testing.T, cluster string) []int {
 	return pids
 }
 
+func isInside(pid int, namespace string) bool {
+	own, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return false
+	}
+	want, err := os.Stat(namespace)
+	return err == nil && os.SameFile(own, want)
+}
+
 func cgroupOf(cluster string) string { return "/dnsingress-testbed/" + cluster }
 
 func raiseHere(t *testing.T, c *Cluster) string {
@@ -308,7 +317,19 @@ func TestNodesLiveAndLosePower(t *testing.T) {
 	if err := twin.New(other, c.StateDir, c.log).Check(r.Base); err == nil || !strings.Contains(err.Error(), "made from another inventory") {
 		t.Errorf("another inventory: %v", err)
 	}
-	// Down finds everything by name, too.
+	// Down ends what a killed testbed has left running in the twin's network, ...
+	words := append(slices.Clone(c.Enter), "sh", "-c", "(sleep 1000; :) & sleep 1000; : "+c.Inventory.Cluster)
+	left := exec.Command(words[0], words[1:]...)
+	if err := left.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = left.Wait() }()
+	for deadline := time.Now().Add(time.Minute); !isInside(left.Process.Pid, "/run/netns/"+c.Inventory.Cluster+"-sw"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nsenter enters nothing")
+		}
+	}
+	// ... and finds everything by name, too.
 	if err := os.RemoveAll(c.StateDir); err != nil {
 		t.Fatal(err)
 	}

@@ -76,6 +76,11 @@ func (t *Twin) Down(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err // the state stays for the next attempt
 	}
+	// Programs that a killed testbed had started there, as Ansible with its SSH connections, would keep
+	// the namespace alive without its name.
+	if err := killInside(ctx, switchNamespace(t.inv.Cluster)); err != nil {
+		return err
+	}
 	if err := removeNamespace(switchNamespace(t.inv.Cluster)); err != nil {
 		return err
 	}

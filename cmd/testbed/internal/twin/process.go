@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -21,13 +23,16 @@ type process struct {
 }
 
 // open returns a handle on the process, if it is still one of the group's.
-func (g group) open(pid int) (process, bool) {
+func (g group) open(pid int) (process, bool) { return openIf(pid, g.holds) }
+
+// openIf returns a handle on the process if is(pid) holds. That is asked after the handle was taken:
+// then the number can no longer pass to another process.
+func openIf(pid int, is func(pid int) bool) (process, bool) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return process{}, false
 	}
-	// Membership is read after the handle was taken: the number can no longer pass to another.
-	if !g.holds(pid) {
+	if !is(pid) {
 		unix.Close(fd)
 		return process{}, false
 	}
@@ -56,6 +61,51 @@ func (p process) wait(ctx context.Context, d time.Duration) bool {
 		}
 		if err != nil && !errors.Is(err, unix.EINTR) || left == 0 {
 			return false
+		}
+	}
+}
+
+// killInside kills the processes in a named network namespace and returns when none is left.
+func killInside(ctx context.Context, namespace string) error {
+	want, err := os.Stat(filepath.Join(namespaceDir, namespace))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("finding the processes in network namespace %s: %w", namespace, err)
+	}
+	inside := func(pid int) bool {
+		own, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", pid))
+		return err == nil && os.SameFile(own, want)
+	}
+	for {
+		entries, err := os.ReadDir("/proc")
+		if err != nil {
+			return fmt.Errorf("finding the processes in network namespace %s: %w", namespace, err)
+		}
+		found := false
+		for _, e := range entries {
+			pid, err := strconv.Atoi(e.Name())
+			if err != nil || !inside(pid) {
+				continue
+			}
+			p, ok := openIf(pid, inside)
+			if !ok {
+				continue
+			}
+			found = true
+			err = p.kill()
+			dead := p.wait(ctx, 5*time.Second)
+			p.close()
+			if err != nil {
+				return err
+			}
+			if !dead {
+				return errors.Join(ctx.Err(), fmt.Errorf("process %d in network namespace %s survives SIGKILL", pid, namespace))
+			}
+		}
+		if !found { // else it may have started others meanwhile
+			return nil
 		}
 	}
 }
