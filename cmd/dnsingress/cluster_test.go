@@ -154,7 +154,8 @@ func (c *cluster) stopAPI(t testing.TB) {
 func (c *cluster) startAPI(t testing.TB) {
 	t.Helper()
 	api := c.env.ControlPlane.GetAPIServer()
-	api.Args = nil //nolint:staticcheck // else the arguments of the first start are there twice
+	//lint:ignore SA1019 Configure only adds: without this the arguments of the first start are there twice
+	api.Args = nil
 	if err := api.Start(); err != nil {
 		t.Fatal(err)
 	}

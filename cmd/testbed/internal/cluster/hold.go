@@ -41,7 +41,8 @@ func (c *Cluster) Hold(what string) (release func(), err error) {
 			f.Close()
 			continue
 		}
-		if err := f.Truncate(0); err == nil {
+		err = f.Truncate(0)
+		if err == nil {
 			_, err = fmt.Fprintf(f, "%s (process %d)\n", what, os.Getpid())
 		}
 		if err != nil {
