@@ -78,8 +78,12 @@ func (f *dnsFlags) job(address string) (job, error) {
 	if len(p) > 0 {
 		return job{}, errors.Join(p...)
 	}
+	what := fmt.Sprintf("%d names", len(f.names))
+	if len(f.names) == 1 {
+		what = f.names[0]
+	}
 	return job{
-		title:    fmt.Sprintf("%s queries for %d names to %s over %s", strings.ToUpper(f.qtype), len(f.names), server, f.network),
+		title:    fmt.Sprintf("%s queries for %s to %s over %s", strings.ToUpper(f.qtype), what, server, f.network),
 		attempts: 1,
 		users:    len(f.names),
 		do:       func(n int, hit openloop.Hit, note record.Note) { load.Do(n, hit.Seq, hit.Intended, note) },
