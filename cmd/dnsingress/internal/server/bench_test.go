@@ -5,6 +5,7 @@ package server
 import (
 	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,7 +66,7 @@ func TestRespondAllocatesNothing(t *testing.T) {
 	g := &guard{Responder: NewResponder(catalog), panics: &panics{}}
 	tally, events := newTally(), make([]event, 1)
 	buf := make([]byte, maxMessage)
-	for _, name := range []string{"some", "www", "nx", "a.w", "x.c.w", "a.b.c", "b.c", "x.sub", "many"} {
+	for _, name := range []string{"some", "www", "nx", "a.w", "x.c.w", "a.b.c", "b.c", "x.sub", "many", strings.Repeat("long-label.", 12) + "w", strings.Repeat("long-label.", 12) + "c.w", strings.Repeat("long-label.", 12) + "d", strings.Repeat("long-label.", 12) + "sub"} {
 		for _, query := range [][]byte{msg(ask(name+".example.org.", dns.TypeAAAA))(), ednsFor(name+".example.org.", 1232, cookie("0123456789abcdef"))()} {
 			n := testing.AllocsPerRun(100, func() {
 				reply, seen := g.respond(buf, query, Peer{Addr: netip.IPv6Loopback()}, false)

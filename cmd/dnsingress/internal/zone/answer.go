@@ -14,6 +14,7 @@ const maxChain = 16
 // chain is the state of following aliases: the name looked for now and the owners met, as offsets into the message.
 type chain struct {
 	target name
+	glue   name
 	owners [maxChain + 1]uint16
 	n      int
 	// dnames are where the owners of the DNAMEs stand that the answer has.
@@ -153,7 +154,7 @@ func (z *Zone) follow(r *Reply, c cursor, target string, at int) (next cursor, m
 		}
 	}
 	r.chain.target.set(target)
-	if !within(string(r.chain.target.bytes()), z.origin) {
+	if !within(view(r.chain.target.bytes()), z.origin) {
 		return next, false
 	}
 	if hi := r.buf[at]; hi >= 0xC0 { // a target that is one pointer
@@ -190,7 +191,8 @@ func (z *Zone) rename(q *Question, r *Reply, c cursor, n node, left int) (next c
 	copy(made[recordHead+len(prefix):], target)
 	r.counts[answer]++
 	begin := r.size
-	if !r.record(string(made[:recordHead+len(prefix)+len(target)]), c.at, nil) {
+	whole := view(made[:recordHead+len(prefix)+len(target)])
+	if !r.record(whole, c.at, nil) {
 		r.rewind(m)
 		r.Truncated = true
 		return next, false
@@ -198,13 +200,13 @@ func (z *Zone) rename(q *Question, r *Reply, c cursor, n node, left int) (next c
 	if q.Type == dns.TypeCNAME || q.Type == dns.TypeANY {
 		return next, false
 	}
-	return z.follow(r, c, string(made[recordHead:recordHead+len(prefix)+len(target)]), begin+recordHead)
+	return z.follow(r, c, whole[recordHead:], begin+recordHead)
 }
 
 // renamed tells whether the answer has the DNAME of an owner already: one that is met twice is given once.
 func (r *Reply) renamed(owner []byte) bool {
 	for _, at := range r.chain.dnames[:r.chain.used] {
-		if r.matches(int(at), string(owner)) {
+		if r.matches(int(at), view(owner)) {
 			return true
 		}
 	}
@@ -224,13 +226,13 @@ func (z *Zone) refer(q *Question, r *Reply, c cursor, n node, left int) {
 		r.Truncated = true
 		return
 	}
-	cut := string(owner)
+	cut, target := view(owner), &r.chain.glue
 	for _, inside := range [2]bool{true, false} { // what is needed comes first
 		for at := 0; at < len(s.wire); {
 			var record string
 			record, at = s.record(at)
-			target := record[recordHead:]
-			if within(target, cut) != inside {
+			target.set(record[recordHead:])
+			if within(view(target.bytes()), cut) != inside {
 				continue
 			}
 			if !z.glue(r, target) {
@@ -244,8 +246,8 @@ func (z *Zone) refer(q *Question, r *Reply, c cursor, n node, left int) {
 }
 
 // glue adds the addresses that the zone has for a name, and tells whether they fitted.
-func (z *Zone) glue(r *Reply, target string) bool {
-	n := z.find(target)
+func (z *Zone) glue(r *Reply, target *name) bool {
+	n := z.find(view(target.bytes()))
 	if n == "" {
 		return true
 	}
@@ -255,7 +257,7 @@ func (z *Zone) glue(r *Reply, target string) bool {
 			continue
 		}
 		m := r.mark()
-		if !r.add(additional, s, 0, []byte(target)) {
+		if !r.add(additional, s, 0, target.bytes()) {
 			r.rewind(m)
 			return false
 		}

@@ -47,10 +47,8 @@ func (c *compression) scan(wire string) int {
 func (r *Reply) name(wire string) bool {
 	c := &r.seen
 	if c.n == 0 { // the question's own name comes first
-		var buf [maxName]byte
-		size := copy(buf[:], r.buf[question:min(question+maxName, r.size)])
-		own := buf[:size]
-		labels := c.scan(string(own[:endOfName(own)]))
+		own := r.buf[question:r.size]
+		labels := c.scan(view(own[:endOfName(own)]))
 		for i := range labels {
 			c.learn(c.sums[i], question+int(c.starts[i]))
 		}

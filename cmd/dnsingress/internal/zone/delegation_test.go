@@ -36,6 +36,14 @@ deep.below.plain.example.org. 300 IN NS ns.example.com.
 	})
 }
 
+// TestGlueInAnyCase: names are equal in whatever case, RFC 4343, in zone files as in questions.
+func TestGlueInAnyCase(t *testing.T) {
+	runCases(t, apex+"Sub.Example.ORG. 300 IN NS NS.sub.EXAMPLE.org.\nns.SUB.example.org. 300 IN AAAA 2001:db8::53\nA.example.org. 300 IN CNAME B.Example.org.\nb.example.ORG. 300 IN A 192.0.2.1\n", []Case{
+		{Qname: "www.sub.example.org.", Qtype: dns.TypeA, NotAA: true, Ns: []string{"sub.example.org. 300 IN NS NS.sub.example.org."}, Extra: []string{"NS.sub.example.org. 300 IN AAAA 2001:db8::53"}},
+		{Qname: "a.example.org.", Qtype: dns.TypeA, Answer: []string{"a.example.org. 300 IN CNAME B.example.org.", "B.example.org. 300 IN A 192.0.2.1"}},
+	})
+}
+
 // TestGlueOrTruncation: all addresses of name servers below the cut, or TC, RFC 9471 §3.1; those of others may
 // stay out.
 func TestGlueOrTruncation(t *testing.T) {

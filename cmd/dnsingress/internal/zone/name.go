@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unsafe"
 
 	"github.com/miekg/dns"
 )
@@ -123,6 +124,9 @@ func unpack(wire string) string {
 	}
 	return s
 }
+
+// view is b as a string that must not outlive the next write to b. A conversion would allocate.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // within tells whether the lower-case wire name is the origin or below it.
 func within(wire, origin string) bool {

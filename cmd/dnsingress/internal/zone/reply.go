@@ -147,7 +147,7 @@ func (r *Reply) record(record string, owner int, wire []byte) bool {
 		if !r.pointer(owner) {
 			return false
 		}
-	} else if !r.name(string(wire)) {
+	} else if !r.name(view(wire)) {
 		return false
 	}
 	rtype := be16(record, 2)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"iter"
+	"unsafe"
 
 	"github.com/miekg/dns"
 )
@@ -126,7 +127,8 @@ func (z *Zone) find(wire string) node {
 	if !within(wire, z.origin) {
 		return ""
 	}
-	return z.get([]byte(wire[:len(wire)-len(z.origin)]))
+	key := wire[:len(wire)-len(z.origin)]
+	return z.get(unsafe.Slice(unsafe.StringData(key), len(key)))
 }
 
 // get returns the node with a key, or "".
