@@ -179,6 +179,7 @@ func differential(t *testing.T, seed uint64) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
+		conn.UDPSize = 4096
 		who, conns = append(who, p.name), append(conns, conn)
 	}
 	asked, split, wrong := 0, 0, 0
