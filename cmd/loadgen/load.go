@@ -192,7 +192,7 @@ func (f *loadFlags) inFlight(attempts int) int {
 }
 
 // ratePerThread is the rate that one thread serves with most of it to spare.
-const ratePerThread = 2000
+const ratePerThread = 4000
 
 // tune fits the Go runtime to a load generator, unless the environment says otherwise.
 func (f *loadFlags) tune() {
@@ -201,7 +201,7 @@ func (f *loadFlags) tune() {
 		debug.SetGCPercent(800)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
-		// At a low rate, more threads only wake each other: half of the CPU time and most of the lag.
+		// At a low rate, more threads only wake each other: a fifth to a third of the CPU time, and lag.
 		runtime.GOMAXPROCS(min(runtime.NumCPU(), 1+int(f.rate/ratePerThread)))
 	}
 }
