@@ -16,6 +16,9 @@ type editor struct {
 	zone *Zone // the one being built
 	edit *edit
 	hash func(string) uint64
+	// later, while a whole zone is being built, are the numbers of names that came directly below a key:
+	// told to the names above once, in settle, and not once a name. nil: at once.
+	later map[string]int
 }
 
 func newEditor(from *Zone) *editor {
@@ -75,12 +78,33 @@ func (e *editor) store(old, n node) {
 	if above == "" {
 		return
 	}
+	if e.later != nil {
+		e.later[above] += count(!gone) - count(gone)
+		return
+	}
 	parent := z.trie.get([]byte(above), e.hash(above))
 	if parent == "" {
 		e.store("", encode(above, 0, 1, nil))
 		return
 	}
 	e.store(parent, parent.withChildren(parent.children()+count(!gone)-count(gone)))
+}
+
+// settle tells the names above of those that came below them while later was in use.
+func (e *editor) settle() {
+	for len(e.later) > 0 {
+		now := e.later
+		e.later = map[string]int{} // of names above that are new themselves
+		for key, n := range now {
+			parent := e.zone.trie.get([]byte(key), e.hash(key))
+			if parent == "" {
+				e.store("", encode(key, 0, n, nil))
+			} else {
+				e.store(parent, parent.withChildren(parent.children()+n))
+			}
+		}
+	}
+	e.later = nil
 }
 
 func count(b bool) int {
@@ -185,6 +209,7 @@ func NewBuilder(origin string) (*Builder, error) {
 		origin: wire, labels: nm.labels, seed: maphash.MakeSeed(),
 		apex: encode("", 0, 0, nil), trie: &inner{},
 	})
+	e.later = map[string]int{}
 	return &Builder{editor: e, buf: make([]byte, maxMessage)}, nil
 }
 
@@ -248,6 +273,7 @@ func (b *Builder) Flush() error {
 // Zone returns the zone of the records added so far. The builder is of no use afterwards.
 func (b *Builder) Zone() (*Zone, error) {
 	err := b.Flush()
+	b.settle()
 	z, errSOA := b.finish(b.declared())
 	if err != nil || errSOA != nil {
 		return nil, errors.Join(err, errSOA)
