@@ -282,7 +282,11 @@ func everything(rng *rand.Rand) (text string, names []string) {
 			add("CNAME %s", target)
 		case kind == 2 && !strings.Contains(n, "*") && !slices.ContainsFunc(slices.Collect(maps.Keys(seen)), func(s string) bool { return strings.HasSuffix(s, "."+key) }):
 			renamed = append(renamed, key)
-			add("DNAME %s", name())
+			target := name()
+			for strings.HasSuffix("."+strings.ToLower(target), "."+key) {
+				target = name() // below itself it makes names without end, and each server stops elsewhere
+			}
+			add("DNAME %s", target)
 			add("TXT \"beside a DNAME\"")
 		case kind < 5 && !strings.Contains(n, "*"):
 			add("NS ns.%s", n)
