@@ -14,7 +14,7 @@ const maxChain = 16
 // chain is the state of following aliases: the name looked for now and the owners met, as offsets into the message.
 type chain struct {
 	target name
-	glue   name
+	spare  name // for what is looked up beside it
 	owners [maxChain + 1]uint16
 	n      int
 	// dnames are where the owners of the DNAMEs stand that the answer has.
@@ -89,7 +89,7 @@ func (z *Zone) step(q *Question, r *Reply, c cursor) (next cursor, more bool) {
 		n = kid
 	}
 	// n is the closest encloser: RFC 4592 §3.3.1.
-	if wild := z.wildcard(c.key(z, left)); wild != "" {
+	if wild := z.wildcard(r, c.key(z, left)); wild != "" {
 		return z.found(q, r, c, wild)
 	}
 	r.Rcode = dns.RcodeNameError
@@ -98,8 +98,8 @@ func (z *Zone) step(q *Question, r *Reply, c cursor) (next cursor, more bool) {
 }
 
 // wildcard returns the node of the wildcard below a key, RFC 4592 §2.1.1, or "".
-func (z *Zone) wildcard(encloser []byte) node {
-	var key [maxName]byte
+func (z *Zone) wildcard(r *Reply, encloser []byte) node {
+	key := &r.chain.spare.wire
 	key[0], key[1] = 1, '*'
 	return z.get(key[:2+copy(key[2:], encloser)])
 }
@@ -226,7 +226,7 @@ func (z *Zone) refer(q *Question, r *Reply, c cursor, n node, left int) {
 		r.Truncated = true
 		return
 	}
-	cut, target := view(owner), &r.chain.glue
+	cut, target := view(owner), &r.chain.spare
 	for _, inside := range [2]bool{true, false} { // what is needed comes first
 		for at := 0; at < len(s.wire); {
 			var record string

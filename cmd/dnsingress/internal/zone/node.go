@@ -31,7 +31,9 @@ const (
 	flagParent             // has names below
 )
 
-const headerSize = 16
+// headerSize is what a node says of a set: type, how many records, how many in an answer, the size of each,
+// all 2 octets, and the size of all, 4 octets.
+const headerSize = 12
 
 // recordHead is the size of what precedes the RDATA in a compiled record: owner pointer, type, class, TTL, RDLENGTH.
 const recordHead = 12
@@ -80,25 +82,35 @@ func (n node) exists() bool { return n.sets() > 0 || n != "" && n[0]&flagPinned 
 func (n node) divides() bool { return n[0]&(flagCut|flagDNAME) != 0 }
 
 // at returns the set with index i.
-func (n node) at(i int) set { return n.view(n.body() + 1 + i*headerSize) }
+func (n node) at(i int) set {
+	at := n.body()
+	from := at + 1 + int(n[at])*headerSize
+	for at++; i > 0; i-- {
+		from += int(le32(string(n), at+8))
+		at += headerSize
+	}
+	return n.view(at, from)
+}
 
 // set returns the RRset of a type.
 func (n node) set(rtype uint16) (set, bool) {
 	at := n.body()
 	left := int(n[at])
+	from := at + 1 + left*headerSize
 	for at++; left > 0; left-- {
 		if le16(string(n), at) == rtype {
-			return n.view(at), true
+			return n.view(at, from), true
 		}
+		from += int(le32(string(n), at+8))
 		at += headerSize
 	}
 	return set{}, false
 }
 
-func (n node) view(at int) set {
+// view gives the set whose header is at an offset and whose records begin at another.
+func (n node) view(at, from int) set {
 	h := string(n[at : at+headerSize])
-	from, size := le32(h, 8), le32(h, 12)
-	return set{le16(h, 0), le16(h, 2), le16(h, 4), le16(h, 6), string(n[from : from+size])}
+	return set{le16(h, 0), le16(h, 2), le16(h, 4), le16(h, 6), string(n[from : from+int(le32(h, 8))])}
 }
 
 // record returns the record that begins at offset at of the set's wire form, and the offset behind it.
@@ -125,12 +137,11 @@ type compiled struct {
 // encode makes a node. The sets are sorted in place.
 func encode(key string, flags byte, children int, sets []compiled) node {
 	slices.SortFunc(sets, func(a, b compiled) int { return cmp.Compare(a.rtype, b.rtype) })
-	at := 3 + len(key) + headerSize*len(sets)
+	total := 3 + len(key) + headerSize*len(sets)
 	if children > 0 {
 		flags |= flagParent
-		at += 4
+		total += 4
 	}
-	total := at
 	for _, s := range sets {
 		for _, r := range s.records {
 			total += len(r)
@@ -157,9 +168,7 @@ func encode(key string, flags byte, children int, sets []compiled) node {
 		put16(&b, uint16(len(s.records)))
 		put16(&b, s.most)
 		put16(&b, uint16(same))
-		put32(&b, uint32(at))
 		put32(&b, uint32(length))
-		at += length
 	}
 	for _, s := range sets {
 		for _, r := range s.records {

@@ -6,14 +6,15 @@ import "slices"
 
 // A zone's names are in a persistent hash trie: levels of fan branches, each chosen by the next bits of the
 // name's hash, down to leaves of at most leafSize names. One path is copied for a change (about 2 kB), and
-// the last levels are wide and shallow because at a million names each step is a wait for memory.
+// the levels are wide and few because at a million names each step is a wait for memory.
 const (
-	fanBits  = 4
-	fan      = 1 << fanBits
-	leafSize = 64
+	fanBits = 5
+	fan     = 1 << fanBits
+	// leafSize makes a leaf 128 octets, aligned: its head and the tags that are usual are one line of memory.
+	leafSize = 88
 	// lastShift is that of the lowest level; leaves there overflow into others.
-	lastShift = 44
-	tagShift  = 48 // the bits above choose no branch, they tell names in a leaf apart
+	lastShift = 45
+	tagShift  = 56 // the bits above choose no branch, they tell names in a leaf apart
 )
 
 // inner is a level of the trie. Each branch is a *leaf, an *inner, or nil: which one it is stands beside the
@@ -27,7 +28,7 @@ type leaf struct {
 	owner *edit
 	next  *leaf // what did not fit, at lastShift only
 	nodes []node
-	tags  [leafSize]uint16 // of nodes
+	tags  [leafSize]uint8 // of nodes
 }
 
 // edit is the right to change levels and leaves in place while a new zone is being built; it is dropped
@@ -41,14 +42,14 @@ func (t *inner) get(key []byte, hash uint64) node {
 		case *inner:
 			t = branch
 		case *leaf:
-			return branch.get(key, uint16(hash>>tagShift))
+			return branch.get(key, uint8(hash>>tagShift))
 		default:
 			return ""
 		}
 	}
 }
 
-func (l *leaf) get(key []byte, tag uint16) node {
+func (l *leaf) get(key []byte, tag uint8) node {
 	for ; l != nil; l = l.next {
 		for k, other := range l.tags[:len(l.nodes)] {
 			if other != tag { // seldom more than one is looked at
@@ -85,7 +86,7 @@ func (l *leaf) writable(e *edit) *leaf {
 }
 
 // find returns the place of a key in a leaf, or -1.
-func (l *leaf) find(key string, tag uint16) int {
+func (l *leaf) find(key string, tag uint8) int {
 	for k, other := range l.tags[:len(l.nodes)] {
 		if other == tag && l.nodes[k].key() == key {
 			return k
@@ -95,7 +96,7 @@ func (l *leaf) find(key string, tag uint16) int {
 }
 
 // holds tells whether a key is in the leaf or in what overflowed from it.
-func (l *leaf) holds(key string, tag uint16) bool {
+func (l *leaf) holds(key string, tag uint8) bool {
 	for ; l != nil; l = l.next {
 		if l.find(key, tag) >= 0 {
 			return true
@@ -108,7 +109,7 @@ func (l *leaf) holds(key string, tag uint16) bool {
 func (t *inner) put(e *edit, n node, hash uint64, shift int, rehash func(string) uint64) *inner {
 	t = t.writable(e)
 	branch := &t.branches[hash>>shift%fan]
-	tag := uint16(hash >> tagShift)
+	tag := uint8(hash >> tagShift)
 	switch below := (*branch).(type) {
 	case *inner:
 		*branch = below.put(e, n, hash, shift+fanBits, rehash)
@@ -128,7 +129,7 @@ func (t *inner) put(e *edit, n node, hash uint64, shift int, rehash func(string)
 	return t
 }
 
-func (l *leaf) put(e *edit, n node, tag uint16) *leaf {
+func (l *leaf) put(e *edit, n node, tag uint8) *leaf {
 	l = l.writable(e)
 	if k := l.find(n.key(), tag); k >= 0 {
 		l.nodes[k] = n
@@ -155,7 +156,7 @@ func (t *inner) drop(e *edit, key string, hash uint64, shift int) *inner {
 			*branch = nil
 		}
 	case *leaf:
-		if rest := below.drop(e, key, uint16(hash>>tagShift)); rest != nil {
+		if rest := below.drop(e, key, uint8(hash>>tagShift)); rest != nil {
 			*branch = rest
 		} else {
 			*branch = nil
@@ -167,7 +168,7 @@ func (t *inner) drop(e *edit, key string, hash uint64, shift int) *inner {
 	return t
 }
 
-func (l *leaf) drop(e *edit, key string, tag uint16) *leaf {
+func (l *leaf) drop(e *edit, key string, tag uint8) *leaf {
 	l = l.writable(e)
 	k := l.find(key, tag)
 	if k < 0 {
