@@ -68,7 +68,7 @@ func (p *playbookPhase) Run(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(),
 		"ANSIBLE_CONFIG="+configFile, "ANSIBLE_HOME="+filepath.Dir(configFile), "ANSIBLE_LOCAL_TEMP="+p.sockets,
-		"ANSIBLE_SSH_CONTROL_PATH_DIR="+p.sockets, "ANSIBLE_NOCOLOR=1", "LC_ALL=C.UTF-8")
+		"ANSIBLE_SSH_CONTROL_PATH_DIR="+p.sockets, "ANSIBLE_NOCOLOR=1", "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1")
 	// A group of its own: an interrupt from the terminal reaches testbed alone, which ends the whole group.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
