@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -83,7 +82,7 @@ func (p *problems) note(flag string, err error) {
 }
 
 func (f *loadFlags) checkLoad(p *problems) {
-	p.check(f.rate > 0 && f.rate <= 1e6 && !math.IsNaN(f.rate), "--rate must be above 0 and at most 1e6, not %g", f.rate)
+	p.check(f.rate >= 1e-6 && f.rate <= 1e6, "--rate must be above 0, at least 1e-6 and at most 1e6, not %g", f.rate)
 	p.check(f.duration > 0, "--duration must be positive")
 	p.check(f.warmup >= 0, "--warmup must not be negative")
 	p.check(f.startAt >= 0, "--start-at must not be negative")

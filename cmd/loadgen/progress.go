@@ -58,7 +58,12 @@ func progressLine(p record.Progress, passed, length time.Duration, bar bool) str
 		n := int(width * passed / length)
 		b.WriteString("[" + strings.Repeat("=", n) + strings.Repeat(" ", width-n) + "] ")
 	}
-	fmt.Fprintf(&b, "%.0f/%.0fs  %d due, %d ok, %d failed", passed.Seconds(), length.Seconds(), p.Requests, p.Succeeded, p.Failed)
+	fmt.Fprintf(&b, "%.0f/%.0fs  ", passed.Seconds(), length.Seconds())
+	if p.Requests == 0 && p.Warmup > 0 {
+		fmt.Fprintf(&b, "warming up, %d done", p.Warmup)
+		return b.String()
+	}
+	fmt.Fprintf(&b, "%d done, %d ok, %d failed", p.Requests, p.Succeeded, p.Failed)
 	if p.Dropped > 0 {
 		fmt.Fprintf(&b, " (%d dropped)", p.Dropped)
 	}

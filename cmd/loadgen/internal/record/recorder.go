@@ -21,7 +21,7 @@ const GeneratorFile = "generator.json"
 
 const (
 	lateAfter  = time.Millisecond // results.Generator.Late
-	maxLatency = time.Hour        // longer ones are recorded as this
+	maxLatency = 10 * time.Minute // longer ones are recorded as this; package stats reads no longer ones
 	batchRows  = 1024
 	batches    = 8
 	maxPeers   = 1024 // peers that are counted apart
@@ -231,8 +231,11 @@ func (r *Recorder) Close(whole bool, length time.Duration) (Summary, error) {
 	}
 	r.rows <- r.batch
 	close(r.rows)
-	err := <-r.done
-	return s, errors.Join(err, r.writeHistogram(s), results.WriteJSON(filepath.Join(r.dir, GeneratorFile), s.account()))
+	if err := errors.Join(<-r.done, r.writeHistogram(s)); err != nil {
+		return s, err
+	}
+	// Last, and only when the others are whole: who finds it may rely on them.
+	return s, results.WriteJSON(filepath.Join(r.dir, GeneratorFile), s.account())
 }
 
 // writeHistogram writes the log: one interval, the window.

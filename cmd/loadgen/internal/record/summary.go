@@ -144,19 +144,19 @@ func (s *Summary) warn() {
 	}
 }
 
-// Progress is where a run stands; the counts include the warm-up.
+// Progress is where a run stands: what is recorded of the window so far, and of the warm-up the number of requests.
 type Progress struct {
-	Requests, Succeeded, Failed, Dropped uint64
-	P50, P99, LagP99                     time.Duration
+	Warmup, Requests, Succeeded, Failed, Dropped uint64
+	P50, P99, LagP99                             time.Duration
 }
 
-// Progress returns counts of the window so far; before it opens, of the warm-up only Requests.
+// Progress returns what is recorded so far.
 func (r *Recorder) Progress() Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &r.counts
 	p := Progress{
-		Requests: c.warmup + c.requests, Succeeded: c.succeeded, Dropped: c.dropped,
+		Warmup: c.warmup, Requests: c.requests, Succeeded: c.succeeded, Dropped: c.dropped,
 		P50:    time.Duration(r.total.ValueAtPercentile(50)),
 		P99:    time.Duration(r.total.ValueAtPercentile(99)),
 		LagP99: time.Duration(r.lag.ValueAtPercentile(99)),

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -58,10 +57,8 @@ type User struct {
 	habits *Habits
 	dns    *dnsclient.Client
 	source netip.Addr
+	seed   uint64 // of what the user draws
 	conns  pool
-
-	mu  sync.Mutex
-	rng *rand.Rand
 }
 
 // NewPopulation returns n users. What they draw is decided by seed.
@@ -73,7 +70,7 @@ func NewPopulation(n int, h *Habits, seed uint64) ([]*User, error) {
 			id:     int32(i),
 			habits: h,
 			conns:  pool{maxRequests: h.MaxRequests, maxAge: h.MaxAge, maxIdle: h.MaxIdle},
-			rng:    rand.New(rand.NewPCG(seed, uint64(i))),
+			seed:   rand.New(rand.NewPCG(seed, uint64(i))).Uint64(),
 		}
 		if h.Sources.IsValid() {
 			source = source.Next()
@@ -174,9 +171,9 @@ func (u *User) address(deadline time.Time, n int, s *results.Sample) (netip.Addr
 	if len(addrs) == 1 {
 		return addrs[0], nil
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	arranged := u.habits.Order.Arrange(addrs, u.sourceFor, u.rng)
+	// What is drawn depends on the request's number alone: so the next attempt takes the next address of one order,
+	// and a seed draws the same however requests overlap.
+	arranged := u.habits.Order.Arrange(addrs, u.sourceFor, rand.New(rand.NewPCG(u.seed, s.Seq)))
 	return arranged[n%len(arranged)], nil
 }
 

@@ -264,6 +264,50 @@ func TestAddressesAreNotWalked(t *testing.T) {
 	}
 }
 
+// The seed and the request's number draw the order of the addresses, evenly, and attempts walk along it.
+func TestRandomOrder(t *testing.T) {
+	h := plain(t, netip.MustParseAddrPort("[::1]:80"))
+	for _, s := range []string{"fd00::1", "fd00::2", "fd00::3"} {
+		h.Addresses = append(h.Addresses, netip.MustParseAddr(s))
+	}
+	var users, again []*User
+	for _, into := range []*[]*User{&users, &again} {
+		var err error
+		if *into, err = NewPopulation(2, h, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, alike := map[netip.Addr]int{}, 0
+	for seq := range uint64(3000) {
+		at := func(u *User, attempt int) netip.Addr {
+			a, err := u.address(time.Time{}, attempt, &results.Sample{Seq: seq})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		a := at(users[0], 0)
+		first[a]++
+		if b := at(again[0], 0); b != a {
+			t.Fatalf("request %d: %v, and %v with the same seed", seq, a, b)
+		}
+		if at(users[1], 0) == a {
+			alike++
+		}
+		if tried := map[netip.Addr]bool{a: true, at(users[0], 1): true, at(users[0], 2): true}; len(tried) != 3 {
+			t.Fatalf("request %d: three attempts went to %v", seq, tried)
+		}
+	}
+	for a, n := range first {
+		if n < 900 || n > 1100 {
+			t.Errorf("%v came first %d times in 3,000", a, n)
+		}
+	}
+	if alike < 900 || alike > 1100 {
+		t.Errorf("two users drew alike %d times in 3,000", alike)
+	}
+}
+
 func TestLookupFailures(t *testing.T) {
 	rcode := func(rc int) *dns.Msg { m := new(dns.Msg); m.Rcode = rc; return m }
 	silent, err := net.ListenPacket("udp", "[::1]:0")
