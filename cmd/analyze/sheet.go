@@ -15,6 +15,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/figure"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/report"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/table"
+	"github.com/dnsingress/dnsingress/internal/stats"
 )
 
 const reportFile = "report.html"
@@ -143,10 +144,11 @@ func distributions(c *digest.Cell) []figure.Distribution {
 		s := &c.Systems[i]
 		d := figure.Distribution{System: s.Name, Pooled: s.Pooled()}
 		for _, t := range s.Steady {
-			d.Failed += t.Failed
-			if t.Latency != nil {
-				d.Trials = append(d.Trials, t.Latency)
+			l := t.Latency
+			if l == nil { // every request failed
+				l = stats.NewLatency()
 			}
+			d.Trials, d.Failed = append(d.Trials, l), append(d.Failed, t.Failed)
 		}
 		out = append(out, d)
 	}

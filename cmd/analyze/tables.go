@@ -48,7 +48,7 @@ func resultTable(name, title string, c *digest.Cell) *table.Table {
 	if flagged {
 		t.Notes = append(t.Notes, "Some intervals rest on fewer than 10 trials.")
 	}
-	t.Notes = append(t.Notes, "CPU: everything between client and backend (proxy, controller, dnsingress, resolver).")
+	t.Notes = append(t.Notes, "p50, p90 and p99: latency of successful requests, from the intended send to the last byte.", "CPU: everything between client and backend (proxy, controller, dnsingress, resolver).")
 	return t
 }
 

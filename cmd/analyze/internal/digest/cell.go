@@ -4,9 +4,7 @@ package digest
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -241,16 +239,4 @@ func (c *Cell) Compare(reference string) []Comparison {
 		out[i].Adjusted = adjusted
 	}
 	return out
-}
-
-// TrialCount says how many valid trials each system has: "3" or "2 to 3".
-func (c *Cell) TrialCount() string {
-	least, most := math.MaxInt, 0
-	for _, s := range c.Systems {
-		least, most = min(least, len(s.Steady)), max(most, len(s.Steady))
-	}
-	if least == most {
-		return fmt.Sprint(most)
-	}
-	return fmt.Sprintf("%d to %d", least, most)
 }

@@ -19,7 +19,23 @@ type Distribution struct {
 	System string
 	Pooled *stats.Latency
 	Trials []*stats.Latency
-	Failed uint64 // requests without a latency: they count as slower than any
+	Failed []uint64 // of each trial: requests without a latency, which count as slower than any
+}
+
+// failed returns the failures of the i-th trial.
+func (d *Distribution) failed(i int) uint64 {
+	if i < len(d.Failed) {
+		return d.Failed[i]
+	}
+	return 0
+}
+
+// failures returns the failures of all trials.
+func (d *Distribution) failures() (sum uint64) {
+	for _, n := range d.Failed {
+		sum += n
+	}
+	return sum
 }
 
 // CDF draws the share of requests that are at most so slow. The share's axis counts nines, so that the tail has as
@@ -33,21 +49,19 @@ func CDF(name string, systems []Distribution) *Figure {
 			continue
 		}
 		drawn = append(drawn, d)
-		for _, l := range append([]*stats.Latency{d.Pooled}, d.Trials...) {
-			failed := uint64(0)
-			if l == d.Pooled {
-				failed = d.Failed
-			}
-			for _, pt := range curve(l, failed) {
-				least, most, top = min(least, pt.ms), max(most, pt.ms), max(top, pt.nines)
-			}
+		points := curve(d.Pooled, d.failures())
+		for i, l := range d.Trials {
+			points = append(points, curve(l, d.failed(i))...)
+		}
+		for _, pt := range points {
+			least, most, top = min(least, pt.ms), max(most, pt.ms), max(top, pt.nines)
 		}
 	}
 	if len(drawn) == 0 || most == 0 {
 		return nil
 	}
 	return &Figure{
-		Name: name, Title: "Latency of successful requests by system", Height: 2.45 * vg.Inch,
+		Name: name, Title: "Latency of requests by system, from the intended send", Height: 2.45 * vg.Inch,
 		draw: func(p *pen) { drawCDF(p, drawn, least, most, top) },
 	}
 }
@@ -59,13 +73,17 @@ func drawCDF(p *pen, systems []Distribution, least, most, top float64) {
 		keys = append(keys, key{name: d.System, line: &s})
 	}
 	head := p.legend(keys)
-	n := int64(0)
+	n, failures := int64(0), int64(0)
 	trials := []int{}
 	for _, d := range systems {
 		n += d.Pooled.Count()
+		failures += int64(d.failures())
 		trials = append(trials, len(d.Trials))
 	}
-	note := fmt.Sprintf("%s each; %s requests in all.", count(trials, "trial"), thousands(n))
+	note := fmt.Sprintf("%s each; %s requests in all.", count(trials, "trial"), thousands(n+failures))
+	if failures > 0 {
+		note += fmt.Sprintf(" %s failed: slower than any.", thousands(failures))
+	}
 	if slices.Max(trials) > 1 {
 		note += " Thick: trials pooled; thin: each trial."
 	}
@@ -81,12 +99,12 @@ func drawCDF(p *pen, systems []Distribution, least, most, top float64) {
 		for i, d := range systems {
 			s := p.theme.system(d.System, i)
 			if pass == 0 && len(d.Trials) > 1 {
-				for _, l := range d.Trials {
-					f.plot(curve(l, 0), stroke{blend(s.color, p.theme.Paper, 0.45), nil}, 0.35)
+				for j, l := range d.Trials {
+					f.plot(curve(l, d.failed(j)), stroke{blend(s.color, p.theme.Paper, 0.45), nil}, 0.35)
 				}
 			}
 			if pass == 1 {
-				f.plot(curve(d.Pooled, d.Failed), s, 1.1)
+				f.plot(curve(d.Pooled, d.failures()), s, 1.1)
 			}
 		}
 	}

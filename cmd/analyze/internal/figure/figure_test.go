@@ -304,6 +304,18 @@ func TestCurve(t *testing.T) {
 	}
 }
 
+// Failures lower the curve of the trial that they are of, and not of another.
+func TestFailuresByTrial(t *testing.T) {
+	drawn := func(failed ...uint64) []byte {
+		d := distributions(t, []string{"nginx"}, 2, 1000)
+		d[0].Failed = failed
+		return encode(t, CDF("x", d), "png")
+	}
+	if bytes.Equal(drawn(500, 0), drawn(0, 500)) {
+		t.Error("the failures of either trial look the same")
+	}
+}
+
 // A simplified line stays within the tolerance of every point that it leaves out, and keeps its ends.
 func TestSimplify(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))

@@ -35,7 +35,7 @@ type Page struct {
 // Write writes the page.
 func (p *Page) Write(w io.Writer) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"seconds": func(ns int64) string { return fmt.Sprintf("%.3g s", float64(ns)/1e9) },
+		"seconds": func(ns int64) string { return table.Round(float64(ns)/1e9) + " s" },
 		"millis":  func(ns int64) string { return table.Round(float64(ns)/1e6) + " ms" },
 		"percent": func(part, whole int64) string {
 			if whole == 0 {
@@ -138,7 +138,7 @@ func headlines(c *digest.Cell) []string {
 		return strings.Join(parts, ", ")
 	}
 	if s := list(func(s *digest.System) (string, bool) { return table.Over(s.P99).String(), s.P99.N() > 0 }); s != "" {
-		say("99 of 100 requests were answered within, in ms: %s.", s)
+		say("99 of 100 successful requests took at most, in ms: %s.", s)
 	}
 	if s := list(func(s *digest.System) (string, bool) { return table.Over(s.CPU).String(), s.CPU.N() > 0 }); s != "" {
 		say("CPU seconds for 1,000 requests between client and backend: %s.", s)
