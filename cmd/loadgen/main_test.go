@@ -8,12 +8,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"github.com/dnsingress/dnsingress/internal/dnstest"
 )
 
 func TestMain(m *testing.M) {
@@ -38,19 +42,20 @@ func TestScripts(t *testing.T) {
 			})}}
 			srv.Start()
 			e.Defer(srv.Close)
-			closed, err := net.Listen("tcp", "[::1]:0")
+			closed, err := refuse(e)
 			if err != nil {
 				return err
 			}
-			e.Setenv("CLOSED", "http://"+closed.Addr().String())
+			e.Setenv("CLOSED", closed)
 			e.Setenv("URL", srv.URL)
 			e.Setenv("PORT", fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
-			resolver, err := serveDNS(e)
+			resolver, stop, err := dnstest.Serve(dns.HandlerFunc(answer))
 			if err != nil {
 				return err
 			}
-			e.Setenv("DNS", resolver)
-			return closed.Close()
+			e.Defer(stop)
+			e.Setenv("DNS", resolver.String())
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"json": jsonField,
@@ -67,33 +72,33 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// serveDNS serves a.test (AAAA ::1) over UDP and TCP for the length of a script; other names do not exist.
-func serveDNS(e *testscript.Env) (string, error) {
-	l, err := net.Listen("tcp", "[::1]:0")
+// refuse returns a URL that refuses connections for the length of a script: its port is bound, so that nobody else
+// gets it, and nobody listens.
+func refuse(e *testscript.Env) (string, error) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
-	pc, err := net.ListenPacket("udp", l.Addr().String())
+	e.Defer(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}); err != nil {
+		return "", err
+	}
+	sa, err := unix.Getsockname(fd)
 	if err != nil {
 		return "", err
 	}
-	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		m := new(dns.Msg).SetReply(q)
-		if q.Question[0].Name == "a.test." {
-			m.Answer = []dns.RR{&dns.AAAA{Hdr: dns.RR_Header{Name: "a.test.", Rrtype: dns.TypeAAAA, Class: dns.ClassINET, Ttl: 60}, AAAA: net.IPv6loopback}}
-		} else {
-			m.Rcode = dns.RcodeNameError
-		}
-		_ = w.WriteMsg(m)
-	})
-	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: handler}, {Listener: l, Handler: handler}} {
-		started := make(chan struct{})
-		srv.NotifyStartedFunc = func() { close(started) }
-		go func() { _ = srv.ActivateAndServe() }()
-		<-started
-		e.Defer(func() { _ = srv.Shutdown() })
+	return fmt.Sprintf("http://[::1]:%d", sa.(*unix.SockaddrInet6).Port), nil
+}
+
+// answer knows a.test (AAAA ::1); other names do not exist.
+func answer(w dns.ResponseWriter, q *dns.Msg) {
+	m := new(dns.Msg).SetReply(q)
+	if q.Question[0].Name == "a.test." {
+		m.Answer = []dns.RR{&dns.AAAA{Hdr: dns.RR_Header{Name: "a.test.", Rrtype: dns.TypeAAAA, Class: dns.ClassINET, Ttl: 60}, AAAA: net.IPv6loopback}}
+	} else {
+		m.Rcode = dns.RcodeNameError
 	}
-	return pc.LocalAddr().String(), nil
+	_ = w.WriteMsg(m)
 }
 
 // jsonField implements "json FILE PATH WANT": the value at the dotted path in FILE (or stdout) is WANT,

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/dnsingress/dnsingress/internal/dnstest"
 )
 
 // server is a real DNS server on loopback that logs each query as "udp www.test. AAAA".
@@ -50,24 +52,12 @@ func records(rcode int, rrs ...string) func(*dns.Msg) {
 func newServer(t *testing.T, zone map[string]func(*dns.Msg), hold map[string]chan struct{}) *server {
 	t.Helper()
 	s := &server{zone: zone, hold: hold, stop: make(chan struct{})}
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().(*net.TCPAddr).AddrPort()
-	pc, err := net.ListenPacket("udp", addr.String())
+	addr, stop, err := dnstest.Serve(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Server = Server(addr)
-	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: s}, {Listener: l, Handler: s}} {
-		started, done := make(chan struct{}), make(chan struct{})
-		srv.NotifyStartedFunc = func() { close(started) }
-		go func() { defer close(done); _ = srv.ActivateAndServe() }()
-		<-started
-		t.Cleanup(func() { _ = srv.Shutdown(); <-done })
-	}
-	t.Cleanup(func() { close(s.stop) })
+	t.Cleanup(func() { close(s.stop); stop() })
 	return s
 }
 
@@ -393,13 +383,13 @@ func TestLookupAttempts(t *testing.T) {
 }
 
 func TestLookupNobodyListens(t *testing.T) {
-	pc, err := net.ListenPacket("udp", "[::1]:0")
+	// A socket that is connected elsewhere keeps the port from others and takes nothing from here.
+	taken, err := net.Dial("udp", "[::1]:9")
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	pc.Close()
-	c := New(Config{Exchanger: Server(addr), Timeout: 10 * time.Second})
+	defer taken.Close()
+	c := New(Config{Exchanger: Server(taken.LocalAddr().(*net.UDPAddr).AddrPort()), Timeout: time.Minute})
 	if _, err := c.Lookup(t.Context(), "a.test.", dns.TypeAAAA); kind(err) != Other || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("error %v, want other: refused", err)
 	}

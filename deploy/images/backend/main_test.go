@@ -73,19 +73,21 @@ func TestLeavesInOrder(t *testing.T) {
 		defer l.Close()
 		return l.Addr().String()
 	}
-	o := options{listen: free(), admin: free(), service: service{delay: 200 * time.Millisecond}, linger: 300 * time.Millisecond, drain: 10 * time.Second}
+	o := options{listen: free(), admin: free(), service: service{delay: time.Second}, linger: 100 * time.Millisecond, drain: time.Minute}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- o.run(ctx, slog.New(slog.DiscardHandler)) }()
-	status := func(url string) int {
+	get := func(url string) (status int, body string) {
 		resp, err := http.Get(url)
 		if err != nil {
-			return 0
+			return 0, ""
 		}
-		resp.Body.Close()
-		return resp.StatusCode
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(b)
 	}
+	status := func(url string) int { code, _ := get(url); return code }
 	for deadline := time.Now().Add(30 * time.Second); status("http://"+o.admin+"/readyz") != 200; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("never ready")
@@ -93,6 +95,11 @@ func TestLeavesInOrder(t *testing.T) {
 	}
 	answered := make(chan int, 1)
 	go func() { answered <- status("http://" + o.listen + "/") }()
+	for len(answered) == 0 { // until it is in flight; one that was answered meanwhile was on a machine too slow to see it
+		if _, metrics := get("http://" + o.admin + "/metrics"); strings.Contains(metrics, "\nbackend_inflight_requests 1\n") {
+			break
+		}
+	}
 	for status("http://"+o.admin+"/readyz") == 200 {
 		stop()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/dnsingress/dnsingress/internal/dnstest"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
@@ -19,28 +20,16 @@ import (
 func serve(t *testing.T, answer func(q *dns.Msg) [][]byte) (addr netip.AddrPort, queries *atomic.Int32) {
 	t.Helper()
 	queries = new(atomic.Int32)
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().(*net.TCPAddr).AddrPort()
-	pc, err := net.ListenPacket("udp", addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+	addr, stop, err := dnstest.Serve(dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		queries.Add(1)
 		for _, b := range answer(q) {
 			_, _ = w.Write(b)
 		}
-	})
-	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: handler}, {Listener: l, Handler: handler}} {
-		started, done := make(chan struct{}), make(chan struct{})
-		srv.NotifyStartedFunc = func() { close(started) }
-		go func() { defer close(done); _ = srv.ActivateAndServe() }()
-		<-started
-		t.Cleanup(func() { _ = srv.Shutdown(); <-done })
+	}))
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(stop)
 	return addr, queries
 }
 
@@ -136,6 +125,13 @@ func TestSilenceAndRefusal(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	pc.Close()
+	// A socket that is connected elsewhere keeps the port from others and takes nothing from here.
+	taken, err := net.Dial("udp", "[::1]:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	addr = taken.LocalAddr().(*net.UDPAddr).AddrPort()
 	for _, network := range []string{"udp", "tcp"} {
 		if s, err := once(t, network, addr, time.Minute); s.Error != results.ErrDNSOther {
 			t.Errorf("%s: %+v, %v", network, s, err)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
@@ -136,7 +138,7 @@ func TestAttemptClasses(t *testing.T) {
 	tests := []struct {
 		name    string
 		script  func(net.Conn)
-		timeout time.Duration // 0: one that is never met
+		timeout time.Duration // 0: one that is never met; else long enough to connect on a busy machine
 		class   string
 		status  int32
 		bytes   int64
@@ -163,9 +165,9 @@ func TestAttemptClasses(t *testing.T) {
 		{"an endless header", endless("HTTP/1.1 200 OK\r\nX-A: ", kilo), 0, results.ErrHTTP, 0, 0},
 		{"endless interim replies", endless("", "HTTP/1.1 102 Processing\r\n\r\n"), 0, results.ErrHTTP, 0, 0},
 		{"an endless body", endless("HTTP/1.1 200 OK\r\n\r\n", kilo), 0, results.ErrHTTP, 200, -1},
-		{"silence", stall(""), 30 * time.Millisecond, results.ErrTimeout, 0, 0},
-		{"silence in the headers", stall("HTTP/1.1 200 OK\r\n"), 30 * time.Millisecond, results.ErrTimeout, 0, 0},
-		{"silence in the body", stall("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"), 30 * time.Millisecond, results.ErrTimeout, 200, 3},
+		{"silence", stall(""), time.Second, results.ErrTimeout, 0, 0},
+		{"silence in the headers", stall("HTTP/1.1 200 OK\r\n"), time.Second, results.ErrTimeout, 0, 0},
+		{"silence in the body", stall("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"), time.Second, results.ErrTimeout, 200, 3},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -195,12 +197,11 @@ func TestAttemptClasses(t *testing.T) {
 }
 
 func TestAttemptRefused(t *testing.T) {
-	l, err := net.Listen("tcp", "[::1]:0")
+	fd, addr, err := bound() // and nobody listens
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().(*net.TCPAddr).AddrPort()
-	l.Close()
+	defer unix.Close(fd)
 	samples, _ := do(t, one(t, plain(t, addr)))
 	if s := samples[0]; s.Error != results.ErrConnectRefused || s.Peer != "::1" || s.ConnectNs <= 0 {
 		t.Errorf("%+v", s)

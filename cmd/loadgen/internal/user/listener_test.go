@@ -19,26 +19,33 @@ type listener struct {
 	fillers []net.Conn
 }
 
+// bound returns a socket with a port of its own on [::1], which nobody else gets.
+func bound() (fd int, addr netip.AddrPort, err error) {
+	fd, err = unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, addr, err
+	}
+	err = unix.Bind(fd, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()})
+	sa, e := unix.Getsockname(fd)
+	if err = errors.Join(err, e); err != nil {
+		_ = unix.Close(fd)
+		return -1, addr, err
+	}
+	return fd, netip.AddrPortFrom(netip.IPv6Loopback(), uint16(sa.(*unix.SockaddrInet6).Port)), nil
+}
+
 func fullListener() (*listener, error) {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, addr, err := bound()
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{fd: fd}
-	if err := errors.Join(
-		unix.Bind(fd, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}),
-		unix.Listen(fd, 0)); err != nil {
+	l := &listener{fd: fd, addr: addr}
+	if err := unix.Listen(fd, 0); err != nil {
 		l.close()
 		return nil, err
 	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		l.close()
-		return nil, err
-	}
-	l.addr = netip.AddrPortFrom(netip.IPv6Loopback(), uint16(sa.(*unix.SockaddrInet6).Port))
 	for range 10 {
-		c, err := net.DialTimeout("tcp", l.addr.String(), 200*time.Millisecond)
+		c, err := net.DialTimeout("tcp", l.addr.String(), 500*time.Millisecond)
 		if timedOut(err) {
 			return l, nil
 		}
