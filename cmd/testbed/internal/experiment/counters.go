@@ -21,7 +21,8 @@ const (
 )
 
 // counterScript reads a node's counters at the instant $at. What reading itself costs stays outside
-// of the window of /proc/stat, which is read last at the start and first at the end.
+// of the window of /proc/stat, which is read last at the start and first at the end. Memory counts
+// at the end alone: looking at every process as the window opens would delay the first requests.
 //
 // CPU time comes from cgroups, for pods, their containers and systemd's services: cpuacct.usage in
 // ns of v1, usage_usec in cpu.stat of v2. On a hybrid host systemd makes services no cpuacct cgroup,
@@ -33,8 +34,10 @@ stat() { echo "@stat $(date +%s%N)"; grep '^cpu ' /proc/stat; }
 [ $edge = start ] || stat
 echo @cgroup1; grep -sH . /sys/fs/cgroup/cpuacct/kubepods*/pod*/cpuacct.usage /sys/fs/cgroup/cpuacct/kubepods*/pod*/*/cpuacct.usage /sys/fs/cgroup/cpuacct/kubepods*/*/*pod*/cpuacct.usage /sys/fs/cgroup/cpuacct/kubepods*/*/*pod*/*/cpuacct.usage
 echo @cgroup2; grep -sH ^usage_usec /sys/fs/cgroup/kubepods*/*pod*/cpu.stat /sys/fs/cgroup/kubepods*/*pod*/*/cpu.stat /sys/fs/cgroup/kubepods*/*/*pod*/cpu.stat /sys/fs/cgroup/kubepods*/*/*pod*/*/cpu.stat /sys/fs/cgroup/system.slice/*.service/cpu.stat /sys/fs/cgroup/unified/system.slice/*.service/cpu.stat
+if [ $edge = end ]; then
 echo @procs; cat /proc/[0-9]*/stat 2>/dev/null
 echo @units; grep -sHE 'name=systemd:|^0::' /proc/[0-9]*/cgroup
+fi
 echo @net; cat /proc/net/dev
 [ $edge = end ] || stat
 echo @end
@@ -48,8 +51,8 @@ type reading struct {
 	at                   time.Time
 	busy, softirq, total time.Duration            // of all CPUs
 	cgroups              map[string]time.Duration // CPU time by cgroup, e.g. kubepods/besteffort/pod<uid>/<id> or system.slice/unbound.service
-	procs                map[int]process
-	rx, tx               int64 // bytes of all interfaces but lo and those of pods
+	procs                map[int]process          // at the end of the window alone
+	rx, tx               int64                    // bytes of all interfaces but lo and those of pods
 }
 
 // process is one row of /proc.

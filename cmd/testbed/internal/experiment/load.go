@@ -42,7 +42,7 @@ func (t *trial) load(ctx context.Context) error {
 	for _, n := range t.clients() {
 		t.facts.clients = append(t.facts.clients, n.Name)
 		all.do(func() error {
-			err := t.generate(ctx, n.Name, start)
+			err := t.generate(ctx, n.Name, start, shut)
 			if err != nil {
 				cancel() // without load there is nothing to wait for
 			}
@@ -69,9 +69,14 @@ func (t *trial) load(ctx context.Context) error {
 	return all.wait()
 }
 
+// writing bounds what a generator may take after the window for the last answers and its files.
+const writing = time.Minute
+
 // generate runs the load generator on a client node until it ends.
-func (t *trial) generate(ctx context.Context, node string, start time.Time) error {
+func (t *trial) generate(ctx context.Context, node string, start, shut time.Time) error {
 	s := t.Scenario
+	ctx, cancel := context.WithDeadlineCause(ctx, shut.Add(s.Load.Timeout+writing), fmt.Errorf("the load generator runs on %s after its window", writing))
+	defer cancel()
 	target := t.bench.Target(t.system, t.readyBackends())
 	args := []string{
 		loadgenPath, "http", target.URL,

@@ -35,7 +35,7 @@ func (p *checkPhase) Run(ctx context.Context) error {
 		fmt.Fprintln(p.Out, "      mended", h)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (hint: testbed status)", err)
 	}
 	if err := each(ctx, p.Inventory.Nodes, func(ctx context.Context, n inventory.Node) error {
 		line := ":"

@@ -137,30 +137,38 @@ func (u *usage) rss(meant func(unit string) bool) int64 {
 }
 
 // hostRows makes one row a kernel of the nodes' usages: nodes that share one see the same
-// /proc/stat, and their interfaces' bytes are added up.
+// /proc/stat, and their interfaces' bytes are added up. Of several readings of one kernel the last
+// start and the first end count, so that what the others' reading cost is outside.
 func hostRows(all []usage, hosts []results.Host) []results.Resource {
 	boot := map[string]string{}
 	for _, h := range hosts {
 		boot[h.Name] = h.BootID
 	}
-	kernels := map[string]*results.Resource{}
+	kernels, spans := map[string]*results.Resource{}, map[string]usage{}
 	for _, u := range slices.SortedFunc(slices.Values(all), func(a, b usage) int { return cmp.Compare(a.node, b.node) }) {
 		id := boot[u.node]
 		r, known := kernels[id]
 		if !known {
-			r = &results.Resource{
-				Node: u.node, Component: results.ComponentHost, Unit: id,
-				StartNs: u.start.at.UnixNano(), EndNs: u.end.at.UnixNano(),
-				CPUNs: int64(u.end.busy - u.start.busy), SoftirqNs: int64(u.end.softirq - u.start.softirq), TotalNs: int64(u.end.total - u.start.total),
-			}
-			kernels[id] = r
+			r = &results.Resource{Node: u.node, Component: results.ComponentHost, Unit: id}
+			kernels[id], spans[id] = r, u
 		}
+		s := spans[id]
+		if u.start.at.After(s.start.at) {
+			s.start = u.start
+		}
+		if u.end.at.Before(s.end.at) {
+			s.end = u.end
+		}
+		spans[id] = s
 		r.RxBytes += u.end.rx - u.start.rx
 		r.TxBytes += u.end.tx - u.start.tx
 	}
 	var rows []results.Resource
 	for _, id := range slices.Sorted(maps.Keys(kernels)) {
-		rows = append(rows, *kernels[id])
+		r, s := kernels[id], spans[id]
+		r.StartNs, r.EndNs = s.start.at.UnixNano(), s.end.at.UnixNano()
+		r.CPUNs, r.SoftirqNs, r.TotalNs = int64(s.end.busy-s.start.busy), int64(s.end.softirq-s.start.softirq), int64(s.end.total-s.start.total)
+		rows = append(rows, *r)
 	}
 	return rows
 }

@@ -137,6 +137,9 @@ func TestHostRowsOnceAKernel(t *testing.T) {
 	u := func(node string) usage {
 		return usage{node, mustParse(t, hybrid, 100, 500, 10, 0, 0, 5000), mustParse(t, hybrid, 1100, 600, 12, 0, 0, 9000)}
 	}
+	// The nodes of one kernel see each other's reading: it is outside between the last start and the first end.
+	early := u("a")
+	early.start, early.end = mustParse(t, hybrid, 90, 400, 10, 0, 0, 5000), mustParse(t, hybrid, 1200, 900, 12, 0, 0, 9000)
 	boots := []results.Host{{Name: "a", BootID: "one"}, {Name: "b", BootID: "one"}, {Name: "c", BootID: "two"}}
 	host := func(node, boot string, rx int64) results.Resource {
 		return results.Resource{
@@ -144,7 +147,7 @@ func TestHostRowsOnceAKernel(t *testing.T) {
 			CPUNs: int64(1020 * time.Millisecond), SoftirqNs: int64(20 * time.Millisecond), TotalNs: int64(1020 * time.Millisecond), RxBytes: rx,
 		}
 	}
-	got := hostRows([]usage{u("c"), u("b"), u("a")}, boots)
+	got := hostRows([]usage{u("c"), u("b"), early}, boots)
 	if d := cmp.Diff([]results.Resource{host("a", "one", 8000), host("c", "two", 4000)}, got); d != "" {
 		t.Error(d)
 	}
@@ -180,7 +183,7 @@ func TestCounterScript(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.at.Before(at) || r.busy <= 0 || r.busy > r.total || len(r.procs) == 0 {
+		if r.at.Before(at) || r.busy <= 0 || r.busy > r.total || (len(r.procs) > 0) != (e == edgeEnd) {
 			t.Errorf("%s: read at %s (asked for %s), busy %s of %s, %d processes", e, r.at, at, r.busy, r.total, len(r.procs))
 		}
 	}
