@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CACHE := $(or $(TESTBED_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dnsingress)
-# Where tools/bootstrap puts a Go toolchain, if it has to.
-export PATH := $(CACHE)/go/go1.26.8/bin:$(PATH)
+# Where tools/bootstrap puts a Go toolchain, and Prometheus for the tests, if it has to.
+export PATH := $(CACHE)/go/go1.26.8/bin:$(PATH):$(CACHE)/prometheus/usr/bin
 export CGO_ENABLED := 0
 
 COMMANDS := dnsingress testbed loadgen analyze
@@ -34,7 +34,7 @@ race: setup ## The tests of concurrent packages under the race detector (needs a
 
 .PHONY: setup
 setup: ## Install what building, testing and the twin need (apt needs root)
-	@tools/bootstrap twin
+	@tools/bootstrap test
 	@$(MAKE) --no-print-directory kube-binaries
 
 .PHONY: kube-binaries

@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
@@ -162,11 +163,11 @@ func TestKustomizations(t *testing.T) {
 // findKubectl returns the kubectl that the test bed builds.
 func findKubectl(t *testing.T) string {
 	t.Helper()
-	cache, err := os.UserCacheDir()
+	cache, err := cluster.CacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := filepath.Glob(filepath.Join(cache, "dnsingress/kube/*/kubectl"))
+	found, err := filepath.Glob(filepath.Join(cache, "kube/*/kubectl"))
 	if err != nil {
 		t.Fatal(err)
 	}
