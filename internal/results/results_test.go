@@ -257,6 +257,21 @@ func TestTrialsOfAnInterruptedRun(t *testing.T) {
 	}
 }
 
+// A file that cannot be put in its place leaves nothing beside it.
+func TestWriteJSONLeavesNothingHalfMade(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, results.TrialFile)
+	if err := os.MkdirAll(filepath.Join(path, "in the way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := results.WriteJSON(path, 1); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v, want one that names the file", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%v is left (%v), want the directory alone", entries, err)
+	}
+}
+
 func TestEventsRoundTrip(t *testing.T) {
 	path := filepath.Join(t.TempDir(), results.EventsFile)
 	if got, err := results.ReadEvents(path); got != nil || err != nil {

@@ -185,6 +185,11 @@ func TestNothingClippedOrOverlapping(t *testing.T) {
 		CPU("huge", []Bar{{System: "direct", Parts: []Part{{"proxy", 123_456}}, Trials: []float64{123_456}}}),
 		CPU("nothing", []Bar{{System: "direct"}}),
 	)
+	failing := distributions(t, long, 3, 2000)
+	for i := range failing {
+		failing[i].Failed = []uint64{0, 123_456, 7}
+	}
+	cases = append(cases, CDF("failing", failing))
 	for _, f := range cases {
 		type written struct {
 			text string
