@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,6 +87,7 @@ func (p *playbookPhase) Run(ctx context.Context) error {
 	}
 	f := &follower{out: p.o.Out, log: p.o.Log}
 	err = f.follow(events)
+	_, _ = io.Copy(io.Discard, events) // a program that nobody listens to would never end
 	err = errors.Join(cmd.Wait(), err)
 	switch {
 	case ctx.Err() != nil:
@@ -103,6 +105,8 @@ func (p *playbookPhase) CleanUp(ctx context.Context) error {
 	if p.sockets == "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	entries, err := os.ReadDir(p.sockets)
 	if err != nil {
 		return fmt.Errorf("listing SSH sockets: %w", err)
