@@ -74,7 +74,7 @@ one ended. 'testbed down' removes everything.`,
 			defer release()
 		}
 		m := &phase.Manager{Log: log, Out: s.Out, Dry: *dry}
-		return explain(cmd.Context(), m.Run(cmd.Context(), phases...))
+		return explain(cmd.Context(), c, m.Run(cmd.Context(), phases...))
 	}
 	return cmd
 }
@@ -128,9 +128,12 @@ func binds(ctx context.Context, o provision.Options, n inventory.Node) ([]twin.B
 	return list, nil
 }
 
-// explain adds to the error of an interrupted `up` what to do next.
-func explain(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() == nil {
+// explain adds to the error of an `up` that failed half-way what to do next.
+func explain(ctx context.Context, c *cluster.Cluster, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if stands, _ := c.Standing(); stands {
 		return fmt.Errorf("%w\n(what stands, stands: 'testbed up' goes on with it, 'testbed down' removes it)", err)
 	}
 	return err

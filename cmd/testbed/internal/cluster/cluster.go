@@ -95,7 +95,7 @@ func Open(_ context.Context, inv *inventory.Inventory, log *slog.Logger) (*Clust
 	if err != nil {
 		return nil, err
 	}
-	if ok, err := c.nodes.standing(); err != nil {
+	if ok, err := c.Standing(); err != nil {
 		return nil, err
 	} else if !ok {
 		return nil, fmt.Errorf("no cluster %q stands (hint: testbed up --substrate %s -i %s)", inv.Cluster, inv.Substrate, inv.Path)
@@ -105,6 +105,9 @@ func Open(_ context.Context, inv *inventory.Inventory, log *slog.Logger) (*Clust
 	}
 	return c, nil
 }
+
+// Standing says whether anything of the cluster has been made or taken.
+func (c *Cluster) Standing() (bool, error) { return c.nodes.standing() }
 
 // Connect readies the fleet: the keys must be there.
 func (c *Cluster) Connect() error {

@@ -50,7 +50,7 @@ func (c *Cluster) Hold(what string) (release func(), err error) {
 			return nil, fmt.Errorf("writing the cluster's lock: %w", err)
 		}
 		return func() {
-			if ok, err := c.nodes.standing(); err == nil && !ok {
+			if ok, err := c.Standing(); err == nil && !ok {
 				c.tidy(path) // nothing was made: leave nothing
 			}
 			f.Close()

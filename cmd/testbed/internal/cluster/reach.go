@@ -42,7 +42,7 @@ func (c *Cluster) reach(ctx context.Context, node string, ended <-chan error) er
 		case ended := <-ended:
 			return ended
 		case <-ctx.Done():
-			return fmt.Errorf("reaching %s: %w (the last attempt: %w)", node, context.Cause(ctx), err)
+			return fmt.Errorf("reaching %s: %w (the last attempt: %w) (hint: 'testbed power cycle %[1]s' boots a virtual node anew)", node, context.Cause(ctx), err)
 		case <-tick.C:
 		}
 	}

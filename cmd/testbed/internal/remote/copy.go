@@ -14,7 +14,7 @@ import (
 )
 
 // Put writes a file on a node, with its parents, as a whole or not at all: it is written beside its
-// place, synced and renamed.
+// place and renamed.
 func (f *Fleet) Put(ctx context.Context, node string, r io.Reader, name string, mode fs.FileMode) error {
 	return f.transfer(ctx, node, "writing", name, func(c *sftp.Client) error {
 		if err := c.MkdirAll(path.Dir(name)); err != nil {

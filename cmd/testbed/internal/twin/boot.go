@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,7 +95,10 @@ mount -t overlay -o "$overlay" overlay "$root" && exec "$@"`
 	ended := make(chan error, 1)
 	go func() {
 		err := cmd.Wait()
-		ended <- fmt.Errorf("%s went off: %w\n%s", n.Name, errors.Join(err, io.EOF), t.Console(n.Name))
+		if err == nil {
+			err = errors.New("it switched itself off")
+		}
+		ended <- fmt.Errorf("%s went off: %w\n%s", n.Name, err, t.Console(n.Name))
 	}()
 	return ended, nil
 }

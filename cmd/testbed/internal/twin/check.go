@@ -28,14 +28,21 @@ func (t *Twin) Check(b BaseBuild) error {
 	if os.Geteuid() != 0 {
 		return errors.New("a twin needs root: it makes namespaces, mounts and cgroups (hint: sudo)")
 	}
-	errs := []error{t.checkOld(b), checkOverlay(), checkNetwork(), checkPidfd()}
+	state, standing, err := t.state.read()
+	if err != nil {
+		return err
+	}
+	errs := []error{t.checkOld(b, state, standing), checkOverlay(), checkUpper(t.dir), checkNetwork(), checkPidfd()}
 	if _, err := hierarchies(); err != nil {
 		errs = append(errs, err)
 	}
 	programs := [][2]string{
 		{"systemd-nspawn", "systemd-container"}, {"unshare", "util-linux"}, {"nsenter", "util-linux"}, {"mount", "mount"},
 	}
-	space := map[string]uint64{t.dir: uint64(len(t.inv.Nodes)) * nodeSpace}
+	space := map[string]uint64{}
+	if !standing { // else the nodes have most of theirs
+		space[t.dir] = uint64(len(t.inv.Nodes)) * nodeSpace
+	}
 	if !b.Cached() {
 		programs = append(programs, [2]string{"debootstrap", "debootstrap"}, [2]string{"systemctl", "systemd"}, [2]string{"chroot", "coreutils"})
 		space[b.Cache] = baseSpace
@@ -52,13 +59,9 @@ func (t *Twin) Check(b BaseBuild) error {
 }
 
 // checkOld refuses to build on a twin that is another one, or on the ruins of one.
-func (t *Twin) checkOld(b BaseBuild) error {
+func (t *Twin) checkOld(b BaseBuild, state State, standing bool) error {
 	const hint = "(hint: 'testbed down' removes it)"
-	state, ok, err := t.state.read()
-	if err != nil {
-		return err
-	}
-	if ok {
+	if standing {
 		switch {
 		case state.Digest != t.digest():
 			return fmt.Errorf("an old twin %q stands, made from another inventory or another version of %s %s", t.inv.Cluster, state.Inventory, hint)
@@ -100,6 +103,32 @@ func checkOverlay() error {
 	return errors.New("the kernel has no overlay file system (hint: modprobe overlay, or a kernel with CONFIG_OVERLAY_FS)")
 }
 
+// checkUpper tells where an overlay could have no upper layer: on another overlay, as a container's root is.
+func checkUpper(dir string) error {
+	at, st, err := statfs(dir)
+	if err != nil {
+		return err
+	}
+	if st.Type == unix.OVERLAYFS_SUPER_MAGIC {
+		return fmt.Errorf("%s is on an overlay file system, which cannot carry the nodes' (hint: TESTBED_STATE_DIR on a file system such as ext4 or tmpfs)", at)
+	}
+	return nil
+}
+
+// statfs asks for the file system that a directory is on, or will be once it is made.
+func statfs(dir string) (at string, st unix.Statfs_t, err error) {
+	for at = dir; ; at = filepath.Dir(at) {
+		err = unix.Statfs(at, &st)
+		if errors.Is(err, unix.ENOENT) && at != filepath.Dir(at) {
+			continue
+		}
+		if err != nil {
+			err = fmt.Errorf("asking for the file system of %s: %w", at, err)
+		}
+		return at, st, err
+	}
+}
+
 // checkNetwork tries what the twin's network is made of, in a namespace that goes with its thread.
 func checkNetwork() error {
 	failed := make(chan error, 1)
@@ -137,21 +166,13 @@ func checkPidfd() error {
 }
 
 func checkSpace(dir string, need uint64) error {
-	at := dir
-	for {
-		var st unix.Statfs_t
-		err := unix.Statfs(at, &st)
-		if errors.Is(err, unix.ENOENT) && at != filepath.Dir(at) {
-			at = filepath.Dir(at) // not made yet
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("asking for the space in %s: %w", at, err)
-		}
-		if free := st.Bavail * uint64(st.Bsize); free < need {
-			return fmt.Errorf("%s has %.1f GB free, %.0f GB are needed (hint: TESTBED_STATE_DIR and TESTBED_CACHE_DIR may be elsewhere)",
-				at, float64(free)/(1<<30), float64(need)/(1<<30))
-		}
-		return nil
+	at, st, err := statfs(dir)
+	if err != nil {
+		return err
 	}
+	if free := st.Bavail * uint64(st.Bsize); free < need {
+		return fmt.Errorf("%s has %.1f GB free, %.0f GB are needed (hint: TESTBED_STATE_DIR and TESTBED_CACHE_DIR may be elsewhere)",
+			at, float64(free)/(1<<30), float64(need)/(1<<30))
+	}
+	return nil
 }
