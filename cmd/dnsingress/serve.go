@@ -115,7 +115,7 @@ func replaceZone(catalog *zone.Catalog, origin, path string, log *slog.Logger) f
 }
 
 // follow reads a file again when it changes and on SIGHUP.
-func follow(ctx context.Context, f *zonefile.Follower, read []string) error {
+func follow(ctx context.Context, f *zonefile.Follower, read zonefile.Files) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -157,7 +157,7 @@ func serveMetrics(ctx context.Context, s streams, address string, registry *prom
 	fmt.Fprintf(s.out, "metrics on http://%s/metrics\n", l.Addr())
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	web := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	web := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute}
 	context.AfterFunc(ctx, func() { web.Close() })
 	if err := web.Serve(l); ctx.Err() == nil {
 		return fmt.Errorf("serving metrics: %w", err)

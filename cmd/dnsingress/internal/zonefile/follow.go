@@ -4,6 +4,7 @@ package zonefile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -27,9 +28,9 @@ type Follower struct {
 	Log     *slog.Logger
 }
 
-// Run follows the file until ctx ends; a receive from again reads it in any case. paths are those of the
-// first reading. A reading with errors is logged, and what was published before stays.
-func (f *Follower) Run(ctx context.Context, paths []string, again <-chan struct{}) error {
+// Run follows the file until ctx ends; a receive from again reads it in any case. read is what the first
+// reading was of. A reading with errors is logged, and what was published before stays.
+func (f *Follower) Run(ctx context.Context, read Files, again <-chan struct{}) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watching %s: %w", f.Path, err)
@@ -37,19 +38,27 @@ func (f *Follower) Run(ctx context.Context, paths []string, again <-chan struct{
 	defer watcher.Close()
 	// Directories are watched, for most editors, and Kubernetes, put a new file in the place of the old one.
 	watch := func() error {
-		for _, p := range paths {
+		var errs []error
+		for p := range read {
 			if err := watcher.Add(filepath.Dir(p)); err != nil {
-				return fmt.Errorf("watching %s: %w", filepath.Dir(p), err)
+				errs = append(errs, fmt.Errorf("watching %s: %w", filepath.Dir(p), err))
 			}
 		}
-		return nil
+		return errors.Join(errs...)
 	}
 	if err := watch(); err != nil {
 		return err
 	}
-	seen := versions(paths)
-	timer := time.NewTimer(settle) // what changed between the first reading and the watch is found at once
+	last := read                   // as the files were when last looked at
+	timer := time.NewTimer(settle) // what changed between the reading and the watch has no event
 	defer timer.Stop()
+	waiting := true // for timer
+	look := func() {
+		if !waiting { // not put off by each event: in a busy directory they never end
+			waiting = true
+			timer.Reset(settle)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -58,50 +67,67 @@ func (f *Follower) Run(ctx context.Context, paths []string, again <-chan struct{
 			if !ok {
 				return fmt.Errorf("watching %s: the watch ended", f.Path)
 			}
-			timer.Reset(settle)
+			look()
 			continue
 		case err := <-watcher.Errors:
 			f.Log.Warn("watching the zone file", "path", f.Path, "error", err)
+			look() // events may have been lost
 			continue
 		case <-again:
 		case <-timer.C:
-			if maps.Equal(seen, versions(paths)) {
+			waiting = false
+			now := read.now()
+			if maps.Equal(now, read) {
+				continue
+			}
+			if !maps.Equal(now, last) { // perhaps still being written
+				last = now
+				look()
 				continue
 			}
 		}
-		seen = versions(paths)
-		z, read, err := Load(f.Path, f.Origin)
-		if len(read) > 0 {
-			paths = read
+		z, files, err := Load(f.Path, f.Origin)
+		if len(files) > 0 {
+			read, last = files, files
 		}
+		if err := watch(); err != nil {
+			f.Log.Warn("a change of the zone file may go unnoticed", "path", f.Path, "error", err)
+		}
+		look()
 		if err != nil {
 			f.Log.Error("keeping the old zone", "path", f.Path, "error", err)
 			continue
 		}
-		seen = versions(paths)
 		f.Publish(z)
-		if err := watch(); err != nil {
-			return err
-		}
 	}
 }
 
-// version tells one content of a file from another without reading it.
+// Files are the files that a zone was read from, or that were wanted and missing, by path: each as it was just
+// before.
+type Files map[string]version
+
+// now returns the same files as they are now.
+func (f Files) now() Files {
+	now := make(Files, len(f))
+	for path := range f {
+		now[path] = versionOf(path)
+	}
+	return now
+}
+
+// version tells one content of a file from another without reading it. That of a missing file is zero.
 type version struct {
 	id      any // device and inode
 	size    int64
 	changed time.Time
 }
 
-// versions returns those of the files that exist.
-func versions(paths []string) map[string]version {
-	all := make(map[string]version, len(paths))
-	for _, p := range paths {
-		if info, err := os.Stat(p); err == nil {
-			all[p] = version{identity(info), info.Size(), info.ModTime()}
-		}
+func versionOf(path string) version {
+	info, err := os.Stat(path)
+	if err != nil {
+		return version{}
 	}
-	return all
+	return version{identity(info), info.Size(), info.ModTime()}
 }
 
 // identity tells a file from another that took its name.

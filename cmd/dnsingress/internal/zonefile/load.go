@@ -53,14 +53,14 @@ func (e Errors) Error() string {
 }
 
 // Load reads the zone in a file. Its origin is the owner of its SOA; relative names before any $ORIGIN belong
-// to origin, which can be empty where there are none. It returns the zone and the paths of all files that were
-// read, which there are also with an error. The error is Errors, or that of opening the file.
-func Load(path, origin string) (*zone.Zone, []string, error) {
+// to origin, which can be empty where there are none. It returns the zone and the files that it was read from,
+// which there are also with an error. The error is Errors, or that of opening the file.
+func Load(path, origin string) (*zone.Zone, Files, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the zone file: %w", err)
 	}
-	l := &loader{origin: origin}
+	l := &loader{origin: origin, read: Files{}}
 	defer l.close()
 	if origin != "" {
 		if _, ok := dns.IsDomainName(origin); !ok {
@@ -70,18 +70,18 @@ func Load(path, origin string) (*zone.Zone, []string, error) {
 	}
 	first, err := l.open(path)
 	if err != nil {
-		return nil, []string{path}, fmt.Errorf("reading the zone file: %w", err)
+		return nil, l.read, fmt.Errorf("reading the zone file: %w", err)
 	}
 	first.origin = l.origin
-	l.read()
+	l.parse()
 	z := l.finish()
 	slices.SortStableFunc(l.errs, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(slices.Index(l.paths, a.Path), slices.Index(l.paths, b.Path)), cmp.Compare(a.Line, b.Line))
 	})
 	if len(l.errs) > 0 {
-		return nil, l.paths, l.errs
+		return nil, l.read, l.errs
 	}
-	return z, l.paths, nil
+	return z, l.read, nil
 }
 
 // loader reads one zone.
@@ -89,7 +89,8 @@ type loader struct {
 	origin  string
 	sources []*source // the open files, the innermost include last
 	files   []*os.File
-	paths   []string
+	paths   []string // of the files, in the order of their opening
+	read    Files
 	errs    Errors
 
 	builder *zone.Builder // from the SOA on
@@ -109,6 +110,9 @@ type early struct {
 }
 
 func (l *loader) open(path string) (*source, error) {
+	if _, again := l.read[path]; !again {
+		l.read[path] = versionOf(path) // before it is read: what changes from here on is news
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -143,9 +147,9 @@ func (l *loader) current() *source {
 	return nil
 }
 
-// read parses everything. The parser stops at an error for good, so another one begins behind the entry that
+// parse reads everything. The parser stops at an error for good, so another one begins behind the entry that
 // has it; it knows $ORIGIN and $TTL, but not the last owner, so entries that begin with a blank take l.owner.
-func (l *loader) read() {
+func (l *loader) parse() {
 	for s := l.current(); s != nil; s = l.current() {
 		s.begun = s.line
 		p := dns.NewZoneParser(s, s.origin, s.path)
