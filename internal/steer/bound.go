@@ -235,8 +235,9 @@ func quantile(sorted []float64, q float64) float64 {
 	if low+1 >= len(sorted) {
 		return sorted[len(sorted)-1]
 	}
-	if sorted[low] == sorted[low+1] {
-		return sorted[low] // also when both are infinite, whose difference is no number
+	part := at - float64(low)
+	if part == 0 || sorted[low] == sorted[low+1] {
+		return sorted[low] // where infinite values stand next, the formula gives no number
 	}
-	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+	return sorted[low] + part*(sorted[low+1]-sorted[low])
 }

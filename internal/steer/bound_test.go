@@ -42,6 +42,29 @@ func TestBoundLimit(t *testing.T) {
 	}
 }
 
+// TestQuantileBesideInfinity: a value that is infinite, as of a division by zero, does not spoil the limit of the others.
+func TestQuantileBesideInfinity(t *testing.T) {
+	inf := math.Inf(1)
+	for _, c := range []struct {
+		bound  string
+		values []float64
+		limit  float64
+	}{
+		{"< median", []float64{1, 2, inf}, 2},
+		{"< p0", []float64{1, inf}, 1},
+		{"< median", []float64{1, inf, inf}, inf},
+		{"< median + 3 * mad", []float64{1, 2, inf}, 5},
+	} {
+		b, err := ParseBound(c.bound)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.limit(c.values); got != c.limit {
+			t.Errorf("%s of %v: limit %v, want %v", c.bound, c.values, got, c.limit)
+		}
+	}
+}
+
 func TestBoundErrors(t *testing.T) {
 	for in, want := range map[string]string{
 		"":               "does not begin with an operator",
