@@ -53,7 +53,8 @@ type Zone struct {
 	NegativeTTL *time.Duration `yaml:"negativeTTL"`
 	// InfrastructureTTL is the TTL of NS, SOA, nameservers' and apex addresses. Default: 5m.
 	InfrastructureTTL *time.Duration `yaml:"infrastructureTTL"`
-	// MaxAnswers bounds the addresses in one answer; which ones changes from answer to answer. 0: all. Default: 8.
+	// MaxAnswers bounds the addresses in one answer; which ones changes from answer to answer. 0: all
+	// that a message can hold, 2000. Default: 8.
 	MaxAnswers *int `yaml:"maxAnswers"`
 }
 
@@ -85,7 +86,8 @@ type Prometheus struct {
 	Interval time.Duration `yaml:"interval"`
 	// Timeout of one request. Default: 2s.
 	Timeout time.Duration `yaml:"timeout"`
-	// Staleness is how long the last values count when no new ones come; then readiness alone does. Default: 1m.
+	// Staleness is how long the last values count when no new ones come; then readiness alone does. It is never
+	// less than two intervals of the policy. Default: 1m.
 	Staleness time.Duration `yaml:"staleness"`
 	// FirstPass is how long the start waits for the first values before it answers by readiness alone. Default: 5s.
 	FirstPass time.Duration `yaml:"firstPass"`

@@ -33,7 +33,7 @@
 //   - hold: the shortest time between leaving and returning, and back. Default: 0s.
 //   - max-step: the share of the ready pods that one evaluation may newly put out, "25%" or "0.25", at least
 //     one pod. Default: no limit.
-//   - max-answers: addresses in one answer, 0 for all. Default: the zone's.
+//   - max-answers: addresses in one answer, 0 for all (2000 at most, which a message can hold). Default: the zone's.
 //
 // A policy that cannot be read changes nothing: the last good one stays in force, and an event says so.
 //

@@ -100,7 +100,9 @@ func (e *Engine) signalFor(s *state) (steer.Signal, []model.Problem) {
 	if q.at.IsZero() {
 		return steer.Signal{}, problems
 	}
-	out := steer.Signal{At: q.at, Expires: q.at.Add(e.options.Config.Prometheus.Staleness), Values: make(map[netip.Addr]float64, len(s.Members))}
+	// A policy that is evaluated seldom keeps its values until two evaluations in a row have failed.
+	life := max(e.options.Config.Prometheus.Staleness, 2*e.query(s.Policy).Interval)
+	out := steer.Signal{At: q.at, Expires: q.at.Add(life), Values: make(map[netip.Addr]float64, len(s.Members))}
 	ambiguous := false
 	for _, m := range s.Members {
 		value, series := q.samples.Value(s.Ref.Namespace, m.Pod, m.Address)

@@ -287,6 +287,38 @@ func TestValuesLiveUntilTheyAreStale(t *testing.T) {
 	b.want("web.apps.test.", "fd00::1 fd00::2 ttl=5 max=3")
 }
 
+// TestSeldomEvaluated has a policy whose interval is longer than the staleness budget of a minute.
+func TestSeldomEvaluated(t *testing.T) {
+	b := newBench(t)
+	web := pool("web", "web.apps.test.", 1, 2)
+	web.Policy = policy(t, "< 8")
+	web.Policy.Interval = 10 * time.Minute
+	b.update(web)
+	wait := b.do(mail{synced: true, results: []promql.Result{b.samples(b.queries[0], "web-1", "1", "web-2", "9")}})
+	b.now = b.now.Add(11 * time.Minute)
+	b.do(mail{})
+	b.want("web.apps.test.", "fd00::1 ttl=5 max=3")
+	if wait < 19*time.Minute {
+		t.Errorf("stale after %v", wait)
+	}
+	b.now = b.now.Add(9 * time.Minute)
+	b.do(mail{})
+	b.want("web.apps.test.", "fd00::1 fd00::2 ttl=5 max=3")
+}
+
+// TestLargePool has more addresses than a message can hold, and all are asked for; another's change comes with it.
+func TestLargePool(t *testing.T) {
+	b := newBench(t)
+	b.do(mail{synced: true})
+	large := pool("large", "large.apps.test.", 1, 3000)
+	large.MaxAnswers = -1
+	b.update(large, pool("web", "web.apps.test.", 1, 1))
+	if got := b.answers("large.apps.test."); !strings.HasSuffix(got, " ttl=5 max=2000") || strings.Count(got, "fd00::") != 3000 {
+		t.Errorf("%.40s… %d", got, len(got))
+	}
+	b.want("web.apps.test.", "fd00::1 ttl=5 max=3")
+}
+
 func TestBadPolicyKeepsTheLast(t *testing.T) {
 	b := newBench(t)
 	web := pool("web", "web.apps.test.", 1, 2)

@@ -24,6 +24,10 @@ type served struct {
 	answers  map[string]answer // by host
 }
 
+// mostAnswers is how many addresses one answer has at most: of 28 octets a record, 65,535 octets hold no more than
+// 2,340, and a set whose answer does not fit would be refused together with all that changes with it.
+const mostAnswers = 2000
+
 // answer is what a name is answered with. Empty is no data, not no such name.
 type answer struct {
 	ttl        uint32
@@ -127,6 +131,9 @@ func (e *Engine) answerFor(host string, z *served) (answer, bool) {
 		a.maxAnswers = s.MaxAnswers
 	case s.MaxAnswers < 0:
 		a.maxAnswers = 0
+	}
+	if len(a.addresses) > mostAnswers && (a.maxAnswers == 0 || a.maxAnswers > mostAnswers) {
+		a.maxAnswers = mostAnswers
 	}
 	return a, true
 }
