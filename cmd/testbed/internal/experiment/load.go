@@ -184,7 +184,7 @@ func (t *trial) breakIt(ctx context.Context, open time.Time) error {
 
 // collect fetches what the generators wrote, merges it, and attributes what was used.
 func (t *trial) collect(ctx context.Context) error {
-	parts, err := os.MkdirTemp("", "testbed-samples-")
+	parts, err := os.MkdirTemp(t.dir, ".parts-")
 	if err != nil {
 		return fmt.Errorf("making a directory for samples: %w", err)
 	}

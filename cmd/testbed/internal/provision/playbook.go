@@ -60,8 +60,7 @@ func (p *playbookPhase) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Not in the state directory: a socket's path has at most 107 bytes.
-	if p.sockets, err = os.MkdirTemp("", "testbed-ssh-"); err != nil {
+	if p.sockets, err = socketDir(p.c.StateDir); err != nil {
 		return fmt.Errorf("making the directory of SSH sockets: %w", err)
 	}
 
@@ -98,6 +97,17 @@ func (p *playbookPhase) Run(ctx context.Context) error {
 		return fmt.Errorf("running ansible-playbook: %w\n%s", err, indent(complaint.String()))
 	}
 	return nil
+}
+
+// socketDir makes an empty directory for sockets in the cluster's state, so that 'testbed down' removes what a killed
+// testbed left in it. A socket's path has at most 107 bytes, of which ssh adds 28: where the state's is too long, the
+// directory is elsewhere.
+func socketDir(state string) (string, error) {
+	dir := filepath.Join(state, "ansible", "ssh")
+	if len(dir)+28 > 107 {
+		return os.MkdirTemp("", "testbed-ssh-")
+	}
+	return dir, errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700))
 }
 
 // CleanUp ends Ansible's SSH connections, which would stay for another minute.

@@ -101,3 +101,28 @@ func TestParseTargets(t *testing.T) {
 		t.Error("no error for an answer that is no JSON")
 	}
 }
+
+func TestSocketDirIsShortAndEmpty(t *testing.T) {
+	state, err := os.MkdirTemp("/tmp", "state") // as short as people's
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(state) })
+	for range 2 {
+		dir, err := socketDir(state)
+		if err != nil || !strings.HasPrefix(dir, state) {
+			t.Fatalf("%s, error %v", dir, err)
+		}
+		if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+			t.Errorf("in it: %v, error %v", files, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "left"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := socketDir(filepath.Join(t.TempDir(), strings.Repeat("long", 20)))
+	if err != nil || len(dir) > 79 {
+		t.Errorf("%s, error %v", dir, err)
+	}
+	os.RemoveAll(dir)
+}
