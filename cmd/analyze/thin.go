@@ -24,7 +24,8 @@ func thinCommand(stdout io.Writer) *cobra.Command {
 
 Every failure, every histogram, counter, event and verdict stays; of the successful samples every k-th of each client
 does. What was left out is said in the copy's manifest. Latency curves, percentiles, error windows and CPU
-figures of the copy are those of the run, because they do not come from the samples left out. Logs are left behind.`,
+figures of the copy are those of the run, because they do not come from the samples left out; mean times by phase
+are of the samples kept. Logs are left behind.`,
 		Example: "  analyze thin results/quickstart/20261121T200000Z published/20261121T200000Z",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

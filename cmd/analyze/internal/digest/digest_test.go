@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/thin"
 	"github.com/dnsingress/dnsingress/internal/results"
 	"github.com/dnsingress/dnsingress/internal/stats"
 )
@@ -283,6 +284,47 @@ func TestContradictions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A thinned copy of a run with retries has the run's requests and retries, though most successes are gone.
+func TestThinnedRetries(t *testing.T) {
+	const id, retries = "000-direct-steady", 30
+	dir, small := copyRun(t), filepath.Join(t.TempDir(), "small")
+	path := filepath.Join(dir, results.TrialsDir, id, results.SamplesFile)
+	window := trialOf(t, open(t, v1), id).WindowStartNs
+	var rows []results.Sample
+	done := 0
+	if err := results.ReadRows(path, func(batch []results.Sample) error {
+		for _, s := range batch {
+			if done < retries && s.OK() && s.IntendedNs >= window {
+				done++
+				first := s
+				first.Error, first.TotalNs, s.Attempt = results.ErrReset, s.SentNs-s.IntendedNs, 1
+				rows = append(rows, first)
+			}
+			rows = append(rows, s)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w, err := results.CreateRows[results.Sample](path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Write(rows...), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := thin.Copy(t.Context(), dir, small, thin.Rule{Steady: 10, Fault: 1}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{dir, small} {
+		trial := trialOf(t, open(t, dir), id)
+		if trial.Requests != 1200+retries || trial.Failed != retries || len(trial.Warnings) != 1 || trial.Warnings[0].Damage ||
+			!strings.Contains(trial.Warnings[0].Text, "30 attempts were retries") {
+			t.Errorf("%s: %d requests, %d failed, warnings %v", filepath.Base(dir), trial.Requests, trial.Failed, trial.Warnings)
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ type Rule struct {
 // String is what the manifest says.
 func (r Rule) String() string {
 	return fmt.Sprintf("kept of samples.parquet: every failure; of successes in the window those with seq divisible by %d in steady trials (weight %d) and by %d in fault trials (weight %d); "+
-		"no warm-up, no logs. Histograms, counters and events are whole.", r.Steady, r.Steady, r.Fault, r.Fault)
+		"no warm-up, no logs. Histograms, counters and events are whole; the mean times by phase are of the samples kept.", r.Steady, r.Steady, r.Fault, r.Fault)
 }
 
 // Outcome counts what was copied.
