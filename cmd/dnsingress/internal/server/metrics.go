@@ -70,9 +70,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, n float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, n, labels...)
 	}
-	origins := append([]string{""}, c.catalog.Origins()...) // "" is for queries outside every zone
 	for _, proto := range []string{"udp", "tcp"} {
 		sum := c.sum(proto)
+		// After the sum, for what has been counted has a slot by then. "" is for queries outside every zone.
+		origins := append([]string{""}, c.catalog.Origins()...)
 		for slot, z := range sum.zones {
 			z.collect(counter, origins[slot], proto)
 		}

@@ -158,7 +158,7 @@ func (r *Responder) headerOnly(buf, query []byte, rcode int) []byte {
 	return b
 }
 
-// Failure writes the reply SERVFAIL to a query that could not be answered for a fault of ours.
+// failure writes the reply SERVFAIL to a query that could not be answered for a fault of ours.
 func (r *Responder) failure(buf, query []byte) []byte {
 	return r.headerOnly(buf, query, dns.RcodeServerFailure)
 }

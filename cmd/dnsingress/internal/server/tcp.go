@@ -19,20 +19,20 @@ const (
 	writeTime = 5 * time.Second
 	// pressedIdle is the idle limit while more than half of the connections are in use.
 	pressedIdle = time.Second
-	// drainTime is what open connections get to be answered when the server ends.
+	// drainTime is what open connections and full sockets get to be answered when the server ends.
 	drainTime = 500 * time.Millisecond
 )
 
 // Limits bound what TCP clients can take. Zero values stand for the defaults.
 type Limits struct {
-	Connections int           // open at once; 4096
+	Connections int           // open at once, of some 200 kB each where clients do not read; 1024
 	PerClient   int           // open at once from one address; 256
 	Idle        time.Duration // between the end of one query and the end of the next; 10 s (RFC 7766 §6.2.3)
 }
 
 func (l Limits) orDefaults() Limits {
 	if l.Connections <= 0 {
-		l.Connections = 4096
+		l.Connections = 1024
 	}
 	if l.PerClient <= 0 {
 		l.PerClient = 256

@@ -142,8 +142,9 @@ func (w *udpWorker) run() error {
 	}
 }
 
+// drain answers what has come before the end; under a flood that never ends, as much as it can in drainTime.
 func (w *udpWorker) drain() error {
-	for {
+	for end := time.Now().Add(drainTime); time.Now().Before(end); {
 		if err := w.raw.Control(func(fd uintptr) { w.receive(fd) }); err != nil {
 			return fmt.Errorf("receiving: %w", err)
 		}
@@ -154,6 +155,7 @@ func (w *udpWorker) drain() error {
 			return err
 		}
 	}
+	return nil
 }
 
 // receive takes what has arrived and tells whether there was anything, or an error.
