@@ -178,6 +178,9 @@ func check(sets []compiled, apex bool) (flags byte, err error) {
 	if has(dns.TypeNS) > 0 && !apex {
 		flags |= flagCut
 	}
+	if len(sets) > math.MaxUint8 { // a node counts them in one octet
+		errs = append(errs, fmt.Errorf("%d types at one name exceed 255", len(sets)))
+	}
 	for _, s := range sets {
 		if len(s.records) > math.MaxUint16 {
 			errs = append(errs, fmt.Errorf("%s: %d records exceed 65535", dns.Type(s.rtype), len(s.records)))

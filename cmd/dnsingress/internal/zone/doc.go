@@ -13,7 +13,7 @@
 //
 //	end, err := question.Parse(message)
 //	zone, _ := catalog.Find(question)
-//	reply.Start(buffer, message, question, limit)
+//	reply.Start(buffer, message, end)
 //	zone.Answer(question, reply)
 //	wire := reply.Bytes()
 //

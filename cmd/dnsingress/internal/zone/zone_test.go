@@ -134,6 +134,10 @@ func TestSerialFollowsRFC1982(t *testing.T) {
 }
 
 func TestNewRejects(t *testing.T) {
+	var types strings.Builder
+	for i := range 256 {
+		fmt.Fprintf(&types, "a.example.org. 1 IN TYPE%d \\# 1 00\n", 65280+i-i/255*1000)
+	}
 	for _, c := range []struct{ add, want string }{
 		{"a.example.org. 1 IN CNAME b.example.org.\na.example.org. 1 IN A 192.0.2.1", "CNAME and A at one name"},
 		{"a.example.org. 1 IN CNAME b.example.org.\na.example.org. 1 IN CNAME c.example.org.", "more than one CNAME"},
@@ -143,6 +147,7 @@ func TestNewRejects(t *testing.T) {
 		{"a.example.org. 1 CH A 192.0.2.1", "class CH is not IN"},
 		{"a.example.org. 1 IN SOA a. b. 1 2 3 4 5", "SOA below the origin"},
 		{"example.org. 1 IN SOA a. b. 1 2 3 4 5", "more than one SOA"},
+		{types.String(), "256 types at one name"},
 	} {
 		_, err := New("example.org.", records(t, small+c.add))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
