@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -106,14 +107,19 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 
 // configInfo is a constant metric that shows the configuration that is in force.
 func configInfo(c *config.Config) prometheus.Collector {
-	var origins []string
+	var origins, urls []string
 	for _, z := range c.Zones {
 		origins = append(origins, z.Origin)
+	}
+	for _, raw := range c.Prometheus.URLs {
+		if u, err := url.Parse(raw); err == nil {
+			urls = append(urls, u.Redacted()) // anybody may read metrics
+		}
 	}
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "dnsingress_config_info", Help: "1; the labels show the configuration and the version.",
 		ConstLabels: prometheus.Labels{
-			"version": cli.Version(), "zones": strings.Join(origins, ","), "prometheus": strings.Join(c.Prometheus.URLs, ","),
+			"version": cli.Version(), "zones": strings.Join(origins, ","), "prometheus": strings.Join(urls, ","),
 			"interval": c.Prometheus.Interval.String(), "staleness": c.Prometheus.Staleness.String(),
 		},
 	})

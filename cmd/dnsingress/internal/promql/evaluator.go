@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,8 +21,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// maxBody bounds one response in bytes: 100,000 series with long labels fit many times.
-const maxBody = 256 << 20
+// maxBody bounds one response in bytes: 100,000 series of 300 bytes fit, and what is made of them fits the memory.
+const maxBody = 32 << 20
 
 // Query is an expression that is evaluated periodically.
 type Query struct {
@@ -62,8 +63,8 @@ type Evaluator struct {
 }
 
 type server struct {
-	url string
-	api v1.API
+	name string // its URL without a password
+	api  v1.API
 }
 
 // New makes an evaluator with no queries.
@@ -85,12 +86,16 @@ func New(o Options) (*Evaluator, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 16
-	for _, url := range o.URLs {
-		client, err := api.NewClient(api.Config{Address: url, RoundTripper: bounded{transport}})
+	for _, address := range o.URLs {
+		u, err := url.Parse(address)
 		if err != nil {
-			return nil, fmt.Errorf("preparing Prometheus client for %s: %w", url, err)
+			return nil, fmt.Errorf("reading the address of a Prometheus: %w", err)
 		}
-		e.servers = append(e.servers, server{url, v1.NewAPI(client)})
+		client, err := api.NewClient(api.Config{Address: address, RoundTripper: bounded{transport}})
+		if err != nil {
+			return nil, fmt.Errorf("preparing Prometheus client for %s: %w", u.Redacted(), err)
+		}
+		e.servers = append(e.servers, server{u.Redacted(), v1.NewAPI(client)})
 	}
 	for _, c := range []prometheus.Collector{e.duration, e.evaluations} {
 		if err := o.Registerer.Register(c); err != nil {
@@ -137,15 +142,24 @@ func (e *Evaluator) run(ctx context.Context, q Query) {
 		}
 		e.evaluate(ctx, q, at)
 		now := time.Now()
-		next := at.Add(q.Interval)
-		if latest := instant(now, q.Interval); latest.After(next) {
-			e.evaluations.WithLabelValues("missed").Add(float64(latest.Sub(next) / q.Interval))
-			next = latest
-		}
-		// Bounded, so that a clock set back does not stop the evaluations.
-		timer.Reset(min(next.Add(delay).Sub(now), q.Interval+delay))
+		next, missed := following(at, now, q.Interval)
+		e.evaluations.WithLabelValues("missed").Add(float64(missed))
+		timer.Reset(next.Add(delay).Sub(now))
 		at = next
 	}
+}
+
+// following is the instant to evaluate at after that of at, and how many were missed in between. Of a clock that
+// was set back, it follows the new time.
+func following(at, now time.Time, interval time.Duration) (next time.Time, missed int) {
+	next, latest := at.Add(interval), instant(now, interval)
+	switch {
+	case latest.After(next):
+		return latest, int(latest.Sub(next) / interval)
+	case latest.Before(at):
+		return latest.Add(interval), 0
+	}
+	return next, 0
 }
 
 // instant is the last multiple of interval at or before t.
@@ -184,8 +198,8 @@ func (e *Evaluator) ask(ctx context.Context, expr string, at time.Time) (Samples
 			e.best.Store(int64(n))
 			return samples, nil
 		}
-		e.options.Log.Debug("asking Prometheus", "url", s.url, "expr", expr, "error", err)
-		errs = append(errs, fmt.Errorf("asking Prometheus %s: %w", s.url, err))
+		e.options.Log.Debug("asking Prometheus", "url", s.name, "expr", expr, "error", err)
+		errs = append(errs, fmt.Errorf("asking Prometheus %s: %w", s.name, err))
 	}
 	return Samples{}, errors.Join(errs...)
 }

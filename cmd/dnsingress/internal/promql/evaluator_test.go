@@ -190,6 +190,35 @@ func TestInstantsAreAligned(t *testing.T) {
 	}
 }
 
+func TestFollowing(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, c := range []struct {
+		took, next time.Duration // from at
+		missed     int
+	}{
+		{10 * time.Millisecond, 5 * time.Second, 0},
+		{4 * time.Second, 5 * time.Second, 0},
+		{7 * time.Second, 5 * time.Second, 0}, // it is due now
+		{12 * time.Second, 10 * time.Second, 1},
+		{time.Hour, time.Hour, 719},
+		{-time.Hour, -time.Hour + 5*time.Second, 0}, // the clock was set back
+		{-time.Second, 0, 0},
+	} {
+		next, missed := following(at, at.Add(c.took), 5*time.Second)
+		if !next.Equal(at.Add(c.next)) || missed != c.missed {
+			t.Errorf("after %v: %v and %d missed, want %v and %d", c.took, next.Sub(at), missed, c.next, c.missed)
+		}
+	}
+}
+
+func TestPasswordIsNotShown(t *testing.T) {
+	url := strings.Replace(answer(t, 503, "{}"), "http://", "http://user:secret@", 1)
+	r := <-start(t, 10*time.Second, []string{url}, Query{"x", time.Hour})
+	if r.Err == nil || strings.Contains(r.Err.Error(), "secret") || !strings.Contains(r.Err.Error(), "user:") {
+		t.Errorf("error %v", r.Err)
+	}
+}
+
 func TestSetStopsWhatIsGone(t *testing.T) {
 	url := answer(t, 200, vector())
 	results := make(chan Result, 1000)
