@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -118,7 +119,7 @@ func (r *Reporter) write(ctx context.Context, one report) error {
 func eventOf(one report, now metav1.Time) *corev1.Event {
 	message := one.problem.Message
 	if len(message) > maxMessage {
-		message = message[:maxMessage-3] + "..."
+		message = strings.ToValidUTF8(message[:maxMessage-3], "") + "..."
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s", one.uid, one.problem.Reason, one.problem.Message))
 	name := one.ref.Name

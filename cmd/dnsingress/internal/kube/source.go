@@ -194,7 +194,9 @@ func (s *Source) Run(ctx context.Context) error {
 			return fmt.Errorf("watching %T: %w", o, err)
 		}
 		handler, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: s.touch, UpdateFunc: func(_, o any) { s.touch(o) }, DeleteFunc: s.touch,
+			AddFunc: s.touch, DeleteFunc: s.touch,
+			// The old one too: a slice may have been of another Service.
+			UpdateFunc: func(old, o any) { s.touch(old); s.touch(o) },
 		})
 		if err != nil {
 			return fmt.Errorf("watching %T: %w", o, err)

@@ -46,6 +46,8 @@ func translate(svc *corev1.Service, slicesOf []discoveryv1.EndpointSlice, p Pref
 		message := strings.ReplaceAll(err.Error(), "\n", "; ")
 		pool.Problems = append(pool.Problems, model.Problem{Reason: "InvalidPolicy", Message: message + "; the last good policy, or readiness alone, stays in force"})
 	}
+	// The cache gives them in no order, and where two differ on an address all replicas must see the same.
+	slices.SortFunc(slicesOf, func(a, b discoveryv1.EndpointSlice) int { return strings.Compare(a.Name, b.Name) })
 	members := map[netip.Addr]model.Member{}
 	for i := range slicesOf {
 		addMembers(members, &slicesOf[i], svc.Spec.PublishNotReadyAddresses, &pool.Problems)

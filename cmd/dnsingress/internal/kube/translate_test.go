@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -177,6 +178,22 @@ fd00::4 pod= node= ready=false serving=true terminating=true`,
 	}
 }
 
+// TestOrderOfSlicesDoesNotMatter: two slices know different pods at one address.
+func TestOrderOfSlicesDoesNotMatter(t *testing.T) {
+	slice := func(name, pod string) discoveryv1.EndpointSlice {
+		return discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name}, AddressType: discoveryv1.AddressTypeIPv6, Endpoints: []discoveryv1.Endpoint{
+			{Addresses: []string{"fd00::1"}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: pod}},
+			{Addresses: []string{pod}}, // a problem
+		}}
+	}
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"external-dns.kubernetes.io/hostname": "a.test"}}}
+	one, _ := translate(svc, []discoveryv1.EndpointSlice{slice("a", "web-1"), slice("b", "web-2")}, defaults(), checkExpr)
+	two, _ := translate(svc, []discoveryv1.EndpointSlice{slice("b", "web-2"), slice("a", "web-1")}, defaults(), checkExpr)
+	if show(one) != show(two) {
+		t.Errorf("one pool is\n%s\nthe other\n%s", show(one), show(two))
+	}
+}
+
 func TestTriggerTimeIsTheNewest(t *testing.T) {
 	at := func(s string) discoveryv1.EndpointSlice {
 		return discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{corev1.EndpointsLastChangeTriggerTime: s}}, AddressType: discoveryv1.AddressTypeIPv6}
@@ -189,9 +206,9 @@ func TestTriggerTimeIsTheNewest(t *testing.T) {
 }
 
 func TestEventsOfReplicasHaveOneName(t *testing.T) {
-	one := report{ref: refOf("shop", strings.Repeat("x", 253)), uid: "u1", problem: model.Problem{Reason: "NameTaken", Message: strings.Repeat("m", 3000)}}
+	one := report{ref: refOf("shop", strings.Repeat("x", 253)), uid: "u1", problem: model.Problem{Reason: "NameTaken", Message: strings.Repeat("ü", 3000)}}
 	a, b := eventOf(one, metav1.Now()), eventOf(one, metav1.NewTime(time.Now().Add(time.Hour)))
-	if a.Name != b.Name || len(a.Name) > 253 || len(a.Message) > 1024 {
+	if a.Name != b.Name || len(a.Name) > 253 || len(a.Message) > 1024 || !utf8.ValidString(a.Message) {
 		t.Errorf("%q and %q, message of %d bytes", a.Name, b.Name, len(a.Message))
 	}
 	one.uid = "u2"
