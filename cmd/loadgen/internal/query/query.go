@@ -23,7 +23,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -124,7 +123,7 @@ func class(err error) string {
 		return results.ErrDNSOther
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return results.ErrDNSTimeout
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL):
+	case record.OwnFault(err):
 		return results.ErrOther
 	}
 	return results.ErrDNSOther

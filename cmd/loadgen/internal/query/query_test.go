@@ -6,7 +6,9 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -135,6 +137,18 @@ func TestSilenceAndRefusal(t *testing.T) {
 	for _, network := range []string{"udp", "tcp"} {
 		if s, err := once(t, network, addr, time.Minute); s.Error != results.ErrDNSOther {
 			t.Errorf("%s: %+v, %v", network, s, err)
+		}
+	}
+}
+
+// What this machine lacks is no fault of the server, whatever wraps it.
+func TestOwnFault(t *testing.T) {
+	for errno, want := range map[syscall.Errno]string{
+		syscall.EMFILE: results.ErrOther, syscall.ENOBUFS: results.ErrOther, syscall.EADDRINUSE: results.ErrOther,
+		syscall.ECONNREFUSED: results.ErrDNSOther, syscall.EHOSTUNREACH: results.ErrDNSOther,
+	} {
+		if got := class(&net.OpError{Op: "dial", Err: os.NewSyscallError("socket", errno)}); got != want {
+			t.Errorf("%v: class %q, want %q", errno, got, want)
 		}
 	}
 }

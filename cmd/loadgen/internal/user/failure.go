@@ -10,6 +10,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/record"
 	"github.com/dnsingress/dnsingress/internal/dnsclient"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -38,19 +39,9 @@ func timedOut(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// ownFault reports whether this machine lacked something, so that nothing was tried.
-func ownFault(err error) bool {
-	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
 func lookupFailure(err error) error {
 	c := results.ErrDNSOther
-	if e := (*dnsclient.Error)(nil); ownFault(err) {
+	if e := (*dnsclient.Error)(nil); record.OwnFault(err) {
 		c = results.ErrOther
 	} else if errors.As(err, &e) {
 		switch e.Kind {
@@ -74,7 +65,7 @@ func dialFailure(err error) error {
 		c = results.ErrConnectRefused
 	case timedOut(err):
 		c = results.ErrConnectTimeout
-	case ownFault(err):
+	case record.OwnFault(err):
 		c = results.ErrOther
 	}
 	return &failure{c, err}
