@@ -22,6 +22,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/dnsingress/dnsingress/internal/dnsclient"
+	"github.com/dnsingress/dnsingress/internal/dnstest"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
@@ -75,16 +76,12 @@ type names struct {
 func serveNames(t *testing.T, records ...string) *names {
 	t.Helper()
 	n := &names{records: records}
-	pc, err := net.ListenPacket("udp", "[::1]:0")
+	addr, stop, err := dnstest.Serve(n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.addr = pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	started, done := make(chan struct{}), make(chan struct{})
-	srv := &dns.Server{PacketConn: pc, Handler: n, NotifyStartedFunc: func() { close(started) }}
-	go func() { defer close(done); _ = srv.ActivateAndServe() }()
-	<-started
-	t.Cleanup(func() { _ = srv.Shutdown(); <-done })
+	t.Cleanup(stop)
+	n.addr = addr
 	return n
 }
 
@@ -331,20 +328,16 @@ func TestLookupFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			addr := silent.LocalAddr().(*net.UDPAddr).AddrPort()
 			if tt.reply != nil {
-				pc, err := net.ListenPacket("udp", "[::1]:0")
-				if err != nil {
-					t.Fatal(err)
-				}
-				addr = pc.LocalAddr().(*net.UDPAddr).AddrPort()
-				started, done := make(chan struct{}), make(chan struct{})
-				srv := &dns.Server{PacketConn: pc, NotifyStartedFunc: func() { close(started) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+				var stop func()
+				var err error
+				if addr, stop, err = dnstest.Serve(dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 					m := new(dns.Msg).SetReply(q)
 					m.Rcode = tt.reply.Rcode
 					_ = w.WriteMsg(m)
-				})}
-				go func() { defer close(done); _ = srv.ActivateAndServe() }()
-				<-started
-				defer func() { _ = srv.Shutdown(); <-done }()
+				})); err != nil {
+					t.Fatal(err)
+				}
+				defer stop()
 			}
 			h := named(t, &names{addr: addr}, 80)
 			h.Timeout = tt.timeout
