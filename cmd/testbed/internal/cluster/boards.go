@@ -16,6 +16,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/remote"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/twin"
 )
 
 // boards is the substrate of real machines that run Debian already and answer on SSH with keys that
@@ -44,8 +45,20 @@ func (b *boards) leftovers() ([]string, error) {
 	return []string{"state directory " + b.StateDir}, nil
 }
 
+// alone makes sure that the state is not that of a twin of the same name, whose nodes would lose their files.
+func (b *boards) alone() error {
+	_, stands, err := twin.New(b.Inventory, b.StateDir, b.log).Standing()
+	if stands {
+		err = fmt.Errorf("a twin %q stands under this name (hint: 'testbed down' with its inventory, or another name)", b.Inventory.Cluster)
+	}
+	return err
+}
+
 // down forgets the boards; what was installed on them stays.
 func (b *boards) down(context.Context) error {
+	if err := b.alone(); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(b.StateDir); err != nil {
 		return fmt.Errorf("removing the state directory: %w", err)
 	}
@@ -93,6 +106,9 @@ func (p *meet) Plan() []string {
 }
 
 func (p *meet) Run(ctx context.Context) error {
+	if err := p.alone(); err != nil {
+		return err
+	}
 	if err := p.keys.borrow(p.Inventory); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -76,5 +77,30 @@ func TestBoards(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
 			t.Errorf("down took the operator's key: %v", err)
 		}
+	}
+}
+
+// A twin of the same name keeps its files: boards would take their place, and 'down' remove them.
+func TestBoardsLeaveATwinAlone(t *testing.T) {
+	t.Setenv("TESTBED_STATE_DIR", t.TempDir())
+	inv, err := inventory.Parse("inventory.yaml", []byte(twoBoards))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(inv, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(c.StateDir, "state.json")
+	if err := errors.Join(os.MkdirAll(c.StateDir, 0o755), os.WriteFile(state, []byte(`{"cluster": "any"}`), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{"down": c.Down(t.Context()), "up": (&meet{&boards{c}}).Run(t.Context())} {
+		if err == nil || !strings.Contains(err.Error(), "stands under this name (hint: ") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := os.Stat(state); err != nil {
+		t.Error(err)
 	}
 }
