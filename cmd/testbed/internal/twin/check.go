@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -132,8 +131,7 @@ func statfs(dir string) (at string, st unix.Statfs_t, err error) {
 // checkNetwork tries what the twin's network is made of, in a namespace that goes with its thread.
 func checkNetwork() error {
 	failed := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: see makeNamespace
+	onThread(func() {
 		failed <- func() error {
 			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 				return fmt.Errorf("making a network namespace: %w (hint: CONFIG_NET_NS, and all capabilities of root)", err)
@@ -153,7 +151,7 @@ func checkNetwork() error {
 			}
 			return nil
 		}()
-	}()
+	})
 	return <-failed
 }
 

@@ -32,9 +32,7 @@ func makeNamespace(name string, sysctls map[string]string) error {
 	}
 	f.Close()
 	failed := make(chan error, 1)
-	go func() {
-		// The thread is never unlocked: it ends with the goroutine, and no other runs in the new namespace.
-		runtime.LockOSThread()
+	onThread(func() {
 		failed <- func() error {
 			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 				return fmt.Errorf("unsharing: %w", err)
@@ -49,11 +47,31 @@ func makeNamespace(name string, sysctls map[string]string) error {
 			}
 			return nil
 		}()
-	}()
+	})
 	if err := <-failed; err != nil {
 		return errors.Join(fmt.Errorf("making network namespace %s: %w", name, err), removeNamespace(name))
 	}
 	return nil
+}
+
+// onThread starts f on a thread that ends with it, so that nothing else runs where f has taken its
+// thread. Never on the main thread: that one never ends, and stands for the whole process in /proc.
+func onThread(f func()) {
+	go func() {
+		runtime.LockOSThread() // never unlocked: that is what ends the thread
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		defer runtime.UnlockOSThread()
+		ended := make(chan struct{})
+		go func() { // cannot come to the main thread, which is locked here until it has ended
+			defer close(ended)
+			runtime.LockOSThread()
+			f()
+		}()
+		<-ended
+	}()
 }
 
 // removeNamespace removes a named network namespace; the kernel removes its links when the last
@@ -99,15 +117,14 @@ func dialIn(ctx context.Context, namespace, network, address string) (net.Conn, 
 		err  error
 	}
 	done := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: see makeNamespace
+	onThread(func() {
 		if err := unix.Setns(int(target.Fd()), unix.CLONE_NEWNET); err != nil {
 			done <- result{err: fmt.Errorf("entering network namespace %s: %w", namespace, err)}
 			return
 		}
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 		done <- result{conn, err}
-	}()
+	})
 	r := <-done
 	return r.conn, r.err
 }

@@ -65,7 +65,7 @@ func (p process) wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// killInside kills the processes in a named network namespace and returns when none is left.
+// killInside kills the processes in a named network namespace, but for this one, and returns when none is left.
 func killInside(ctx context.Context, namespace string) error {
 	want, err := os.Stat(filepath.Join(namespaceDir, namespace))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -86,7 +86,7 @@ func killInside(ctx context.Context, namespace string) error {
 		found := false
 		for _, e := range entries {
 			pid, err := strconv.Atoi(e.Name())
-			if err != nil || !inside(pid) {
+			if err != nil || pid == os.Getpid() || !inside(pid) {
 				continue
 			}
 			p, ok := openIf(pid, inside)
