@@ -239,27 +239,8 @@ func (r *Recorder) Close(whole bool, length time.Duration) (Summary, error) {
 }
 
 // writeHistogram writes the log: one interval, the window.
-func (r *Recorder) writeHistogram(s Summary) (err error) {
-	path := filepath.Join(r.dir, results.HistogramFile)
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("creating %s: %w", path, err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	startMs, endMs := s.WindowStartNs/1e6, s.WindowEndNs/1e6
-	r.total.SetStartTimeMs(startMs)
-	r.total.SetEndTimeMs(endMs)
-	w := hdrhistogram.NewHistogramLogWriter(f)
-	for _, write := range []func() error{
-		w.OutputLogFormatVersion,
-		func() error { return w.OutputComment("total_ns of successful requests, from the intended send") },
-		func() error { return w.OutputStartTime(startMs) },
-		w.OutputLegend,
-		func() error { return w.OutputIntervalHistogram(r.total) },
-	} {
-		if err := write(); err != nil {
-			return fmt.Errorf("writing %s: %w", path, err)
-		}
-	}
-	return nil
+func (r *Recorder) writeHistogram(s Summary) error {
+	r.total.SetStartTimeMs(s.WindowStartNs / 1e6)
+	r.total.SetEndTimeMs(s.WindowEndNs / 1e6)
+	return results.WriteHistogram(filepath.Join(r.dir, results.HistogramFile), r.total)
 }

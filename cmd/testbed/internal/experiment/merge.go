@@ -69,22 +69,8 @@ func mergeHistograms(to string, from []string) (sum *hdrhistogram.Histogram, err
 	}
 	sum.SetStartTimeMs(start)
 	sum.SetEndTimeMs(end)
-	f, err := os.Create(to)
-	if err != nil {
-		return nil, fmt.Errorf("creating %s: %w", to, err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	w := hdrhistogram.NewHistogramLogWriter(f)
-	for _, write := range []func() error{
-		w.OutputLogFormatVersion,
-		func() error { return w.OutputComment("total_ns of successful requests, from the intended send") },
-		func() error { return w.OutputStartTime(start) },
-		w.OutputLegend,
-		func() error { return w.OutputIntervalHistogram(sum) },
-	} {
-		if err := write(); err != nil {
-			return nil, fmt.Errorf("writing %s: %w", to, err)
-		}
+	if err := results.WriteHistogram(to, sum); err != nil {
+		return nil, err
 	}
 	return sum, nil
 }
