@@ -142,7 +142,8 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 		return ok
 	}
 	var policy model.Policy
-	steered := read("promql", func(v string) error { policy.Query = v; return check(v) })
+	var signal model.Signal
+	steered := read("promql", func(v string) error { signal.Query = v; return check(v) })
 	bounded := read("keep", func(v string) (err error) { policy.Steer.Keep, err = steer.ParseBound(v); return err })
 	others := []bool{
 		bounded,
@@ -155,7 +156,7 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 			return err
 		}),
 		read("interval", func(v string) (err error) {
-			if policy.Interval, err = time.ParseDuration(v); err != nil || policy.Interval < leastInterval {
+			if signal.Interval, err = time.ParseDuration(v); err != nil || signal.Interval < leastInterval {
 				err = fmt.Errorf("%q is no interval (hint: %v or longer)", v, leastInterval)
 			}
 			return err
@@ -191,6 +192,7 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 	if !steered {
 		return nil, nil
 	}
+	policy.Signals = []model.Signal{signal}
 	return &policy, nil
 }
 

@@ -47,13 +47,6 @@ type Member struct {
 	Terminating bool
 }
 
-// Policy steers a pool by a metric.
-type Policy struct {
-	Query    string        // PromQL, one sample a pod
-	Interval time.Duration // between evaluations; 0: the default
-	Steer    steer.Policy
-}
-
 // Problem is something wrong with an object that its owner can mend.
 type Problem struct {
 	Reason  string // one CamelCase word, as in Kubernetes events

@@ -95,7 +95,7 @@ func (e *Engine) signalFor(s *state) (steer.Signal, []model.Problem) {
 	var problems []model.Problem
 	if q.misfit {
 		problems = append(problems, model.Problem{Reason: "UselessMetric", Message: fmt.Sprintf(
-			"no series of the policy's expression has a label pod or a pod's address (hint: sum by (namespace, pod) (...)): %s", s.Policy.Query)})
+			"no series of the policy's expression has a label pod or a pod's address (hint: sum by (namespace, pod) (...)): %s", s.Policy.Signals[0].Query)})
 	}
 	if q.at.IsZero() {
 		return steer.Signal{}, problems
@@ -112,7 +112,7 @@ func (e *Engine) signalFor(s *state) (steer.Signal, []model.Problem) {
 		case series > 1 && !ambiguous:
 			ambiguous = true
 			problems = append(problems, model.Problem{Reason: "AmbiguousMetric", Message: fmt.Sprintf(
-				"the policy's expression gives several series for one pod, which counts as no data (hint: sum by (namespace, pod) (...)): %s", s.Policy.Query)})
+				"the policy's expression gives several series for one pod, which counts as no data (hint: sum by (namespace, pod) (...)): %s", s.Policy.Signals[0].Query)})
 		}
 	}
 	return out, problems

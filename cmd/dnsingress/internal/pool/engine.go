@@ -273,7 +273,7 @@ func (e *Engine) use(ref model.Ref, old *state) {
 }
 
 func (e *Engine) query(p *model.Policy) promql.Query {
-	q := promql.Query{Expr: p.Query, Interval: p.Interval}
+	q := promql.Query{Expr: p.Signals[0].Query, Interval: p.Signals[0].Interval}
 	if q.Interval == 0 {
 		q.Interval = e.options.Config.Prometheus.Interval
 	}

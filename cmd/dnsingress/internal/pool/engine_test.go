@@ -159,7 +159,7 @@ func policy(t testing.TB, keep string) *model.Policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &model.Policy{Query: "load", Steer: steer.Policy{Keep: b}}
+	return &model.Policy{Signals: []model.Signal{{Query: "load"}}, Steer: steer.Policy{Keep: b}}
 }
 
 func TestNothingIsAnsweredBeforeEverythingIsKnown(t *testing.T) {
@@ -292,7 +292,7 @@ func TestSeldomEvaluated(t *testing.T) {
 	b := newBench(t)
 	web := pool("web", "web.apps.test.", 1, 2)
 	web.Policy = policy(t, "< 8")
-	web.Policy.Interval = 10 * time.Minute
+	web.Policy.Signals[0].Interval = 10 * time.Minute
 	b.update(web)
 	wait := b.do(mail{synced: true, results: []promql.Result{b.samples(b.queries[0], "web-1", "1", "web-2", "9")}})
 	b.now = b.now.Add(11 * time.Minute)

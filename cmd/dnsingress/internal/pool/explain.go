@@ -107,7 +107,7 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 	}
 	if s.Policy != nil {
 		q := e.queries[e.query(s.Policy)]
-		x.Policy = &Policy{Query: s.Policy.Query, Keep: s.Policy.Steer.Keep.String(), Readmit: s.Policy.Steer.Readmit.String(), Limit: number(s.decision.Limit)}
+		x.Policy = &Policy{Query: s.Policy.Signals[0].Query, Keep: s.Policy.Steer.Keep.String(), Readmit: s.Policy.Steer.Readmit.String(), Limit: number(s.decision.Limit)}
 		if !q.at.IsZero() {
 			x.Policy.SignalAge = number(age(q, time.Now()))
 		}
