@@ -8,8 +8,6 @@ import (
 	"cmp"
 	"net/netip"
 	"time"
-
-	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
 // Ref names the object that a pool comes from.
