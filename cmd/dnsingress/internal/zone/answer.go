@@ -47,6 +47,10 @@ func (c cursor) key(z *Zone, i int) []byte {
 
 // Answer completes the reply to a question whose name is in the zone. What does not fit sets Truncated.
 func (z *Zone) Answer(q *Question, r *Reply) {
+	if z.unavailable {
+		r.Rcode = dns.RcodeServerFailure
+		return
+	}
 	r.Authoritative = true
 	r.chain.n, r.chain.used = 0, 0
 	c := cursor{name: &q.name, at: question}

@@ -14,8 +14,9 @@ import (
 // Catalog is the set of zones that a server answers for. The zero value is empty and ready. Reads take no
 // lock: a change publishes a new snapshot.
 type Catalog struct {
-	writing  sync.Mutex
-	snapshot atomic.Pointer[snapshot]
+	writing   sync.Mutex
+	snapshot  atomic.Pointer[snapshot]
+	followers []func(before, after *Zone)
 }
 
 // Entry is a zone in a catalog. Slot is a small number that stays the origin's own while the catalog lives,
@@ -36,9 +37,18 @@ type snapshot struct {
 
 const fewZones = 4
 
+// Follow has f called with every zone that is published from now on and the one that it takes the place of, or
+// nil for none, in order and before Publish and Withdraw return; after is nil for a zone that is withdrawn. f
+// must not change the catalog.
+func (c *Catalog) Follow(f func(before, after *Zone)) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.followers = append(c.followers, f)
+}
+
 // Publish makes z the zone that is answered from for its origin.
 func (c *Catalog) Publish(z *Zone) {
-	c.update(func(s *snapshot) {
+	c.update(z.origin, func(s *snapshot) {
 		slot, known := s.slots[z.origin]
 		if !known {
 			slot = len(s.slots)
@@ -55,16 +65,17 @@ func (c *Catalog) Withdraw(origin string) {
 	if err != nil {
 		return
 	}
-	c.update(func(s *snapshot) { delete(s.zones, wire) })
+	c.update(wire, func(s *snapshot) { delete(s.zones, wire) })
 }
 
-func (c *Catalog) update(change func(*snapshot)) {
+func (c *Catalog) update(origin string, change func(*snapshot)) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	next := &snapshot{zones: map[string]Entry{}, slots: map[string]int{}}
 	if now := c.snapshot.Load(); now != nil {
 		next.zones, next.slots = maps.Clone(now.zones), now.slots
 	}
+	before := next.zones[origin].Zone
 	change(next)
 	for _, z := range next.zones {
 		next.depths[z.labels/64] |= 1 << (z.labels % 64)
@@ -73,6 +84,11 @@ func (c *Catalog) update(change func(*snapshot)) {
 		next.few = slices.SortedFunc(maps.Values(next.zones), func(a, b Entry) int { return b.labels - a.labels })
 	}
 	c.snapshot.Store(next)
+	if after := next.zones[origin].Zone; before != after {
+		for _, f := range c.followers {
+			f(before, after)
+		}
+	}
 }
 
 // Zone returns the zone with an origin, or nil.

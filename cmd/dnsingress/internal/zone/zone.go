@@ -24,6 +24,8 @@ type Zone struct {
 	serial  uint32
 	seed    maphash.Seed
 	nothing negative
+	// unavailable zones answer nothing but SERVFAIL, and have no SOA.
+	unavailable bool
 }
 
 // RRset is the records of one type at one name.
