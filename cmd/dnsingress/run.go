@@ -86,8 +86,12 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	if d.engine, err = pool.New(pool.Options{Config: c, Catalog: catalog, Registerer: registry, Log: log}); err != nil {
 		return nil, err
 	}
+	metrics, err := promql.NewClient(c.Prometheus, registry, log)
+	if err != nil {
+		return nil, err
+	}
 	d.evaluator, err = promql.New(promql.Options{
-		URLs: c.Prometheus.URLs, Timeout: c.Prometheus.Timeout, Deliver: d.engine.Deliver, Registerer: registry, Log: log,
+		Client: metrics, Delay: c.Prometheus.Delay, Patience: c.Prometheus.FirstPass, Deliver: d.engine.Deliver, Registerer: registry, Log: log,
 	})
 	if err != nil {
 		return nil, err

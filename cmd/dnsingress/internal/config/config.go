@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -78,21 +77,6 @@ type SOA struct {
 	Expire  time.Duration `yaml:"expire"`
 }
 
-// Prometheus says where and how metrics are asked.
-type Prometheus struct {
-	// URLs of servers that speak the Prometheus HTTP API; the next is asked when one fails. Default: none.
-	URLs []string `yaml:"urls"`
-	// Interval between evaluations of policies that set none. Instants are multiples of it, on every replica. Default: 5s.
-	Interval time.Duration `yaml:"interval"`
-	// Timeout of one request. Default: 2s.
-	Timeout time.Duration `yaml:"timeout"`
-	// Staleness is how long the last values count when no new ones come; then readiness alone does. It is never
-	// less than two intervals of the policy. Default: 1m.
-	Staleness time.Duration `yaml:"staleness"`
-	// FirstPass is how long the start waits for the first values before it answers by readiness alone. Default: 5s.
-	FirstPass time.Duration `yaml:"firstPass"`
-}
-
 // Kubernetes says which objects are watched and how they are read.
 type Kubernetes struct {
 	// Kubeconfig is a file; empty: the pod's service account, else $KUBECONFIG, else ~/.kube/config.
@@ -137,10 +121,7 @@ func (c *Config) fill() {
 	}
 	orElse(&c.Admin, "[::]:9153")
 	orPointer(&c.LameDuck, 3*time.Second)
-	orElse(&c.Prometheus.Interval, 5*time.Second)
-	orElse(&c.Prometheus.Timeout, 2*time.Second)
-	orElse(&c.Prometheus.Staleness, time.Minute)
-	orElse(&c.Prometheus.FirstPass, 5*time.Second)
+	c.Prometheus.fill()
 	if c.Kubernetes.HostnamePrefixes == nil {
 		c.Kubernetes.HostnamePrefixes = []string{"external-dns.kubernetes.io/", "external-dns.alpha.kubernetes.io/"}
 	}
@@ -249,29 +230,6 @@ func (z Zone) check(f *strictyaml.File, at string) {
 	}
 	if *z.MaxAnswers < 0 {
 		f.Problem(at+".maxAnswers", "0 means all", "%d is negative", *z.MaxAnswers)
-	}
-}
-
-func (p Prometheus) check(f *strictyaml.File) {
-	for i, raw := range p.URLs {
-		u, err := url.Parse(raw)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			f.Problem(fmt.Sprintf("prometheus.urls[%d]", i), "http://prometheus.example.org:9090", "%q is no HTTP address", raw)
-		}
-	}
-	if p.Interval < 100*time.Millisecond {
-		f.Problem("prometheus.interval", "100ms at least", "interval %v is too short", p.Interval)
-	}
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-	}{{"timeout", p.Timeout}, {"staleness", p.Staleness}, {"firstPass", p.FirstPass}} {
-		if d.value < 0 {
-			f.Problem("prometheus."+d.key, "", "%v is negative", d.value)
-		}
-	}
-	if p.Staleness < p.Interval {
-		f.Problem("prometheus.staleness", "several intervals", "values would be stale after %v, before new ones are asked for after %v", p.Staleness, p.Interval)
 	}
 }
 

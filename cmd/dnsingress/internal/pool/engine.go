@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -28,7 +27,8 @@ type Reporter interface {
 
 // Evaluator evaluates queries periodically and gives the results to Engine.Deliver.
 type Evaluator interface {
-	Set(ctx context.Context, queries []promql.Query)
+	// Set makes queries all that is evaluated; of new ones it also finds the past, as far back as queries says.
+	Set(ctx context.Context, queries map[promql.Query]time.Duration)
 }
 
 // Options of an Engine.
@@ -180,7 +180,7 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	}
 	if e.asked {
 		e.asked = false
-		e.evaluator.Set(ctx, slices.Collect(maps.Keys(e.queries)))
+		e.evaluator.Set(ctx, e.wanted())
 	}
 	for _, r := range m.results {
 		e.hear(r, dirty)
@@ -270,6 +270,15 @@ func (e *Engine) use(ref model.Ref, old *state) {
 		}
 		e.queries[q].users[ref] = true
 	}
+}
+
+// wanted is what the evaluator shall evaluate.
+func (e *Engine) wanted() map[promql.Query]time.Duration {
+	queries := make(map[promql.Query]time.Duration, len(e.queries))
+	for q := range e.queries {
+		queries[q] = 0
+	}
+	return queries
 }
 
 func (e *Engine) query(p *model.Policy) promql.Query {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -34,7 +35,9 @@ type bench struct {
 	problems map[model.Ref][]model.Problem
 }
 
-func (b *bench) Set(_ context.Context, queries []promql.Query) { b.queries = queries }
+func (b *bench) Set(_ context.Context, queries map[promql.Query]time.Duration) {
+	b.queries = slices.Collect(maps.Keys(queries))
+}
 
 func (b *bench) Report(ref model.Ref, problems []model.Problem) { b.problems[ref] = problems }
 
@@ -89,21 +92,15 @@ func (b *bench) samples(q promql.Query, values ...string) promql.Result {
 		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[%s]}}`, strings.Join(series, ","))
 	}))
 	defer s.Close()
-	results := make(chan promql.Result, 1)
-	ctx, cancel := context.WithCancel(b.t.Context())
-	e, err := promql.New(promql.Options{
-		URLs: []string{s.URL}, Timeout: time.Minute, Registerer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
-		Deliver: func(r promql.Result) { results <- r },
-	})
+	client, err := promql.NewClient(config.Prometheus{URLs: []string{s.URL}, Timeout: time.Minute}, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	e.Set(ctx, []promql.Query{{Expr: q.Expr, Interval: time.Hour}})
-	r := <-results
-	cancel()
-	e.Wait()
-	r.Query, r.At = q, b.now
-	return r
+	got, err := client.Instant(b.t.Context(), q, b.now, promql.Samples{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return promql.Result{Query: q, Due: b.now, At: b.now, Samples: got}
 }
 
 // answers prints the addresses that the published zone has for a name.

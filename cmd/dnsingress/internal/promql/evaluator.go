@@ -4,44 +4,46 @@ package promql
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"net/url"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/api"
-	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// maxBody bounds one response in bytes: 100,000 series of 300 bytes fit, and what is made of them fits the memory.
-const maxBody = 32 << 20
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+)
 
 // Query is an expression that is evaluated periodically.
 type Query struct {
 	Expr     string
 	Interval time.Duration
+	Timeout  time.Duration // of one request to one server; 0: the default
+	Match    model.Match
 }
 
 // Result is the outcome of one evaluation.
 type Result struct {
 	Query   Query
-	At      time.Time // the instant that the values are of
+	Due     time.Time // the multiple of the interval that the evaluation is for
+	At      time.Time // the instant that the values are of: Due, or earlier by the configured delay
 	Samples Samples
 	Err     error
+	Past    []Past // of a first evaluation: what earlier ones would have given, oldest first
+}
+
+// Past is what an evaluation would have given.
+type Past struct {
+	Due, At time.Time
+	Samples Samples
 }
 
 // Options of an Evaluator.
 type Options struct {
-	URLs       []string      // at least one for any result but errors
-	Timeout    time.Duration // of one request to one server
+	Client     *Client
+	Delay      time.Duration // how far behind the present values are asked for
+	Patience   time.Duration // for a range query
 	Deliver    func(Result)  // called from several goroutines; must not block
 	Registerer prometheus.Registerer
 	Log        *slog.Logger
@@ -50,9 +52,6 @@ type Options struct {
 // Evaluator evaluates a changing set of queries.
 type Evaluator struct {
 	options Options
-	servers []server
-	best    atomic.Int64 // the server that answered last
-	jitter  float64      // 0 to 1, this process's own
 
 	mu      sync.Mutex
 	running map[Query]context.CancelFunc
@@ -60,18 +59,13 @@ type Evaluator struct {
 
 	duration    prometheus.Histogram
 	evaluations *prometheus.CounterVec
-}
-
-type server struct {
-	name string // its URL without a password
-	api  v1.API
+	queries     prometheus.Gauge
 }
 
 // New makes an evaluator with no queries.
 func New(o Options) (*Evaluator, error) {
 	e := &Evaluator{
 		options: o,
-		jitter:  rand.Float64(),
 		running: map[Query]context.CancelFunc{},
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "dnsingress_promql_evaluation_duration_seconds", Help: "Time from asking for a policy's metric until its values or the error.",
@@ -80,24 +74,14 @@ func New(o Options) (*Evaluator, error) {
 		evaluations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dnsingress_promql_evaluations_total", Help: "Evaluations of policies' metrics by outcome; missed ones were skipped because the one before took too long.",
 		}, []string{"outcome"}),
+		queries: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dnsingress_promql_queries", Help: "Different queries that all policies together need.",
+		}),
 	}
 	for _, outcome := range []string{"ok", "error", "missed"} {
 		e.evaluations.WithLabelValues(outcome)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 16
-	for _, address := range o.URLs {
-		u, err := url.Parse(address)
-		if err != nil {
-			return nil, fmt.Errorf("reading the address of a Prometheus: %w", err)
-		}
-		client, err := api.NewClient(api.Config{Address: address, RoundTripper: bounded{transport}})
-		if err != nil {
-			return nil, fmt.Errorf("preparing Prometheus client for %s: %w", u.Redacted(), err)
-		}
-		e.servers = append(e.servers, server{u.Redacted(), v1.NewAPI(client)})
-	}
-	for _, c := range []prometheus.Collector{e.duration, e.evaluations} {
+	for _, c := range []prometheus.Collector{e.duration, e.evaluations, e.queries} {
 		if err := o.Registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
@@ -105,47 +89,58 @@ func New(o Options) (*Evaluator, error) {
 	return e, nil
 }
 
-// Set makes queries all that is evaluated, until ctx ends. A query that runs already goes on undisturbed.
-func (e *Evaluator) Set(ctx context.Context, queries []Query) {
+// Set makes queries all that is evaluated, until ctx ends. A query that runs already goes on undisturbed; with the
+// first result of any other comes its past, as far back as queries says.
+func (e *Evaluator) Set(ctx context.Context, queries map[Query]time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for q, stop := range e.running {
-		if !slices.Contains(queries, q) {
+		if _, ok := queries[q]; !ok {
 			stop()
 			delete(e.running, q)
 		}
 	}
-	for _, q := range queries {
+	for q, back := range queries {
 		if _, ok := e.running[q]; ok {
 			continue
 		}
 		ctx, stop := context.WithCancel(ctx)
 		e.running[q] = stop
-		e.wait.Go(func() { e.run(ctx, q) })
+		e.wait.Go(func() { e.run(ctx, q, back) })
 	}
+	e.queries.Set(float64(len(e.running)))
 }
 
 // Wait returns when every query has ended, after the context given to Set has.
 func (e *Evaluator) Wait() { e.wait.Wait() }
 
 // run evaluates q at the last instant that has passed and then at each one to come.
-func (e *Evaluator) run(ctx context.Context, q Query) {
-	delay := min(time.Duration(e.jitter*float64(q.Interval)/10), 500*time.Millisecond)
-	at := instant(time.Now(), q.Interval)
+func (e *Evaluator) run(ctx context.Context, q Query, back time.Duration) {
+	// Its own part of the jitter spreads the queries of one process, too.
+	delay := min(time.Duration(rand.Float64()*float64(q.Interval)/10), 500*time.Millisecond)
+	due := instant(time.Now(), q.Interval)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var last Samples
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		}
-		e.evaluate(ctx, q, at)
+		r := e.evaluate(ctx, q, due, last, back)
+		if ctx.Err() != nil {
+			return
+		}
+		if r.Err == nil {
+			last, back = r.Samples, 0
+		}
+		e.options.Deliver(r)
 		now := time.Now()
-		next, missed := following(at, now, q.Interval)
+		next, missed := following(due, now, q.Interval)
 		e.evaluations.WithLabelValues("missed").Add(float64(missed))
 		timer.Reset(next.Add(delay).Sub(now))
-		at = next
+		due = next
 	}
 }
 
@@ -168,62 +163,39 @@ func instant(t time.Time, interval time.Duration) time.Time {
 	return time.Unix(0, n-n%int64(interval)).UTC()
 }
 
-func (e *Evaluator) evaluate(ctx context.Context, q Query, at time.Time) {
+func (e *Evaluator) evaluate(ctx context.Context, q Query, due time.Time, last Samples, back time.Duration) Result {
+	r := Result{Query: q, Due: due, At: due.Add(-e.options.Delay)}
 	began := time.Now()
-	samples, err := e.ask(ctx, q.Expr, at)
-	if ctx.Err() != nil {
-		return
-	}
+	r.Samples, r.Err = e.options.Client.Instant(ctx, q, r.At, last)
 	e.duration.Observe(time.Since(began).Seconds())
-	outcome := "ok"
+	if r.Err != nil {
+		e.evaluations.WithLabelValues("error").Inc()
+		return r
+	}
+	e.evaluations.WithLabelValues("ok").Inc()
+	var err error
+	if r.Past, err = e.past(ctx, r, back); err != nil && ctx.Err() == nil {
+		e.options.Log.Warn("the past of a policy's metric is unknown; its pools begin anew", "expr", q.Expr, "error", err)
+	}
+	return r
+}
+
+// past asks for what earlier evaluations would have given, for so long back or as many as memory bears.
+func (e *Evaluator) past(ctx context.Context, r Result, back time.Duration) ([]Past, error) {
+	q := r.Query
+	count := min(int((back+q.Interval-1)/q.Interval), maxPoints/max(1, r.Samples.Series))
+	if count <= 0 {
+		return nil, nil
+	}
+	first := time.Duration(count) * q.Interval
+	all, err := e.options.Client.Range(ctx, q, r.At.Add(-first), count, e.options.Patience, r.Samples)
 	if err != nil {
-		outcome = "error"
+		return nil, err
 	}
-	e.evaluations.WithLabelValues(outcome).Inc()
-	e.options.Deliver(Result{Query: q, At: at, Samples: samples, Err: err})
-}
-
-// ask tries the servers in turn, beginning with the one that answered last.
-func (e *Evaluator) ask(ctx context.Context, expr string, at time.Time) (Samples, error) {
-	if len(e.servers) == 0 {
-		return Samples{}, errors.New("no Prometheus server is configured (hint: prometheus.urls)")
+	past := make([]Past, count)
+	for i, samples := range all {
+		ago := first - time.Duration(i)*q.Interval
+		past[i] = Past{r.Due.Add(-ago), r.At.Add(-ago), samples}
 	}
-	var errs []error
-	first := e.best.Load()
-	for i := range e.servers {
-		n := (int(first) + i) % len(e.servers)
-		s := e.servers[n]
-		samples, err := askOne(ctx, s.api, expr, at, e.options.Timeout)
-		if err == nil {
-			e.best.Store(int64(n))
-			return samples, nil
-		}
-		e.options.Log.Debug("asking Prometheus", "url", s.name, "expr", expr, "error", err)
-		errs = append(errs, fmt.Errorf("asking Prometheus %s: %w", s.name, err))
-	}
-	return Samples{}, errors.Join(errs...)
-}
-
-func askOne(ctx context.Context, api v1.API, expr string, at time.Time, timeout time.Duration) (Samples, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	value, _, err := api.Query(ctx, expr, at, v1.WithTimeout(timeout))
-	if err != nil {
-		return Samples{}, err
-	}
-	return newSamples(value)
-}
-
-// bounded cuts off responses that are larger than any sensible one.
-type bounded struct{ next http.RoundTripper }
-
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := b.next.RoundTrip(r)
-	if err == nil {
-		response.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(response.Body, maxBody), response.Body}
-	}
-	return response, err
+	return past, nil
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 )
 
 func TestCheck(t *testing.T) {
@@ -33,18 +35,38 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func newEvaluator(t *testing.T, c config.Prometheus, deliver func(Result)) *Evaluator {
+	t.Helper()
+	registry, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
+	client, err := NewClient(c, registry, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(Options{Client: client, Delay: c.Delay, Patience: c.FirstPass, Registerer: registry, Log: log, Deliver: deliver})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// set is what Evaluator.Set takes, without any past.
+func set(queries ...Query) map[Query]time.Duration {
+	m := map[Query]time.Duration{}
+	for _, q := range queries {
+		m[q] = 0
+	}
+	return m
+}
+
+// every makes a query.
+func every(expr string, interval time.Duration) Query { return Query{Expr: expr, Interval: interval} }
+
 // start runs an evaluator for queries against servers and returns its results.
 func start(t *testing.T, timeout time.Duration, urls []string, queries ...Query) <-chan Result {
 	t.Helper()
 	results := make(chan Result, 1000)
-	e, err := New(Options{
-		URLs: urls, Timeout: timeout, Registerer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
-		Deliver: func(r Result) { results <- r },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Set(t.Context(), queries)
+	e := newEvaluator(t, config.Prometheus{URLs: urls, Timeout: timeout}, func(r Result) { results <- r })
+	e.Set(t.Context(), set(queries...))
 	t.Cleanup(e.Wait)
 	return results
 }
@@ -95,7 +117,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			url := answer(t, max(c.status, 200), c.body)
-			r := <-start(t, 10*time.Second, []string{url}, Query{"x", time.Hour})
+			r := <-start(t, 10*time.Second, []string{url}, every("x", time.Hour))
 			if (r.Err == nil) != (c.err == "") || r.Err != nil && !strings.Contains(r.Err.Error(), c.err) {
 				t.Fatalf("error %v, want %q", r.Err, c.err)
 			}
@@ -120,7 +142,7 @@ func TestNextServerIsAskedAndRemembered(t *testing.T) {
 	}
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	results := start(t, 10*time.Second, []string{gone.URL, serve("sick", 500), serve("well", 200)}, Query{"x", 20 * time.Millisecond})
+	results := start(t, 10*time.Second, []string{gone.URL, serve("sick", 500), serve("well", 200)}, every("x", 20 * time.Millisecond))
 	for range 3 {
 		if r := <-results; r.Err != nil {
 			t.Fatal(r.Err)
@@ -148,7 +170,7 @@ func TestSlowQueryDelaysNoOther(t *testing.T) {
 	}))
 	t.Cleanup(s.Close)
 	t.Cleanup(func() { close(release) })
-	results := start(t, time.Hour, []string{s.URL}, Query{"slow", 20 * time.Millisecond}, Query{"quick", 20 * time.Millisecond})
+	results := start(t, time.Hour, []string{s.URL}, every("slow", 20 * time.Millisecond), every("quick", 20 * time.Millisecond))
 	<-slow
 	for range 5 {
 		if r := <-results; r.Query.Expr != "quick" || r.Err != nil {
@@ -163,7 +185,7 @@ func TestTimeout(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(s.Close)
-	r := <-start(t, 50*time.Millisecond, []string{s.URL}, Query{"x", time.Hour})
+	r := <-start(t, 50*time.Millisecond, []string{s.URL}, every("x", time.Hour))
 	if r.Err == nil || !strings.Contains(r.Err.Error(), "deadline") {
 		t.Errorf("error %v, want a deadline", r.Err)
 	}
@@ -177,7 +199,7 @@ func TestInstantsAreAligned(t *testing.T) {
 	}))
 	t.Cleanup(s.Close)
 	const interval = 50 * time.Millisecond
-	results := start(t, 10*time.Second, []string{s.URL}, Query{"x", interval})
+	results := start(t, 10*time.Second, []string{s.URL}, every("x", interval))
 	for range 3 {
 		r := <-results
 		if r.At.UnixNano()%int64(interval) != 0 {
@@ -213,7 +235,7 @@ func TestFollowing(t *testing.T) {
 
 func TestPasswordIsNotShown(t *testing.T) {
 	url := strings.Replace(answer(t, 503, "{}"), "http://", "http://user:secret@", 1)
-	r := <-start(t, 10*time.Second, []string{url}, Query{"x", time.Hour})
+	r := <-start(t, 10*time.Second, []string{url}, every("x", time.Hour))
 	if r.Err == nil || strings.Contains(r.Err.Error(), "secret") || !strings.Contains(r.Err.Error(), "user:") {
 		t.Errorf("error %v", r.Err)
 	}
@@ -222,21 +244,15 @@ func TestPasswordIsNotShown(t *testing.T) {
 func TestSetStopsWhatIsGone(t *testing.T) {
 	url := answer(t, 200, vector())
 	results := make(chan Result, 1000)
-	e, err := New(Options{
-		URLs: []string{url}, Timeout: 10 * time.Second, Registerer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
-		Deliver: func(r Result) { results <- r },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Set(t.Context(), []Query{{"a", 10 * time.Millisecond}})
+	e := newEvaluator(t, config.Prometheus{URLs: []string{url}, Timeout: 10 * time.Second}, func(r Result) { results <- r })
+	e.Set(t.Context(), set(every("a", 10*time.Millisecond)))
 	<-results
 	e.Set(t.Context(), nil)
 	e.Wait() // returns only if the query has ended
 }
 
 func TestWithoutServers(t *testing.T) {
-	if r := <-start(t, time.Second, nil, Query{"x", time.Hour}); r.Err == nil || !strings.Contains(r.Err.Error(), "hint:") {
+	if r := <-start(t, time.Second, nil, every("x", time.Hour)); r.Err == nil || !strings.Contains(r.Err.Error(), "hint:") {
 		t.Errorf("error %v", r.Err)
 	}
 }

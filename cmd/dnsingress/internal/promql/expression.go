@@ -20,3 +20,30 @@ func Check(expr string) error {
 	}
 	return nil
 }
+
+// Canonical is expr as Prometheus itself would write it, so that those that differ in their white space alone are the
+// same; one that does not parse stays as it is.
+func Canonical(expr string) string {
+	parsed, err := parser.ParseExpr(expr)
+	if err != nil {
+		return expr
+	}
+	return parsed.String()
+}
+
+// Filters reports whether expr drops series by their values, as in `errors > 5`, so that no series at all is an
+// answer too. Of any other expression an empty result means that its metric is away.
+func Filters(expr string) bool {
+	parsed, err := parser.ParseExpr(expr)
+	if err != nil {
+		return false
+	}
+	filters := false
+	parser.Inspect(parsed, func(n parser.Node, _ []parser.Node) error {
+		if b, ok := n.(*parser.BinaryExpr); ok && (b.Op.IsComparisonOperator() && !b.ReturnBool || b.Op == parser.LAND || b.Op == parser.LUNLESS) {
+			filters = true
+		}
+		return nil
+	})
+	return filters
+}

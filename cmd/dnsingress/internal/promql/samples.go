@@ -3,80 +3,285 @@
 package promql
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 
-	"github.com/prometheus/common/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
 // Samples are the values of one evaluation, found by pod or by address. The zero value is empty.
 type Samples struct {
-	pods      map[podKey]sample
-	addresses map[netip.Addr]sample
-	Strays    int // series that name neither a pod nor an address
-	Series    int // all series
+	Series int // all series
+	Strays int // series that name neither a pod nor an address, or have no number
+
+	table  *table
+	values []cell // by slot
 }
 
-type podKey struct{ namespace, pod string } // namespace is empty where the series has none
-
-type sample struct {
+// cell is what the series of one pod gave.
+type cell struct {
 	value float64
-	count int
-}
-
-// addressLabels may hold a pod's address, the first that does counts.
-var addressLabels = [...]model.LabelName{"address", "ip", "pod_ip", "instance"}
-
-// newSamples attributes the series of a query's result.
-func newSamples(value model.Value) (Samples, error) {
-	vector, ok := value.(model.Vector)
-	if !ok {
-		return Samples{}, fmt.Errorf("the result is a %s (hint: an instant vector is wanted)", value.Type())
-	}
-	s := Samples{pods: map[podKey]sample{}, addresses: map[netip.Addr]sample{}, Series: len(vector)}
-	for _, one := range vector {
-		if one.Histogram != nil {
-			s.Strays++
-			continue
-		}
-		if pod := one.Metric["pod"]; pod != "" {
-			key := podKey{string(one.Metric["namespace"]), string(pod)}
-			s.pods[key] = sample{float64(one.Value), s.pods[key].count + 1}
-			continue
-		}
-		if a, ok := addressOf(one.Metric); ok {
-			s.addresses[a] = sample{float64(one.Value), s.addresses[a].count + 1}
-			continue
-		}
-		s.Strays++
-	}
-	return s, nil
-}
-
-func addressOf(m model.Metric) (netip.Addr, bool) {
-	for _, l := range addressLabels {
-		text := string(m[l])
-		if a, err := netip.ParseAddr(text); err == nil {
-			return a.Unmap(), true
-		}
-		if a, err := netip.ParseAddrPort(text); err == nil {
-			return a.Addr().Unmap(), true
-		}
-	}
-	return netip.Addr{}, false
+	count int32
 }
 
 // Value returns the value for the pod, and how many series gave one: the value means nothing unless that is 1.
 func (s Samples) Value(namespace, pod string, address netip.Addr) (value float64, series int) {
-	var found sample
-	if pod != "" {
-		found = s.pods[podKey{namespace, pod}]
-		if found.count == 0 {
-			found = s.pods[podKey{"", pod}]
+	if s.table == nil {
+		return 0, 0
+	}
+	if pod != "" && len(s.table.pods) > 0 {
+		for _, ns := range [...]string{namespace, ""} {
+			if slot, ok := s.table.pods[podKey{ns, pod}]; ok && s.values[slot].count > 0 {
+				return s.values[slot].value, int(s.values[slot].count)
+			}
 		}
 	}
-	if found.count == 0 {
-		found = s.addresses[address]
+	if slot, ok := s.table.addresses[address]; ok {
+		return s.values[slot].value, int(s.values[slot].count)
 	}
-	return found.value, found.count
+	return 0, 0
+}
+
+// table says whose value each series of a response is. It does not change, and most responses have the one of the
+// response before.
+type table struct {
+	begins    []string // of each series, in the response's order: {"metric":LABELS
+	known     map[string]int32
+	slots     []int32 // of each series; negative: a stray
+	pods      map[podKey]int32
+	addresses map[netip.Addr]int32
+	cells     int // slots that are used
+}
+
+type podKey struct{ namespace, pod string } // namespace is empty where the series has none
+
+const begin = `{"metric":`
+
+func (t *table) size() int {
+	if t == nil {
+		return 0
+	}
+	return len(t.begins)
+}
+
+func newTable(begins []string, m model.Match) *table {
+	t := &table{begins: begins, known: make(map[string]int32, len(begins)), slots: make([]int32, len(begins)), pods: map[podKey]int32{}, addresses: map[netip.Addr]int32{}}
+	for i, b := range begins {
+		labels := b[len(begin):]
+		t.known[labels] = int32(i)
+		t.slots[i] = t.slot(labels, m)
+	}
+	return t
+}
+
+// slot is where the value of the series with these labels goes.
+func (t *table) slot(labels string, m model.Match) int32 {
+	pod, address := identify(labels, m)
+	var slot int32
+	var known bool
+	switch {
+	case pod.pod != "":
+		slot, known = t.pods[pod]
+	case address.IsValid():
+		slot, known = t.addresses[address]
+	default:
+		return -1
+	}
+	if known {
+		return slot
+	}
+	slot = int32(t.cells)
+	t.cells++
+	if pod.pod != "" {
+		t.pods[pod] = slot
+	} else {
+		t.addresses[address] = slot
+	}
+	return slot
+}
+
+// samples are the values at one instant, of so many series.
+func (t *table) samples(points []point, series int) Samples {
+	s := Samples{Series: series, table: t, values: make([]cell, t.cells)}
+	named := 0
+	for _, p := range points {
+		if slot := t.slots[p.series]; slot >= 0 {
+			named++
+			s.values[slot] = cell{p.value, s.values[slot].count + 1}
+		}
+	}
+	s.Strays = s.Series - named
+	return s
+}
+
+// addressLabels may hold a pod's address, the first that does counts.
+var addressLabels = [...]string{"address", "ip", "pod_ip", "instance"}
+
+// identify reads whose value a series with these labels is, by m.
+func identify(labels string, m model.Match) (podKey, netip.Addr) {
+	if m == (model.Match{}) {
+		m.Pod = "pod"
+	} else if m.Pod == "" {
+		m.Namespace = ""
+	}
+	if m.Pod != "" && m.Namespace == "" {
+		m.Namespace = "namespace"
+	}
+	var pod podKey
+	var texts [len(addressLabels)]string
+	err := eachLabel(labels, func(name, value string) {
+		switch name {
+		case m.Pod:
+			pod.pod = value
+		case m.Namespace:
+			pod.namespace = value
+		}
+		if m.Address != "" {
+			if name == m.Address {
+				texts[0] = value
+			}
+			return
+		}
+		for i, l := range addressLabels {
+			if name == l {
+				texts[i] = value
+			}
+		}
+	})
+	if err != nil {
+		return podKey{}, netip.Addr{}
+	}
+	if pod.pod != "" {
+		return pod, netip.Addr{}
+	}
+	for _, text := range texts {
+		if text == "" {
+			continue
+		}
+		if a, err := netip.ParseAddr(text); err == nil {
+			return podKey{}, a.Unmap()
+		}
+		if a, err := netip.ParseAddrPort(text); err == nil {
+			return podKey{}, a.Addr().Unmap()
+		}
+	}
+	return podKey{}, netip.Addr{}
+}
+
+// eachLabel gives the labels of a JSON object of strings. What is given shares the object's memory where it can.
+func eachLabel(object string, do func(name, value string)) error {
+	if strings.IndexByte(object, '\\') >= 0 {
+		var labels map[string]string
+		if err := json.Unmarshal([]byte(object), &labels); err != nil {
+			return err
+		}
+		for name, value := range labels {
+			do(name, value)
+		}
+		return nil
+	}
+	rest := object
+	for {
+		_, after, ok := strings.Cut(rest, `"`)
+		if !ok {
+			return nil
+		}
+		name, after, ok := strings.Cut(after, `"`)
+		if !ok {
+			return fmt.Errorf("labels %q end within a name", object)
+		}
+		between, after, ok := strings.Cut(after, `"`)
+		if !ok || strings.TrimSpace(between) != ":" {
+			return fmt.Errorf("label %s has a value that is no string", name)
+		}
+		value, after, ok := strings.Cut(after, `"`)
+		if !ok {
+			return fmt.Errorf("labels %q end within a value", object)
+		}
+		do(name, value)
+		rest = after
+	}
+}
+
+// builder finds the series of a response in the last table, and makes a new one where they are others.
+type builder struct {
+	last  *table
+	next  int32    // in last, the one that comes if all is as it was
+	order []int32  // the series so far: in last, or behind its end in fresh
+	fresh []string // begins of series that last does not have
+	seen  map[string]int32
+	moved []int32 // by number in order, when the table is new; nil: it is last
+}
+
+// expected is what the next series begins with if all is as it was, or "".
+func (b *builder) expected() string {
+	if int(b.next) < b.last.size() {
+		return b.last.begins[b.next]
+	}
+	return ""
+}
+
+// hit takes the expected series and returns its number.
+func (b *builder) hit() int32 {
+	id := b.next
+	b.next++
+	b.order = append(b.order, id)
+	return id
+}
+
+// find returns the number of the series with these labels.
+func (b *builder) find(labels []byte) int32 {
+	if b.last != nil {
+		if id, ok := b.last.known[string(labels)]; ok {
+			b.next = id + 1
+			b.order = append(b.order, id)
+			return id
+		}
+	}
+	id, ok := b.seen[string(labels)]
+	if !ok {
+		if b.seen == nil {
+			b.seen = map[string]int32{}
+		}
+		text := begin + string(labels)
+		id = int32(b.last.size() + len(b.fresh))
+		b.fresh = append(b.fresh, text)
+		b.seen[text[len(begin):]] = id
+	}
+	b.order = append(b.order, id)
+	return id
+}
+
+// table is that of the response: the last one as long as it has nothing new and is not mostly of series that are gone.
+func (b *builder) table(m model.Match) *table {
+	if b.last != nil && len(b.fresh) == 0 && len(b.order) >= b.last.size()/2 {
+		return b.last
+	}
+	b.moved = make([]int32, b.last.size()+len(b.fresh))
+	for i := range b.moved {
+		b.moved[i] = -1
+	}
+	begins := make([]string, 0, len(b.order))
+	for _, id := range b.order {
+		if b.moved[id] >= 0 {
+			continue
+		}
+		b.moved[id] = int32(len(begins))
+		if int(id) < b.last.size() {
+			begins = append(begins, b.last.begins[id])
+		} else {
+			begins = append(begins, b.fresh[int(id)-b.last.size()])
+		}
+	}
+	return newTable(begins, m)
+}
+
+// position is the place in the table of the series with the number id.
+func (b *builder) position(id int32) int32 {
+	if b.moved == nil {
+		return id
+	}
+	return b.moved[id]
 }
