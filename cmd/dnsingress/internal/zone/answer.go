@@ -53,6 +53,11 @@ func (z *Zone) Answer(q *Question, r *Reply) {
 	}
 	r.Authoritative = true
 	r.chain.n, r.chain.used = 0, 0
+	r.asked = q
+	r.signer = nil
+	if q.Secure {
+		r.signer = z.signer
+	}
 	c := cursor{name: &q.name, at: question}
 	for {
 		next, more := z.step(q, r, c)
@@ -68,7 +73,7 @@ func (z *Zone) step(q *Question, r *Reply, c cursor) (next cursor, more bool) {
 	left := c.name.labels - z.labels
 	if z.cuts == 0 { // nothing above can matter
 		if n := z.get(c.key(z, 0)); n != "" {
-			return z.found(q, r, c, n)
+			return z.found(q, r, c, n, true)
 		}
 	}
 	n := z.apex
@@ -84,7 +89,7 @@ func (z *Zone) step(q *Question, r *Reply, c cursor) (next cursor, more bool) {
 			}
 		}
 		if left == 0 {
-			return z.found(q, r, c, n)
+			return z.found(q, r, c, n, true)
 		}
 		kid := z.get(c.key(z, left-1))
 		if kid == "" {
@@ -94,10 +99,10 @@ func (z *Zone) step(q *Question, r *Reply, c cursor) (next cursor, more bool) {
 	}
 	// n is the closest encloser: RFC 4592 §3.3.1.
 	if wild := z.wildcard(r, c.key(z, left)); wild != "" {
-		return z.found(q, r, c, wild)
+		return z.found(q, r, c, wild, false)
 	}
 	r.Rcode = dns.RcodeNameError
-	z.deny(q, r)
+	z.deny(q, r, c, "", false)
 	return next, false
 }
 
@@ -108,22 +113,25 @@ func (z *Zone) wildcard(r *Reply, encloser []byte) node {
 	return z.get(key[:2+copy(key[2:], encloser)])
 }
 
-// found answers from the node that the name leads to, by itself or by a wildcard.
-func (z *Zone) found(q *Question, r *Reply, c cursor, n node) (next cursor, more bool) {
+// found answers from the node that the name leads to, which is its own or that of a wildcard.
+func (z *Zone) found(q *Question, r *Reply, c cursor, n node, own bool) (next cursor, more bool) {
 	s, ok := n.set(q.Type)
 	if !ok && n.flags()&flagCNAME != 0 && q.Type != dns.TypeANY {
 		s, _ = n.set(dns.TypeCNAME)
-		return z.alias(q, r, c, s)
+		return z.alias(r, c, s, own)
+	}
+	if !ok && z.signer != nil && online(q.Type) && z.made(q, r, c, n, own) {
+		return next, false
 	}
 	if !ok && q.Type == dns.TypeANY && n.sets() > 0 {
 		s, ok = n.at(0), true // RFC 8482 §4.1: one of the sets is enough
 	}
 	if !ok {
-		z.deny(q, r)
+		z.deny(q, r, c, n, own)
 		return next, false
 	}
 	m := r.mark()
-	if !r.add(answer, s, c.at, nil) {
+	if !r.add(answer, s, c.at, nil) || !r.sign(answer, s, m, c.name.bytes(), own) {
 		r.rewind(m)
 		r.Truncated = true
 	}
@@ -131,12 +139,12 @@ func (z *Zone) found(q *Question, r *Reply, c cursor, n node) (next cursor, more
 }
 
 // alias adds a CNAME and returns its target to go on with.
-func (z *Zone) alias(q *Question, r *Reply, c cursor, s set) (next cursor, more bool) {
+func (z *Zone) alias(r *Reply, c cursor, s set, own bool) (next cursor, more bool) {
 	record, _ := s.record(0)
 	m := r.mark()
 	r.counts[answer]++
 	begin := r.size
-	if !r.record(record, c.at, nil) {
+	if !r.record(record, c.at, nil) || !r.sign(answer, s, m, c.name.bytes(), own) {
 		r.rewind(m)
 		r.Truncated = true
 		return next, false
@@ -164,6 +172,9 @@ func (z *Zone) follow(r *Reply, c cursor, target string, at int) (next cursor, m
 	if hi := r.buf[at]; hi >= 0xC0 { // a target that is one pointer
 		at = int(binary.BigEndian.Uint16(r.buf[at:])) & maxPointer
 	}
+	if at > maxPointer { // behind long signatures; who asks goes on by itself
+		return next, false
+	}
 	return cursor{&r.chain.target, at, c.hop + 1}, true
 }
 
@@ -178,7 +189,7 @@ func (z *Zone) rename(q *Question, r *Reply, c cursor, n node, left int) (next c
 		r.chain.dnames[r.chain.used] = uint16(r.size)
 		r.chain.used++
 		r.counts[answer]++
-		if !r.record(record, c.offset(left), owner) {
+		if !r.record(record, c.offset(left), owner) || !r.sign(answer, s, m, owner, true) {
 			r.rewind(m)
 			r.Truncated = true
 			return next, false
@@ -225,7 +236,7 @@ func (z *Zone) refer(q *Question, r *Reply, c cursor, n node, left int) {
 	s, _ := n.set(dns.TypeNS)
 	owner := c.name.suffix(left)
 	m := r.mark()
-	if !r.add(authority, s, c.offset(left), owner) {
+	if !r.add(authority, s, c.offset(left), owner) || !z.vouch(r, n, m.size, owner) {
 		r.rewind(m)
 		r.Truncated = true
 		return

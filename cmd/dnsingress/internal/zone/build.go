@@ -3,9 +3,11 @@
 package zone
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 
 	"github.com/miekg/dns"
@@ -124,7 +126,7 @@ func (e *editor) change(c Change) error {
 		return err
 	}
 	sets, err := compile(c.RRsets)
-	if err != nil {
+	if err := errors.Join(err, e.zone.checkOnline(sets)); err != nil {
 		return err
 	}
 	return e.put(wire, func(n node, apex bool) (node, error) {
@@ -132,7 +134,7 @@ func (e *editor) change(c Change) error {
 		if apex {
 			for _, old := range n.decode() {
 				given := slices.ContainsFunc(sets, func(s compiled) bool { return s.rtype == old.rtype })
-				if (old.rtype == dns.TypeSOA || old.rtype == dns.TypeNS) && !given {
+				if e.zone.apexOnly(old.rtype) && !given {
 					sets = append(sets, old)
 				}
 			}
@@ -192,8 +194,10 @@ type Builder struct {
 	*editor
 	owner string // wire form of the owner that pending is for
 	text  string // and its form in the records, to spare the conversion
-	// pending are the records of owner so far.
+	// pending are the records of owner so far. Those that came in wire form are in scratch until Flush.
 	pending []compiled
+	scratch []byte
+	lowered []byte // what Owner was given last
 	buf     []byte
 }
 
@@ -237,13 +241,53 @@ func (b *Builder) Add(rr dns.RR) error {
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("%s: %w", owner, err))...)
 	}
-	i := slices.IndexFunc(b.pending, func(c compiled) bool { return c.rtype == rtype })
-	if i < 0 {
-		b.pending = append(b.pending, compiled{rtype: rtype})
-		i = len(b.pending) - 1
-	}
-	b.pending[i].records = append(b.pending[i].records, r)
+	b.append(rtype, r)
 	return errors.Join(errs...)
+}
+
+// append adds a compiled record to those that are pending.
+func (b *Builder) append(rtype uint16, record string) {
+	i := 0
+	for i < len(b.pending) && b.pending[i].rtype != rtype {
+		i++
+	}
+	if i == len(b.pending) {
+		var records []string // as large as they came to be in this place
+		if i < cap(b.pending) {
+			records = b.pending[:i+1][i].records[:0]
+		}
+		b.pending = append(b.pending, compiled{rtype: rtype, records: records})
+	}
+	b.pending[i].records = append(b.pending[i].records, record)
+}
+
+// Owner says whose the records are that AddWire gives from now on: those of an absolute name in wire form, in whatever
+// case, which is not kept. It flushes those of another, whose error it returns, and tells whether the name is in the
+// zone; one that is not has no records.
+func (b *Builder) Owner(name []byte) (inside bool, err error) {
+	b.lowered = append(b.lowered[:0], name...)
+	fold(b.lowered, name) // a length octet is at most 63, below 'A'
+	if view(b.lowered) == b.owner {
+		return true, nil
+	}
+	err = b.Flush()
+	if !within(view(b.lowered), b.zone.origin) {
+		return false, err
+	}
+	b.owner, b.text = string(b.lowered), ""
+	return true, err
+}
+
+// AddWire adds a record of class IN to the owner's. Names in its data, which is not kept, are not compressed.
+func (b *Builder) AddWire(rtype uint16, ttl uint32, rdata []byte) {
+	begin := len(b.scratch)
+	b.scratch = append(b.scratch, 0xC0, headerLen)
+	b.scratch = binary.BigEndian.AppendUint16(b.scratch, rtype)
+	b.scratch = binary.BigEndian.AppendUint16(b.scratch, dns.ClassINET)
+	b.scratch = binary.BigEndian.AppendUint32(b.scratch, ttl&math.MaxInt32)
+	b.scratch = binary.BigEndian.AppendUint16(b.scratch, uint16(len(rdata)))
+	b.scratch = append(b.scratch, rdata...)
+	b.append(rtype, view(b.scratch[begin:]))
 }
 
 // Flush stores the pending records, together with what their owner had already. Its error is about that owner.
@@ -263,7 +307,7 @@ func (b *Builder) Flush() error {
 		}
 		return n.with(sets, apex, false)
 	})
-	b.pending = b.pending[:0]
+	b.pending, b.scratch = b.pending[:0], b.scratch[:0]
 	if err != nil {
 		return fmt.Errorf("%s: %w", unpack(b.owner), err)
 	}

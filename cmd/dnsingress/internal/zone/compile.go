@@ -52,13 +52,17 @@ func compile(sets []RRset) ([]compiled, error) {
 	var out []compiled
 	var buf []byte
 	for _, s := range sets {
-		c := compiled{rtype: s.Type, most: uint16(min(max(s.MaxAnswers, 0), math.MaxUint16))}
+		c := compiled{rtype: s.Type, most: uint16(min(max(s.MaxAnswers, 0), mostMask))}
 		if s.MaxAnswers < 0 {
 			errs = append(errs, fmt.Errorf("%s: at most %d answers is not a number of answers", dns.Type(s.Type), s.MaxAnswers))
 		}
 		if len(s.Records) == 0 {
 			errs = append(errs, fmt.Errorf("%s: an RRset needs a record (hint: no RRsets make a name without data)", dns.Type(s.Type)))
 			continue
+		}
+		problem := s.checkSelection()
+		if problem != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", dns.Type(s.Type), problem))
 		}
 		for _, rr := range s.Records {
 			if got := rr.Header().Rrtype; got != s.Type {
@@ -78,6 +82,9 @@ func compile(sets []RRset) ([]compiled, error) {
 		if slices.ContainsFunc(out, func(o compiled) bool { return o.rtype == s.Type }) {
 			errs = append(errs, fmt.Errorf("%s is given twice", dns.Type(s.Type)))
 			continue
+		}
+		if s.Select.Kind != Window && problem == nil && len(c.records) == len(s.Records) {
+			c.plan, c.records = newPlan(s, c.records, int(c.most))
 		}
 		if len(c.records) > 0 {
 			out = append(out, c)
@@ -190,7 +197,7 @@ func check(sets []compiled, apex bool) (flags byte, err error) {
 		for _, r := range s.records {
 			longest, all = max(longest, len(r)), all+len(r)
 		}
-		if s.most != 0 && int(s.most) < len(s.records) {
+		if s.most != 0 && int(s.most) < len(s.records) && (s.plan == "" || s.plan.kind() != All) {
 			all = int(s.most) * longest
 		}
 		if all > maxSection {

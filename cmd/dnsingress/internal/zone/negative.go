@@ -2,7 +2,11 @@
 
 package zone
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/miekg/dns"
+)
 
 // negative is the SOA record of a negative answer, RFC 2308 §3: its TTL is the lower of the SOA's own and its
 // MINIMUM field. Such answers are half of all where clients ask for A and AAAA, so the record is compressed
@@ -58,13 +62,23 @@ func newNegative(origin, record string) negative {
 	return n
 }
 
-// deny adds the SOA of a negative answer.
-func (z *Zone) deny(q *Question, r *Reply) {
+// deny completes the answer that the name at c has no such data: the node that it is answered from, its own or that of
+// a wildcard, is n, or "" for a name that there is not. It adds the SOA and, in a signed answer, the NSEC record
+// that proves it.
+func (z *Zone) deny(q *Question, r *Reply, c cursor, n node, own bool) {
+	m := r.mark()
+	if !z.start(q, r) || r.signer != nil && !z.prove(q, r, c, n, own, m) {
+		r.rewind(m)
+		r.Truncated = true
+	}
+}
+
+// start adds the SOA of a negative answer and tells whether it fitted.
+func (z *Zone) start(q *Question, r *Reply) bool {
 	n := &z.nothing
 	begin := r.size
 	if begin > maxPointer-len(n.record) || !r.bytes(n.record) {
-		r.Truncated = true
-		return
+		return false
 	}
 	r.counts[authority]++
 	origin := question + q.name.size - len(z.origin)
@@ -78,4 +92,64 @@ func (z *Zone) deny(q *Question, r *Reply) {
 		}
 		binary.BigEndian.PutUint16(out[p.at:], 0xC000|uint16(to))
 	}
+	return true
+}
+
+// prove adds the signature of the SOA written at m and the NSEC record of the name, and tells whether they
+// fitted. A name that there is not gets the code of one that has no data, unless the client knows better (RFC 9824
+// §5.1).
+func (z *Zone) prove(q *Question, r *Reply, c cursor, n node, own bool, m mark) bool {
+	soa, _ := z.apex.set(dns.TypeSOA)
+	origin := c.name.wire[c.name.size-len(z.origin) : c.name.size]
+	r.sheet = soa.whole(signable(r.sheet[:0], origin, dns.TypeSOA, be32(soa.wire, 6)))
+	if !r.signatures(authority, r.sheet, true, z.negativeTTL(), m.size) {
+		return false
+	}
+	if n == "" && !q.Compact {
+		r.Rcode = dns.RcodeSuccess
+	}
+	return r.denial(z, authority, n, n != "", c.at, c.name.bytes(), own)
+}
+
+// made answers a question for types that a signed zone makes for the answer, and tells whether it has them.
+func (z *Zone) made(q *Question, r *Reply, c cursor, n node, own bool) bool {
+	m := r.mark()
+	ok := true
+	switch q.Type {
+	case dns.TypeNSEC:
+		ok = r.denial(z, answer, n, true, c.at, c.name.bytes(), own)
+	case dns.TypeRRSIG:
+		if n.sets() == 0 || n.flags()&flagCut != 0 {
+			return false
+		}
+		s := n.at(0) // the signatures of one set are enough, as for ANY: RFC 8482 §7
+		ttl := be32(s.wire, 6)
+		r.sheet = s.whole(signable(r.sheet[:0], c.name.bytes(), s.rtype, ttl))
+		ok = r.attach(answer, z.signer.Signatures(r.sheet, own), c.at, ttl)
+	default:
+		return false
+	}
+	if !ok {
+		r.rewind(m)
+		r.Truncated = true
+	}
+	return true
+}
+
+// vouch adds what says whether the delegation at n, whose NS records stand at an offset of the message, is to a
+// signed zone: its DS records or the proof that there are none (RFC 4035 §3.1.4).
+func (z *Zone) vouch(r *Reply, n node, at int, owner []byte) bool {
+	if r.signer == nil {
+		return true
+	}
+	to := r.ownerOf(at)
+	if to == 0 {
+		return false
+	}
+	s, ok := n.set(dns.TypeDS)
+	if !ok {
+		return r.denial(z, authority, n, true, to, owner, true)
+	}
+	m := r.mark()
+	return r.add(authority, s, to, nil) && r.sign(authority, s, m, owner, true)
 }

@@ -31,8 +31,8 @@ const (
 	flagParent             // has names below
 )
 
-// headerSize is what a node says of a set: type, how many records, how many in an answer, the size of each,
-// all 2 octets, and the size of all, 4 octets.
+// headerSize is what a node says of a set: type, how many records, how many in an answer (and planned), the size
+// of each, all 2 octets, and the size of all, with the plan where there is one, 4 octets.
 const headerSize = 12
 
 // recordHead is the size of what precedes the RDATA in a compiled record: owner pointer, type, class, TTL, RDLENGTH.
@@ -46,6 +46,7 @@ type set struct {
 	most  uint16 // records in one answer; 0: all
 	size  uint16 // octets of each record; 0: they differ
 	wire  string
+	plan  plan // "": an answer is a window from a random place
 }
 
 func (n node) flags() byte { return n[0] }
@@ -110,7 +111,13 @@ func (n node) set(rtype uint16) (set, bool) {
 // view gives the set whose header is at an offset and whose records begin at another.
 func (n node) view(at, from int) set {
 	h := string(n[at : at+headerSize])
-	return set{le16(h, 0), le16(h, 2), le16(h, 4), le16(h, 6), string(n[from : from+int(le32(h, 8))])}
+	s := set{rtype: le16(h, 0), count: le16(h, 2), most: le16(h, 4), size: le16(h, 6), wire: string(n[from : from+int(le32(h, 8))])}
+	if s.most&planned != 0 {
+		s.most &= mostMask
+		size := le32(s.wire, 0)
+		s.plan, s.wire = plan(s.wire[:size]), s.wire[size:]
+	}
+	return s
 }
 
 // record returns the record that begins at offset at of the set's wire form, and the offset behind it.
@@ -131,6 +138,7 @@ func (s set) answers() int {
 type compiled struct {
 	rtype   uint16
 	most    uint16
+	plan    plan
 	records []string // as in set.wire
 }
 
@@ -143,6 +151,7 @@ func encode(key string, flags byte, children int, sets []compiled) node {
 		total += 4
 	}
 	for _, s := range sets {
+		total += len(s.plan)
 		for _, r := range s.records {
 			total += len(r)
 		}
@@ -157,7 +166,7 @@ func encode(key string, flags byte, children int, sets []compiled) node {
 	}
 	b.WriteByte(byte(len(sets)))
 	for _, s := range sets {
-		same, length := len(s.records[0]), 0
+		same, length := len(s.records[0]), len(s.plan)
 		for _, r := range s.records {
 			length += len(r)
 			if len(r) != same {
@@ -166,11 +175,16 @@ func encode(key string, flags byte, children int, sets []compiled) node {
 		}
 		put16(&b, s.rtype)
 		put16(&b, uint16(len(s.records)))
-		put16(&b, s.most)
+		most := s.most
+		if s.plan != "" {
+			most |= planned
+		}
+		put16(&b, most)
 		put16(&b, uint16(same))
 		put32(&b, uint32(length))
 	}
 	for _, s := range sets {
+		b.WriteString(string(s.plan))
 		for _, r := range s.records {
 			b.WriteString(r)
 		}
@@ -193,7 +207,7 @@ func (n node) decode() []compiled {
 	sets := make([]compiled, 0, n.sets())
 	for i := range n.sets() {
 		s := n.at(i)
-		c := compiled{rtype: s.rtype, most: s.most, records: make([]string, 0, s.count)}
+		c := compiled{rtype: s.rtype, most: s.most, plan: s.plan, records: make([]string, 0, s.count)}
 		for at := 0; at < len(s.wire); {
 			var r string
 			r, at = s.record(at)

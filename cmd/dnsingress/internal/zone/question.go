@@ -10,7 +10,15 @@ const headerLen = 12
 // Question is a parsed question. It is reused from query to query.
 type Question struct {
 	Type, Class uint16
-	name        name
+	// Secure asks for signatures, where the zone has them (the DO bit, RFC 3225); Compact says that the code
+	// NXDOMAIN may come with a denial after RFC 9824 (the CO bit). Parse leaves both alone.
+	Secure, Compact bool
+	// Client is the address that the answer is for, IPv4 as ::ffff:0:0/96: that of an EDNS client subnet
+	// option (RFC 7871), the bits behind its prefix 0, or the one that asks. Parse leaves it alone.
+	Client [16]byte
+	// Locations say where clients are; nil: nowhere. Parse leaves them alone.
+	Locations *Locations
+	name      name
 }
 
 // Parse reads the first question of a message and returns the offset behind it. A name with a compression

@@ -4,7 +4,6 @@ package zone
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 
 	"github.com/miekg/dns"
 )
@@ -24,19 +23,31 @@ type Reply struct {
 	Rcode         int
 	Authoritative bool
 	Truncated     bool
+	// Scope is how many leading bits of the question's Client the answer depends on, IPv4 counted from 96.
+	// 0: it is the same for all clients, but for chance.
+	Scope int
 
 	buf    []byte // what it may fill
 	size   int    // octets written
 	counts [3]uint16
 	seen   compression
 	chain  chain
+	// Of a signed answer: who signs, the set that is being signed, and where its records stand.
+	signer Signer
+	sheet  Signable
+	places []place
+	// seed is what every choice is made with, if seeded.
+	seed    uint64
+	seeded  bool
+	chooser chooser
+	asked   *Question
 }
 
 // Start begins the reply to a query whose question ends at msg[end]. It is written to buf, which bounds its
 // size and must hold the question. The opcode and RD are the query's; every other flag is clear (RFC 1035 §4.1.1,
 // RFC 6891 §6.1.4 for what it calls Z).
 func (r *Reply) Start(buf, msg []byte, end int) {
-	r.Rcode, r.Authoritative, r.Truncated = 0, false, false
+	r.Rcode, r.Authoritative, r.Truncated, r.Scope = 0, false, false, 0
 	r.buf, r.size, r.counts = buf, copy(buf, msg[:end]), [3]uint16{}
 	buf[2] = msg[2]&0x79 | 0x80
 	buf[3] = 0
@@ -96,8 +107,14 @@ const question = headerLen
 func (r *Reply) add(to section, s set, owner int, wire []byte) bool {
 	count := s.answers()
 	first := 0 // of a window of count records
-	if s.count > 1 {
-		first = int(uint64(rand.Uint32()) * uint64(s.count) >> 32)
+	switch {
+	case s.plan != "":
+		var window bool
+		if first, count, window = r.choose(s); !window {
+			return r.addPicked(to, s, owner, wire)
+		}
+	case s.count > 1:
+		first = part(r.draw(s), int(s.count))
 	}
 	r.counts[to] += uint16(count)
 	if s.size == 0 || owner == 0 || compressible(s.rtype) {

@@ -24,6 +24,7 @@ type Zone struct {
 	serial  uint32
 	seed    maphash.Seed
 	nothing negative
+	signer  Signer // nil: answers are not signed
 	// unavailable zones answer nothing but SERVFAIL, and have no SOA.
 	unavailable bool
 }
@@ -34,9 +35,16 @@ type RRset struct {
 	TTL  uint32 // seconds; the records' own are ignored
 	// Records are of Type and class IN. Their owners are ignored.
 	Records []dns.RR
-	// MaxAnswers is how many of the records one answer holds at most, a window of them that begins at a
-	// random place for every query. 0: all of them.
+	// MaxAnswers is how many of the records one answer holds at most. 0: all of them.
 	MaxAnswers int
+	// Select says which those are. Transfers, and whoever asks All, get all records of the set.
+	Select Selection
+	// Weights are how much of the answers each of the Records shall have against the others, in the order of
+	// Records; one of 0 is in none, and if all are 0 they are as equal as with nil. They mean something to Weighted,
+	// Sticky, Near and TwoChoices; the rest take every record.
+	Weights []uint32
+	// Locations are where each of the Records is, for Near; nil: nowhere.
+	Locations []string
 }
 
 // Change says what a name holds from now on, in place of everything it held. With neither RRsets nor Remove
@@ -112,6 +120,9 @@ func (n node) rrsets(owner string) []RRset {
 	sets := make([]RRset, 0, n.sets())
 	for _, c := range n.decode() {
 		s := RRset{Type: c.rtype, TTL: be32(c.records[0], 6), MaxAnswers: int(c.most)}
+		if c.plan != "" {
+			s.Select, s.Weights, s.Locations = c.plan.selection(len(c.records))
+		}
 		for _, r := range c.records {
 			rr, _, err := dns.UnpackRR([]byte(owner+r[2:]), 0)
 			if err != nil { // it was packed by the same library
