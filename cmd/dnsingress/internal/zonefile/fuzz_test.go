@@ -6,12 +6,16 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/miekg/dns"
 )
 
 // FuzzLoad reads any text as a zone file. Every text is either a zone or has errors with a place, and is
-// read to its end in bounded time.
+// read to its end in bounded time; and it is the same zone, or has the same errors, without the quick way.
 func FuzzLoad(f *testing.F) {
 	for _, text := range []string{
 		"example.org. 300 IN SOA a. b. 1 2 3 4 5\nexample.org. 300 IN NS a.\n",
@@ -19,6 +23,7 @@ func FuzzLoad(f *testing.F) {
 		"$INCLUDE zone\n", "$INCLUDE nowhere x.\n", "$ORIGIN a..b\n@ A 1\n", "$TTL x\n", "(((\n", "\"", "\\", "a (", "@ CH A 1.2.3.4\n",
 		"a. 1 SOA a. b. 1 2 3 4 5\nb. 1 A 1.2.3.4\na. 1 CNAME b.\n*.a. 1 TYPE65280 \\# 1 00\n",
 		"$GENERATE 0-65535/3 ${0,3,d} 300 A 10.0.$.1\n", "$GENERATE 1-2\n$GENERATE a-b c A 1.2.3.4\n",
+		common, strings.ReplaceAll(common, "\n", "\r\n"), strings.ToLower(common),
 	} {
 		f.Add(text)
 	}
@@ -35,6 +40,15 @@ func FuzzLoad(f *testing.F) {
 		if _, ok := files[path]; !ok {
 			t.Fatalf("read %v", files)
 		}
+		slow, _, errSlow := (&loader{slow: true, read: Files{}}).load(path, "")
+		if a, b := outcome(z, err), outcome(slow, errSlow); a != b {
+			t.Fatalf("read as\n%s\nand slowly as\n%s", a, b)
+		}
+		if err == nil {
+			if whole, ok := whole(t, path, text); ok && outcome(z, nil) != outcome(whole, nil) {
+				t.Fatalf("read as\n%s\nand at once as\n%s", outcome(z, nil), outcome(whole, nil))
+			}
+		}
 		many := Errors(nil)
 		switch {
 		case err == nil && (z == nil || z.Len() == 0):
@@ -46,4 +60,102 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("error without a place: %v", err)
 		}
 	})
+}
+
+// common has every kind of line that is read the quick way, and what is next to it.
+const common = `$ORIGIN Example.ORG.
+$TTL 1h
+@	IN SOA ns1 host ( 7
+	3600 600 86400 60 ) ; serial and times
+	NS ns1 ; no owner
+	600 IN NS ns.other.net.
+	IN 60 MX 10 mail
+@ MX 0 .
+ns1 A 192.0.2.1
+NS1 AAAA 2001:DB8::1;next to it
+	AAAA ::ffff:192.0.2.1
+a.b.c 0 A 192.0.2.2
+a.b.c 4294967295 A 192.0.2.3
+*.w CNAME www.Example.org.
+_s._tcp SRV 0 5 5060 ns1
+ptr PTR @
+t TXT "one" "" "two; (three)"
+t TXT plain "q"
+t TXT "esc\"aped"
+p A ( 192.0.2.4 )
+$ORIGIN sub
+x A 192.0.2.5
+y.example.org. A 192.0.2.6
+`
+
+// outcome is a zone, or what is wrong with it, to be compared.
+func outcome(z *zone.Zone, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for owner, sets := range z.All() {
+		for _, s := range sets {
+			for _, rr := range s.Records {
+				lines = append(lines, owner+" "+rr.String())
+			}
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b string) int { // records of one owner stay in their order
+		x, _, _ := strings.Cut(a, " ")
+		y, _, _ := strings.Cut(b, " ")
+		return strings.Compare(x, y)
+	})
+	return strings.Join(lines, "\n")
+}
+
+// whole reads a file by the parser alone, where it can: not where this package goes beyond it.
+func whole(t *testing.T, path, text string) (*zone.Zone, bool) {
+	if strings.Contains(strings.ToUpper(text), "$GENERATE") {
+		return nil, false
+	}
+	p := dns.NewZoneParser(strings.NewReader(text), "", path)
+	var rrs []dns.RR
+	origin := ""
+	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+		if rr.Header().Name == "" {
+			return nil, false
+		}
+		if rr.Header().Rrtype == dns.TypeSOA && origin == "" {
+			origin = rr.Header().Name
+		}
+		rrs = append(rrs, rr)
+	}
+	if p.Err() != nil || origin == "" {
+		return nil, false
+	}
+	z, err := zone.New(origin, rrs)
+	if err != nil {
+		t.Fatalf("wrong for the parser alone: %v", err)
+	}
+	return z, true
+}
+
+// TestQuickLinesAreQuick checks that the lines meant to be read the quick way are.
+func TestQuickLinesAreQuick(t *testing.T) {
+	b, err := zone.NewBuilder("example.org.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &loader{builder: b, read: Files{}}
+	s := &source{origin: "example.org.", usual: usual{60, true, true}}
+	l.line.origin, l.line.below = s.origin, appendPacked(nil, s.origin)
+	for line, want := range map[string]bool{
+		"a 30 IN AAAA 2001:db8::1": true, "a IN 30 A 192.0.2.1": true, "a a 192.0.2.1 ; c": true, "\tNS b.": true, "": true, " ": true, "; c": true,
+		"@ MX 10 mail": true, "_s SRV 1 2 3 @": true, `t TXT "x" "y;("`: true, "p PTR a.b": true, "c CNAME d\r": true,
+		"a A 192.0.2.300": false, "a A ::1": false, "a AAAA 192.0.2.1": false, "a AAAA fe80::1%eth0": false, "a A 192.0.2.1 x": false, "a A": false,
+		"a CH A 192.0.2.1": false, "a 1h A 192.0.2.1": false, `t TXT "x`: false, `t TXT "x"y`: false, "t TXT x": false, `a\.b A 192.0.2.1`: false,
+		"a ( A 192.0.2.1": false, "$TTL 5": false, "a..b A 192.0.2.1": false, "a.other. A 192.0.2.1": false, "a MX 65536 b": false,
+		strings.Repeat("a", 64) + " A 192.0.2.1": false, strings.Repeat("a.", 127) + " A 192.0.2.1": false, "a 4294967296 A 192.0.2.1": false,
+	} {
+		l.owner.set("a.example.org.")
+		if got := l.common(s, []byte(line)); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
 }

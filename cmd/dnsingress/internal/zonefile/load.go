@@ -56,11 +56,14 @@ func (e Errors) Error() string {
 // to origin, which can be empty where there are none. It returns the zone and the files that it was read from,
 // which there are also with an error. The error is Errors, or that of opening the file.
 func Load(path, origin string) (*zone.Zone, Files, error) {
+	return (&loader{origin: origin, read: Files{}}).load(path, origin)
+}
+
+func (l *loader) load(path, origin string) (*zone.Zone, Files, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the zone file: %w", err)
 	}
-	l := &loader{origin: origin, read: Files{}}
 	defer l.close()
 	if origin != "" {
 		if _, ok := dns.IsDomainName(origin); !ok {
@@ -68,11 +71,10 @@ func Load(path, origin string) (*zone.Zone, Files, error) {
 		}
 		l.origin = dns.Fqdn(origin)
 	}
-	first, err := l.open(path)
-	if err != nil {
+	if err := l.open(path); err != nil {
 		return nil, l.read, fmt.Errorf("reading the zone file: %w", err)
 	}
-	first.origin = l.origin
+	l.sources[0].origin = l.origin
 	l.parse()
 	z := l.finish()
 	slices.SortStableFunc(l.errs, func(a, b *Error) int {
@@ -95,8 +97,10 @@ type loader struct {
 
 	builder *zone.Builder // from the SOA on
 	early   []early       // what came before it
-	owner   string        // of the last record
+	owner   owner         // of the last record
 	last    place         // of the last record
+	line    quick
+	slow    bool // leave every entry to the parser: what reading quickly is compared with
 }
 
 type place struct {
@@ -109,25 +113,34 @@ type early struct {
 	at place
 }
 
-func (l *loader) open(path string) (*source, error) {
+// deepest is how many files can include one another; errDepth says that one more wants to.
+const deepest = 8
+
+var errDepth = errors.New("too deeply nested $INCLUDE")
+
+// open makes a file the innermost.
+func (l *loader) open(path string) error {
 	if _, again := l.read[path]; !again {
 		l.read[path] = versionOf(path) // before it is read: what changes from here on is news
 	}
+	if len(l.sources) == deepest {
+		return errDepth
+	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l.files = append(l.files, f)
 	l.paths = append(l.paths, path)
 	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%s is a directory", path)
+		return fmt.Errorf("%s is a directory", path)
 	}
-	s := &source{path: path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, begun: 1}
+	s := &source{path: path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, begun: 1, resume: l.owner.text()}
 	if n := len(l.sources); n > 0 {
-		s.origin, s.ttl = l.sources[n-1].origin, l.sources[n-1].ttl
+		s.origin, s.ttl, s.usual = l.sources[n-1].origin, l.sources[n-1].ttl, l.sources[n-1].usual
 	}
 	l.sources = append(l.sources, s)
-	return s, nil
+	return nil
 }
 
 func (l *loader) close() {
@@ -139,49 +152,65 @@ func (l *loader) close() {
 // current returns the innermost file that has not been read to its end, or nil.
 func (l *loader) current() *source {
 	for n := len(l.sources); n > 0; n-- {
-		if s := l.sources[n-1]; !s.ended {
+		s := l.sources[n-1]
+		if !s.ended {
 			return s
 		}
 		l.sources = l.sources[:n-1]
+		if n > 1 && s.resume != "" {
+			l.flush()
+			l.owner.set(s.resume)
+		}
 	}
 	return nil
 }
 
-// parse reads everything. The parser stops at an error for good, so another one begins behind the entry that
-// has it; it knows $ORIGIN and $TTL, but not the last owner, so entries that begin with a blank take l.owner.
+// parse reads everything: lines of the commonest shape by itself, every other entry by a parser of its own.
 func (l *loader) parse() {
-	for s := l.current(); s != nil; s = l.current() {
-		s.begun = s.line
-		p := dns.NewZoneParser(s, s.origin, s.path)
-		p.SetIncludeAllowed(true)
-		p.SetIncludeFS(includes{l.open})
-		if ttl, ok := seconds(s.ttl); ok {
-			p.SetDefaultTTL(ttl)
+	for s := l.current(); s != nil && len(l.errs) < mostErrors; s = l.current() {
+		if l.builder != nil && !l.slow {
+			l.quick(s)
 		}
-		for rr, ok := p.Next(); ok; rr, ok = p.Next() {
-			l.add(rr)
-			if len(l.errs) >= mostErrors {
-				return
-			}
-		}
-		err := p.Err()
-		if err == nil {
-			s.ended = true
+		l.entry(s)
+	}
+}
+
+// entry reads the next entry of any shape.
+func (l *loader) entry(s *source) {
+	s.begin()
+	p := dns.NewZoneParser(s, s.origin, s.path)
+	p.SetIncludeAllowed(true)
+	p.SetIncludeFS(includes{l.open})
+	if s.usual.known {
+		p.SetDefaultTTL(s.usual.ttl)
+	}
+	marked := false
+	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+		h := rr.Header()
+		if inner := l.sources[len(l.sources)-1]; inner != s { // rr is the marker of what is included
+			inner.origin, marked = h.Name, true
 			continue
 		}
-		if inner := l.current(); inner != nil { // else the error is at the very end
-			s = inner
+		if !s.directed && (s.usual.known || h.Ttl > 0 || h.Name != "") { // else it stated none
+			s.usual.stated(h.Ttl)
 		}
-		l.syntax(s, err)
+		l.add(rr, place{s.path, s.last})
 		if len(l.errs) >= mostErrors {
 			return
 		}
-		s.skip()
-		if at := s.line; s.ended && at > l.errs[len(l.errs)-1].Line { // a quote that is not closed took the rest
-			if err := l.reopen(s, l.errs[len(l.errs)-1].Line+1); err != nil {
-				l.errs = append(l.errs, &Error{Path: s.path, Err: err})
-				return
-			}
+	}
+	err := p.Err()
+	if inner := l.sources[len(l.sources)-1]; inner != s && !marked && s.origin == "" {
+		inner.origin, err = "", nil // the marker's error: no origin is no error before a relative name
+	}
+	if err == nil {
+		return
+	}
+	l.syntax(s, err)
+	s.skip()
+	if bad := l.errs[len(l.errs)-1].Line; s.ended && s.line > bad { // a quote that is not closed took the rest
+		if err := l.reopen(s, bad+1); err != nil {
+			l.errs = append(l.errs, &Error{Path: s.path, Err: err})
 		}
 	}
 }
@@ -193,12 +222,12 @@ func (l *loader) reopen(s *source, line int) error {
 		return err
 	}
 	l.files = append(l.files, f)
-	*s = source{path: s.path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, origin: s.origin, ttl: s.ttl}
+	*s = source{path: s.path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, origin: s.origin, ttl: s.ttl, usual: s.usual, resume: s.resume}
 	for s.line < line && !s.ended {
+		s.begin()
 		_, _ = s.ReadByte()
 		s.depth, s.quoted = 0, false
 	}
-	l.sources = append(l.sources, s)
 	return nil
 }
 
@@ -220,6 +249,8 @@ func (l *loader) syntax(s *source, err error) {
 	}
 	if missing := (*fs.PathError)(nil); errors.As(err, &missing) {
 		text = fmt.Sprintf("including a file: %v", missing)
+	} else if errors.Is(err, errDepth) {
+		text = errDepth.Error()
 	}
 	e.Err = errors.New(text)
 	if s.origin == "" && strings.Contains(text, "bad owner name") {
@@ -228,26 +259,15 @@ func (l *loader) syntax(s *source, err error) {
 	l.errs = append(l.errs, e)
 }
 
-// here is where the parser is.
-func (l *loader) here() place {
-	for n := len(l.sources); n > 0; n-- {
-		if s := l.sources[n-1]; !s.ended || n == 1 {
-			return place{s.path, s.last}
-		}
-	}
-	return place{}
-}
-
-func (l *loader) add(rr dns.RR) {
-	at := l.here()
+func (l *loader) add(rr dns.RR, at place) {
 	h := rr.Header()
 	if h.Name == "" {
-		h.Name = l.owner
+		h.Name = l.owner.text()
 	}
 	if l.builder == nil {
 		if h.Rrtype != dns.TypeSOA {
 			l.early = append(l.early, early{dns.Copy(rr), at})
-			l.owner = h.Name
+			l.owner.set(h.Name)
 			return
 		}
 		b, err := zone.NewBuilder(h.Name)
@@ -266,15 +286,25 @@ func (l *loader) add(rr dns.RR) {
 
 func (l *loader) put(rr dns.RR, at place) {
 	owner := rr.Header().Name
-	if owner != l.owner {
-		if err := l.builder.Flush(); err != nil {
-			l.fault(l.last, err)
-		}
+	l.line.name = appendPacked(l.line.name[:0], owner)
+	if _, err := l.builder.Owner(l.line.name); err != nil {
+		l.fault(l.last, err)
 	}
 	if err := l.builder.Add(rr); err != nil {
 		l.fault(at, err)
 	}
-	l.owner, l.last = owner, at
+	l.owner.set(owner)
+	l.last = at
+}
+
+// flush ends the records of one owner, so that what is wrong with them is reported at the last of them.
+func (l *loader) flush() {
+	if l.builder == nil {
+		return
+	}
+	if err := l.builder.Flush(); err != nil {
+		l.fault(l.last, err)
+	}
 }
 
 // fault reports everything that is wrong with the records that end at a place.
@@ -292,9 +322,7 @@ func (l *loader) finish() *zone.Zone {
 		}
 		return nil
 	}
-	if err := l.builder.Flush(); err != nil {
-		l.fault(l.last, err)
-	}
+	l.flush()
 	if len(l.errs) > 0 {
 		return nil
 	}

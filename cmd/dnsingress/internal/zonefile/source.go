@@ -4,9 +4,10 @@ package zonefile
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -20,18 +21,57 @@ type source struct {
 	buffer *bufio.Reader
 	ended  bool
 
-	line    int  // of the next octet
-	last    int  // of the last octet read
-	begun   int  // line that the current parser began at
-	depth   int  // of parentheses
-	quoted  bool // within a quoted string
-	comment bool
-	escaped bool
-	column  int
-	// directive is what is left of a line that begins with $.
-	directive []byte
+	line      int  // of the next octet
+	last      int  // of the last octet read
+	begun     int  // line of the entry that is being parsed
+	over      bool // the entry has been read to its end
+	depth     int  // of parentheses
+	quoted    bool // within a quoted string
+	comment   bool
+	escaped   bool
+	column    int
+	directed  bool   // the entry begins with $
+	directive []byte // what is left of its line
 	origin    string // by $ORIGIN
 	ttl       string // by $TTL
+	usual     usual  // TTL of records that state none
+	// resume is the owner that the including file goes on with.
+	resume string
+}
+
+// usual is the TTL of a record that does not state it: that of $TTL (RFC 2308 §4), or where there was none the
+// last that was stated (RFC 1035 §5.1).
+type usual struct {
+	ttl              uint32
+	known, directive bool
+}
+
+// stated takes note of the TTL that a record was given.
+func (u *usual) stated(ttl uint32) {
+	if !u.directive {
+		u.ttl, u.known = ttl, true
+	}
+}
+
+// begin makes the source readable up to the end of its next entry.
+func (s *source) begin() { s.begun, s.over, s.directed = s.line, false, false }
+
+// peek returns the next line without its newline where it is all in the buffer, to be taken by take.
+func (s *source) peek() ([]byte, bool) {
+	for _, size := range [2]int{s.buffer.Buffered(), s.buffer.Size()} {
+		window, _ := s.buffer.Peek(size)
+		if i := bytes.IndexByte(window, '\n'); i >= 0 {
+			return window[:i], true
+		}
+	}
+	return nil, false
+}
+
+// take drops a line that peek returned.
+func (s *source) take(line []byte) {
+	_, _ = s.buffer.Discard(len(line) + 1) // it is in the buffer
+	s.last = s.line
+	s.line++
 }
 
 // Read is never used: the parser takes single octets where it can.
@@ -39,8 +79,11 @@ func (s *source) Read([]byte) (int, error) {
 	return 0, errors.New("zonefile: a source is read by octets")
 }
 
-// ReadByte implements io.ByteReader.
+// ReadByte implements io.ByteReader. It ends with the entry.
 func (s *source) ReadByte() (byte, error) {
+	if s.over {
+		return 0, io.EOF
+	}
 	c, err := s.next()
 	if err != nil {
 		s.ended = true
@@ -50,12 +93,13 @@ func (s *source) ReadByte() (byte, error) {
 	s.column++
 	if s.column == 1 && c == '$' && s.depth == 0 && !s.quoted {
 		rest, _ := s.buffer.ReadString('\n') // its error comes again
-		s.directive = []byte(s.obey(rest))
+		s.directed, s.directive = true, []byte(s.obey(rest))
 	}
 	switch {
 	case c == '\n':
 		s.line++
 		s.column, s.comment, s.escaped = 0, false, false
+		s.over = s.depth == 0 && !s.quoted
 	case s.escaped:
 		s.escaped = false
 	case s.comment:
@@ -97,8 +141,8 @@ func (s *source) obey(line string) string {
 			s.origin = name
 		}
 	case "TTL":
-		if _, ok := seconds(fields[1]); ok {
-			s.ttl = fields[1]
+		if ttl, ok := seconds(fields[1]); ok {
+			s.ttl, s.usual = fields[1], usual{ttl, true, true}
 		}
 	case "GENERATE": // range, owner, [TTL], [class], type, data: the parser does not think of $TTL here
 		if len(fields) < 5 || s.ttl == "" {
@@ -147,9 +191,6 @@ func absolute(name, origin string) string {
 
 // skip reads to the end of the entry that an error was found in.
 func (s *source) skip() {
-	if s.column == 0 && s.depth == 0 && !s.quoted {
-		return // the newline was read already
-	}
 	for {
 		c, err := s.ReadByte()
 		if err != nil {
@@ -164,25 +205,26 @@ func (s *source) skip() {
 	}
 }
 
-// Close implements io.Closer. The parser closes what it has had an error in, so this keeps the file open.
-func (s *source) Close() error { return nil }
-
-// includes opens files for $INCLUDE. It is an fs.FS whose names are absolute paths without the first slash.
+// includes opens files for $INCLUDE. It is an fs.FS whose names are absolute paths without the first slash. What
+// it opens is read later, by the loader; the parser is given one record instead, whose owner tells the origin that the
+// directive gives to the file.
 type includes struct {
-	open func(path string) (*source, error)
+	open func(path string) error
 }
 
 // Open implements fs.FS.
 func (i includes) Open(name string) (fs.File, error) {
-	s, err := i.open("/" + name)
-	if err != nil {
+	if err := i.open("/" + name); err != nil {
 		return nil, err
 	}
-	return included{s}, nil
+	return marker{strings.NewReader("@ 0 IN A 0.0.0.0\n")}, nil
 }
 
-// included is a source in the shape that fs.FS wants.
-type included struct{ *source }
+// marker is a text in the shape that fs.FS wants.
+type marker struct{ *strings.Reader }
 
 // Stat implements fs.File.
-func (f included) Stat() (fs.FileInfo, error) { return os.Stat(f.path) }
+func (marker) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
+
+// Close implements fs.File.
+func (marker) Close() error { return nil }
