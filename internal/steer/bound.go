@@ -151,6 +151,15 @@ func (b Bound) String() string {
 	return out.String()
 }
 
+// MarshalText implements encoding.TextMarshaler.
+func (b Bound) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler by ParseBound.
+func (b *Bound) UnmarshalText(text []byte) (err error) {
+	*b, err = ParseBound(string(text))
+	return err
+}
+
 // limit is the bound's right-hand side for the sorted values of a pool.
 func (b Bound) limit(sorted []float64) float64 {
 	sum := 0.0
@@ -161,19 +170,7 @@ func (b Bound) limit(sorted []float64) float64 {
 }
 
 // holds reports whether value satisfies the bound with the given limit.
-func (b Bound) holds(value, limit float64) bool {
-	switch b.op {
-	case "<":
-		return value < limit
-	case "<=":
-		return value <= limit
-	case ">":
-		return value > limit
-	case ">=":
-		return value >= limit
-	}
-	return true
-}
+func (b Bound) holds(value, limit float64) bool { return compare(b.op, value, limit) }
 
 // upper reports whether the bound limits values from above.
 func (b Bound) upper() bool { return strings.HasPrefix(b.op, "<") }

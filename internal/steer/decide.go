@@ -5,271 +5,375 @@ package steer
 import (
 	"cmp"
 	"math"
-	"net/netip"
+	"math/bits"
 	"slices"
 	"time"
 )
 
-// Member is what readiness says of one address of a pool.
-type Member struct {
-	Address     netip.Addr
-	Ready       bool // takes new clients
-	Serving     bool // answers requests, though perhaps terminating
-	Terminating bool // has been told to end
+// Decide applies the pool's policy to its members. signals are the policy's, by name; those that are missing count as
+// never evaluated. previous is the pool's last decision (zero: none, and then nobody is new), now the time of this one,
+// which must not run backwards. No argument is kept or changed, but for the decision before it, whose memory goes on.
+//
+// State moves with evaluations, not with calls: deciding again on signals of the same instant, because readiness or the
+// time has changed, counts for nothing in votes, holds, steps and weights. So a state is rebuilt by deciding anew on
+// recorded signals, oldest first, from a zero decision: as far back as Policy.Memory says.
+func Decide(pool Pool, signals map[string]Signal, previous Decision, now time.Time) Decision {
+	w := newWork(pool, signals, previous, now)
+	w.byReadiness()
+	if len(pool.Policy.Rules) > 0 {
+		w.byRules()
+	}
+	w.remember()
+	w.weigh()
+	w.cache()
+	return w.d
 }
 
-// available reports whether readiness alone would answer with the member.
-func (m Member) available() bool { return m.Ready && !m.Terminating }
+// work is one decision in the making.
+type work struct {
+	pool     *Pool
+	policy   *Policy
+	previous *Decision
+	now      time.Time
+	fresh    bool // an evaluation has come in since the previous decision
 
-// Signal is one evaluation of a policy's metric.
-type Signal struct {
-	At      time.Time              // the evaluation's instant; zero: there was none
-	Expires time.Time              // from here on the values say nothing any more
-	Values  map[netip.Addr]float64 // NaN counts as no value
+	members []Member    // in the order of their addresses, distinct
+	old     []*Verdict  // of the members in the previous decision; nil: not in it
+	ready   []int       // indices of the members that are available
+	columns []Signal    // parallel to d.Signals
+	judged  []judgement // parallel to ready
+	scratch []float64
+
+	d Decision
 }
 
-func (s Signal) live(now time.Time) bool { return !s.At.IsZero() && now.Before(s.Expires) }
-
-// Pool is what is decided upon.
-type Pool struct {
-	Members []Member // any order, addresses distinct
-	Policy  Policy
-	TTL     time.Duration // of the answer
+// judgement is what the rules say of one member.
+type judgement struct {
+	out      bool
+	reason   Reason
+	rule     int // that puts it out, or the first that has a value for it; -1: none
+	value    float64
+	limit    float64
+	severity float64 // how far it is out, relative to the limit
+	missing  bool    // some rule has no value for it
 }
 
-// Reason says why a member is in or out.
-type Reason string
-
-// Why a member is in.
-const (
-	Ready      Reason = "ready"       // it is ready and no policy says more
-	Within     Reason = "within"      // its value satisfies the policy
-	NoValue    Reason = "no-data"     // the live signal has no value for it; also a reason to be out
-	NoSignal   Reason = "no-signal"   // the metric is unknown or too old: readiness alone counts
-	Held       Reason = "held"        // it changed too recently; also a reason to be out
-	Limited    Reason = "limited"     // it should leave, but this step has put out enough
-	FailOpen   Reason = "fail-open"   // it should be out, but too few would be left
-	LastResort Reason = "last-resort" // it terminates and still serves, and no member is ready
-)
-
-// Why a member is out.
-const (
-	NotReady    Reason = "not-ready"
-	Terminating Reason = "terminating"
-	Beyond      Reason = "beyond"  // its value does not satisfy Keep
-	Waiting     Reason = "waiting" // its value satisfies Keep but not yet Readmit
-)
-
-// Verdict is the decision on one member.
-type Verdict struct {
-	Address  netip.Addr
-	In       bool
-	Reason   Reason
-	Value    float64   // NaN: none
-	Since    time.Time // when In or Reason last changed
-	Excluded bool      // what the metric alone says, which Readmit and Hold remember
-	Turned   time.Time // when Excluded last changed; zero: never
-}
-
-// Decision is the outcome for a pool. Its members are in the order of their addresses.
-type Decision struct {
-	Members  []Verdict
-	FailOpen bool          // Min forced members in
-	Limit    float64       // what values were compared with to stay in; NaN: nothing was
-	TTL      time.Duration // of the answer
-	Next     time.Time     // when time alone may change the decision; zero: never
-
-	step time.Time // the signal that newlyOut counts for
-	out  int       // members newly put out by that signal
-}
-
-// In returns the addresses in the answer, in order.
-func (d Decision) In() []netip.Addr {
-	var in []netip.Addr
-	for _, m := range d.Members {
-		if m.In {
-			in = append(in, m.Address)
-		}
-	}
-	return in
-}
-
-// verdict returns what d says of the address.
-func (d Decision) verdict(a netip.Addr) (Verdict, bool) {
-	i, found := slices.BinarySearchFunc(d.Members, a, func(v Verdict, a netip.Addr) int { return v.Address.Compare(a) })
-	if !found {
-		return Verdict{}, false
-	}
-	return d.Members[i], true
-}
-
-// Decide applies the pool's policy to its members. previous is the pool's last decision (zero: none), now the
-// time of this one. No argument is kept or changed.
-func Decide(pool Pool, signal Signal, previous Decision, now time.Time) Decision {
-	members := slices.SortedFunc(slices.Values(pool.Members), func(a, b Member) int { return a.Address.Compare(b.Address) })
-	d := Decision{Limit: math.NaN(), TTL: pool.TTL, Members: make([]Verdict, len(members))}
-	for i, m := range members {
-		d.Members[i] = byReadiness(m)
-	}
-	lastResort(members, d.Members)
-	if !pool.Policy.Keep.IsZero() {
-		d.steer(members, pool.Policy, signal, previous, now)
-	}
-	for i := range d.Members {
-		v := &d.Members[i]
-		v.Since = now
-		if old, ok := previous.verdict(v.Address); ok && old.In == v.In && old.Reason == v.Reason {
-			v.Since = old.Since
-		}
-	}
-	return d
-}
-
-func byReadiness(m Member) Verdict {
-	v := Verdict{Address: m.Address, Value: math.NaN()}
-	switch {
-	case m.Terminating:
-		v.Reason = Terminating
-	case !m.Ready:
-		v.Reason = NotReady
-	default:
-		v.In, v.Reason = true, Ready
-	}
-	return v
-}
-
-// lastResort answers with terminating members that still serve, when nobody else is there.
-func lastResort(members []Member, verdicts []Verdict) {
-	if slices.ContainsFunc(members, Member.available) {
-		return
-	}
-	for i, m := range members {
-		if m.Terminating && m.Serving {
-			verdicts[i].In, verdicts[i].Reason = true, LastResort
-		}
-	}
-}
-
-// steer lets the metric have its say on the members that are ready.
-func (d *Decision) steer(members []Member, p Policy, signal Signal, previous Decision, now time.Time) {
-	var ready []*Verdict
-	for i, m := range members {
-		if m.available() {
-			ready = append(ready, &d.Members[i])
-		}
-	}
-	if !signal.live(now) {
-		for _, v := range ready {
-			v.Reason = NoSignal
-		}
-		return
-	}
-	d.Next = signal.Expires
-	d.judge(ready, p, signal, previous, now)
-	d.limitStep(ready, p, signal, previous)
-	d.failOpen(ready, p)
-}
-
-// judge compares every ready member's value with the bounds.
-func (d *Decision) judge(ready []*Verdict, p Policy, signal Signal, previous Decision, now time.Time) {
-	var values []float64
-	for _, v := range ready {
-		if value, ok := signal.Values[v.Address]; ok && !math.IsNaN(value) {
-			v.Value = value
-			values = append(values, value)
-		}
-	}
-	slices.Sort(values)
-	d.Limit = p.Keep.limit(values)
-	back := p.bound(true).limit(values)
-	for _, v := range ready {
-		old, known := previous.verdict(v.Address)
-		limit := d.Limit
-		if old.Excluded {
-			limit = back
-		}
-		switch {
-		case math.IsNaN(v.Value):
-			v.Excluded, v.Reason = p.NoData == NoDataDrop, NoValue
-		case p.bound(old.Excluded).holds(v.Value, limit):
-			v.Excluded, v.Reason = false, Within
-		case old.Excluded && p.Keep.holds(v.Value, d.Limit):
-			v.Excluded, v.Reason = true, Waiting
-		default:
-			v.Excluded, v.Reason = true, Beyond
-		}
-		v.Turned = old.Turned
-		if known && v.Excluded != old.Excluded {
-			if until := old.Turned.Add(p.Hold); !old.Turned.IsZero() && now.Before(until) {
-				v.Excluded, v.Reason = old.Excluded, Held
-				d.Next = earlier(d.Next, until)
+func newWork(pool Pool, signals map[string]Signal, previous Decision, now time.Time) *work {
+	w := &work{pool: &pool, policy: &pool.Policy, previous: &previous, now: now}
+	order := w.arrange()
+	n := len(w.members)
+	w.d = Decision{Members: make([]Verdict, n), Signals: w.policy.Signals(), At: previous.At}
+	w.columns = make([]Signal, len(w.d.Signals))
+	for k, name := range w.d.Signals {
+		if s := signals[name]; s.live(now) {
+			w.columns[k] = s
+			if s.At.After(w.d.At) {
+				w.d.At, w.fresh = s.At, true
 			}
+			w.d.Next = earlier(w.d.Next, s.Expires)
 		}
-		if v.Excluded != old.Excluded {
-			v.Turned = now
+	}
+	if w.d.At.Equal(previous.At) {
+		w.d.Put = previous.Put
+	}
+	width := len(w.columns)
+	values := make([]float64, n*width)
+	w.old = make([]*Verdict, n)
+	before := previous.Members
+	for i := range w.members {
+		v := &w.d.Members[i]
+		v.Address, v.Value, v.Limit = w.members[i].Address, math.NaN(), math.NaN()
+		v.Values = values[i*width : (i+1)*width : (i+1)*width]
+		at := i
+		if order != nil {
+			at = order[i]
 		}
-		v.In = !v.Excluded
+		for k := range w.columns {
+			v.Values[k] = w.columns[k].value(at)
+		}
+		for len(before) > 0 && before[0].Address.Less(v.Address) {
+			before = before[1:]
+		}
+		if len(before) > 0 && before[0].Address == v.Address {
+			w.old[i] = &before[0]
+		}
+	}
+	return w
+}
+
+// value is that of the member at an index of the pool's members.
+func (s Signal) value(i int) float64 {
+	if i >= len(s.Values) || s.At.IsZero() {
+		return math.NaN()
+	}
+	return s.Values[i]
+}
+
+// arrange puts the members in order and returns at which indices of the pool's they were; nil: at the same ones. Of two
+// with the same address the one that readiness thinks more of counts.
+func (w *work) arrange() []int {
+	given := w.pool.Members
+	w.members = given
+	sorted := true
+	for i := 1; i < len(given) && sorted; i++ {
+		sorted = given[i-1].Address.Less(given[i].Address)
+	}
+	if sorted {
+		return nil
+	}
+	rank := func(m Member) int {
+		switch {
+		case m.available():
+			return 0
+		case m.Serving:
+			return 1
+		}
+		return 2
+	}
+	order := make([]int, len(given))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(given[a].Address.Compare(given[b].Address), cmp.Compare(rank(given[a]), rank(given[b])), cmp.Compare(a, b))
+	})
+	order = slices.CompactFunc(order, func(a, b int) bool { return given[a].Address == given[b].Address })
+	w.members = make([]Member, len(order))
+	for i, at := range order {
+		w.members[i] = given[at]
+	}
+	return order
+}
+
+// byReadiness decides as if there were no rules. When no member is ready, those that still serve while terminating are
+// the last resort.
+func (w *work) byReadiness() {
+	for i, m := range w.members {
+		v := &w.d.Members[i]
+		switch {
+		case m.Terminating:
+			v.Reason = Terminating
+		case !m.Ready:
+			v.Reason = NotReady
+		default:
+			v.In, v.Reason = true, Ready
+			w.ready = append(w.ready, i)
+		}
+	}
+	if len(w.ready) > 0 {
+		return
+	}
+	for i, m := range w.members {
+		if m.Terminating && m.Serving {
+			v := &w.d.Members[i]
+			v.In, v.Reason = true, LastResort
+		}
 	}
 }
 
-// limitStep takes back exclusions beyond the share that one signal may put out, the mildest first.
-func (d *Decision) limitStep(ready []*Verdict, p Policy, signal Signal, previous Decision) {
-	d.step = signal.At
-	if previous.step.Equal(signal.At) {
-		d.out = previous.out
+// byRules lets the signals have their say on the members that are ready.
+func (w *work) byRules() {
+	if w.judge() == 0 {
+		for _, i := range w.ready {
+			w.d.Members[i].Reason = NoSignal
+		}
+		return
 	}
-	var fresh []*Verdict
-	for _, v := range ready {
-		if old, _ := previous.verdict(v.Address); v.Excluded && !old.Excluded {
-			fresh = append(fresh, v)
+	for r, i := range w.ready {
+		w.turn(&w.judged[r], &w.d.Members[i], w.old[i])
+	}
+	w.limitStep()
+	w.failOpen()
+}
+
+// turn makes a judgement a verdict, as far as missing values, votes and hold let it.
+func (w *work) turn(j *judgement, v, old *Verdict) {
+	guards := &w.policy.Guards
+	var m Memory
+	if old != nil {
+		m = old.Memory
+	}
+	excluded := m.Excluded
+	if j.missing && !j.out {
+		w.noData(j, &m)
+	}
+	if !j.missing {
+		m.Heard = w.d.At
+	}
+	if w.fresh || m.Cast == 0 {
+		m.Votes <<= 1
+		m.Cast = min(m.Cast+1, 64)
+	}
+	m.Votes &^= 1
+	if j.out {
+		m.Votes |= 1
+	}
+	if j.out != excluded {
+		switch {
+		case !w.confirmed(m, j.out):
+			j.out, j.reason = excluded, Unconfirmed
+		case !m.Turned.IsZero() && w.d.At.Before(m.Turned.Add(guards.hold(m))):
+			j.out, j.reason = excluded, Held
+		default:
+			if j.out && !m.Turned.IsZero() && w.d.At.Sub(m.Turned) < guards.HoldMax {
+				m.Relapses = min(m.Relapses+1, 30)
+			} else if j.out {
+				m.Relapses = 0
+			}
+			m.Excluded, m.Turned = j.out, w.d.At
 		}
 	}
-	if p.MaxStep > 0 {
-		slices.SortStableFunc(fresh, func(a, b *Verdict) int {
-			return cmp.Or(cmp.Compare(excess(b, d.Limit), excess(a, d.Limit)), a.Address.Compare(b.Address))
+	v.In, v.Reason, v.Value, v.Limit, v.Memory = !j.out, j.reason, j.value, j.limit, m
+	if j.rule >= 0 {
+		rule := &w.policy.Rules[j.rule]
+		v.Rule, v.Signal = rule.name(), rule.Signal
+	}
+}
+
+// noData decides on a member that no rule puts out and some rule has no value for.
+func (w *work) noData(j *judgement, m *Memory) {
+	switch w.policy.Guards.NoData {
+	case NoDataDrop:
+		j.out, j.reason = true, NoValue
+	case NoDataReadiness:
+	default:
+		if life, ends := w.life(); m.Excluded && (!ends || w.d.At.Before(m.Heard.Add(life))) {
+			j.out, j.reason = true, NoValue
+		}
+	}
+}
+
+// life is how long a value counts, by the live signal that counts shortest; false: for ever.
+func (w *work) life() (life time.Duration, ends bool) {
+	for _, s := range w.columns {
+		if s.At.IsZero() || s.Expires.IsZero() {
+			continue
+		}
+		if d := s.Expires.Sub(s.At); !ends || d < life {
+			life, ends = d, true
+		}
+	}
+	return life, ends
+}
+
+// confirmed reports whether enough of the last evaluations say out, or in.
+func (w *work) confirmed(m Memory, out bool) bool {
+	need := max(1, w.policy.Guards.Votes)
+	of := min(max(need, w.policy.Guards.Of), m.Cast)
+	said := bits.OnesCount64(m.Votes << (64 - of))
+	if !out {
+		said = of - said
+	}
+	return said >= need
+}
+
+// hold is how long a member keeps its verdict. One that relapses stays out longer each time.
+func (g *Guards) hold(m Memory) time.Duration {
+	hold := g.Hold
+	if m.Excluded {
+		for range m.Relapses {
+			if hold >= g.HoldMax {
+				break
+			}
+			hold = min(2*hold, g.HoldMax)
+		}
+	}
+	return hold
+}
+
+// limitStep takes back exclusions beyond the share that one evaluation may newly put out, the mildest first.
+func (w *work) limitStep() {
+	var leaving []int // indices of ready
+	for r, i := range w.ready {
+		if w.d.Members[i].Memory.Excluded && !w.excluded(i) {
+			leaving = append(leaving, r)
+		}
+	}
+	if step := w.policy.Guards.MaxStep; step > 0 {
+		slices.SortFunc(leaving, func(a, b int) int {
+			return cmp.Or(cmp.Compare(w.judged[b].severity, w.judged[a].severity), cmp.Compare(a, b))
 		})
-		allowed := max(0, max(1, int(p.MaxStep*float64(len(ready))))-d.out)
-		for _, v := range fresh[min(allowed, len(fresh)):] {
-			old, _ := previous.verdict(v.Address)
-			v.In, v.Excluded, v.Turned, v.Reason = true, false, old.Turned, Limited
+		allowed := min(len(leaving), max(0, max(1, int(float64(step)*float64(len(w.ready))))-w.d.Put))
+		for _, r := range leaving[allowed:] {
+			v := &w.d.Members[w.ready[r]]
+			v.In, v.Reason = true, Limited
+			votes, cast, heard := v.Memory.Votes, v.Memory.Cast, v.Memory.Heard
+			v.Memory = Memory{}
+			if old := w.old[w.ready[r]]; old != nil {
+				v.Memory = old.Memory
+			}
+			v.Memory.Votes, v.Memory.Cast, v.Memory.Heard = votes, cast, heard
 		}
-		fresh = fresh[:min(allowed, len(fresh))]
+		leaving = leaving[:allowed]
 	}
-	d.out += len(fresh)
+	w.d.Put += len(leaving)
 }
 
-// excess is how far a value is beyond the limit; members without a value are the mildest case.
-func excess(v *Verdict, limit float64) float64 {
-	if math.IsNaN(v.Value) {
-		return 0
-	}
-	if away := math.Abs(v.Value - limit); !math.IsNaN(away) {
-		return away
-	}
-	return math.Inf(1)
-}
+// excluded reports whether the signals had excluded the i-th member until now.
+func (w *work) excluded(i int) bool { return w.old[i] != nil && w.old[i].Memory.Excluded }
 
 // failOpen puts every ready member in when fewer than the minimum would be left.
-func (d *Decision) failOpen(ready []*Verdict, p Policy) {
+func (w *work) failOpen() {
 	left := 0
-	for _, v := range ready {
-		if v.In {
+	for _, i := range w.ready {
+		if w.d.Members[i].In {
 			left++
 		}
 	}
-	if left >= min(max(1, p.Min), len(ready)) {
+	if left >= w.policy.Guards.minimum(len(w.ready)) {
 		return
 	}
-	d.FailOpen = true
-	for _, v := range ready {
-		if !v.In {
+	w.d.FailOpen = true
+	for _, i := range w.ready {
+		if v := &w.d.Members[i]; !v.In {
 			v.In, v.Reason = true, FailOpen
 		}
 	}
 }
 
+// minimum is how many of so many ready members must be left.
+func (g *Guards) minimum(ready int) int {
+	share := int(math.Ceil(float64(g.MinShare)*float64(ready) - 1e-9))
+	return min(max(1, g.MinMembers, share), ready)
+}
+
+// remember compares with the previous decision: since when, who entered, what changed.
+func (w *work) remember() {
+	first := len(w.previous.Members) == 0 && w.previous.At.IsZero() && w.previous.Changed.IsZero()
+	changed := false
+	kept := 0
+	for i := range w.d.Members {
+		v, old := &w.d.Members[i], w.old[i]
+		v.Since = w.now
+		if old != nil && old.In == v.In && old.Reason == v.Reason {
+			v.Since = old.Since
+		}
+		was := old != nil && old.In
+		switch {
+		case was && v.In:
+			kept++
+			v.Memory.Entered = old.Memory.Entered
+		case v.In && !first:
+			v.Memory.Entered = w.now
+		}
+		changed = changed || was != v.In
+	}
+	for i := range w.previous.Members {
+		if w.previous.Members[i].In {
+			kept--
+		}
+	}
+	changed = !first && (changed || kept != 0)
+	w.d.Changed, w.d.Churn = w.previous.Changed, w.previous.Churn
+	if changed {
+		w.d.Churn = w.churn() + 1
+		w.d.Changed = w.now
+	}
+}
+
+// earlier returns the first of two times; the zero time is never.
 func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a

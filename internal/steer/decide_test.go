@@ -3,11 +3,8 @@
 package steer
 
 import (
-	"fmt"
 	"math"
-	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,12 +38,18 @@ func members(states string) []Member {
 	return all
 }
 
-func signal(at time.Time, values ...float64) Signal {
-	s := Signal{At: at, Expires: at.Add(time.Minute), Values: map[netip.Addr]float64{}}
-	for i, v := range values {
-		s.Values[address(i)] = v
+// signals has one signal, of the values of the members as members makes them.
+func signals(at time.Time, values ...float64) map[string]Signal {
+	return map[string]Signal{"load": {At: at, Expires: at.Add(time.Minute), Values: values}}
+}
+
+// bounded is a policy with one rule on the signal load: the bounds to stay and, if there is a second one, to return.
+func bounded(t testing.TB, g Guards, bounds ...string) Policy {
+	rule := Rule{Signal: "load", Keep: mustBound(t, bounds[0])}
+	if len(bounds) > 1 {
+		rule.Readmit = mustBound(t, bounds[1])
 	}
-	return s
+	return Policy{Rules: []Rule{rule}, Guards: g}
 }
 
 // show prints a decision as "+reason" (in) or "-reason" (out) a member.
@@ -67,9 +70,9 @@ func show(d Decision) string {
 
 func TestDecide(t *testing.T) {
 	nan := math.NaN()
-	below8 := Policy{Keep: mustBound(t, "< 8")}
-	band := Policy{Keep: mustBound(t, "< 8"), Readmit: mustBound(t, "< 6")}
-	held := Policy{Keep: mustBound(t, "< 8"), Hold: 25 * time.Second}
+	below8 := bounded(t, Guards{}, "< 8")
+	band := bounded(t, Guards{}, "< 8", "< 6")
+	held := bounded(t, Guards{Hold: 25 * time.Second}, "< 8")
 	type step struct {
 		states string
 		values []float64 // nil: no new signal; empty: an empty one
@@ -90,7 +93,7 @@ func TestDecide(t *testing.T) {
 			{"rrr", []float64{1, 8, 9}, "+within -beyond -beyond"},
 			{"rrr", []float64{1, 7.9, 9}, "+within +within -beyond"},
 		}},
-		{"lower bound", Policy{Keep: mustBound(t, ">= 1")}, []step{
+		{"lower bound", bounded(t, Guards{}, ">= 1"), []step{
 			{"rr", []float64{1, 0.5}, "+within -beyond"},
 		}},
 		{"metric says nothing of members that are not ready", below8, []step{
@@ -103,7 +106,7 @@ func TestDecide(t *testing.T) {
 			{"rr", []float64{}, "+no-data +no-data"},
 			{"rr", []float64{nan, 9}, "+no-data -beyond"},
 		}},
-		{"no data drops", Policy{Keep: mustBound(t, "< 8"), NoData: NoDataDrop}, []step{
+		{"no data drops", bounded(t, Guards{NoData: NoDataDrop}, "< 8"), []step{
 			{"rr", []float64{1, nan}, "+within -no-data"},
 			{"rr", []float64{}, "+fail-open +fail-open FAIL-OPEN"},
 		}},
@@ -122,7 +125,7 @@ func TestDecide(t *testing.T) {
 			{"rr", []float64{9, 9}, "+fail-open +fail-open FAIL-OPEN"},
 			{"rr", []float64{5, 7}, "+within -waiting"},
 		}},
-		{"minimum", Policy{Keep: mustBound(t, "< 8"), Min: 2}, []step{
+		{"minimum", bounded(t, Guards{MinMembers: 2}, "< 8"), []step{
 			{"rrr", []float64{1, 1, 9}, "+within +within -beyond"},
 			{"rrr", []float64{1, 9, 9}, "+within +fail-open +fail-open FAIL-OPEN"},
 			{"rnn", []float64{1, 9, 9}, "+within -not-ready -not-ready"},
@@ -139,29 +142,29 @@ func TestDecide(t *testing.T) {
 			{"rr", []float64{1, 1}, "+within +within"},
 			{"rr", []float64{1, 9}, "+within +held"},
 		}},
-		{"largest step", Policy{Keep: mustBound(t, "< 8"), MaxStep: 0.5}, []step{
+		{"largest step", bounded(t, Guards{MaxStep: 0.5}, "< 8"), []step{
 			{"rrrrr", []float64{1, 9, 12, 11, 10}, "+within +limited -beyond -beyond +limited"},
 			{"rrrrr", nil, "+within +limited -beyond -beyond +limited"},
 			{"rrrrr", []float64{1, 9, 12, 11, 10}, "+within -beyond -beyond -beyond -beyond"},
 		}},
-		{"relative to the mean", Policy{Keep: mustBound(t, "< 2 * mean")}, []step{
+		{"relative to the mean", bounded(t, Guards{}, "< 2 * mean"), []step{
 			{"rrrr", []float64{1, 1, 1, 9}, "+within +within +within -beyond"},
 		}},
-		{"outlier by mad", Policy{Keep: mustBound(t, "<= median + 3 * mad")}, []step{
+		{"outlier by mad", bounded(t, Guards{}, "<= median + 3 * mad"), []step{
 			{"rrrrr", []float64{10, 11, 12, 13, 40}, "+within +within +within +within -beyond"},
 			{"rrrrr", []float64{10, 10, 10, 10, 10}, "+within +within +within +within +within"},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if err := c.policy.Check(); err != nil {
+			if err := c.policy.Check([]string{"load"}); err != nil {
 				t.Fatal(err)
 			}
 			var d Decision
-			var s Signal
+			var s map[string]Signal
 			for i, step := range c.steps {
 				now := start().Add(time.Duration(i) * 10 * time.Second)
 				if step.values != nil {
-					s = signal(now, step.values...)
+					s = signals(now, step.values...)
 				}
 				d = Decide(Pool{Members: members(step.states), Policy: c.policy}, s, d, now)
 				if got := show(d); got != step.want {
@@ -173,158 +176,30 @@ func TestDecide(t *testing.T) {
 }
 
 func TestSignalExpires(t *testing.T) {
-	pool := Pool{Members: members("rr"), Policy: Policy{Keep: mustBound(t, "< 8")}}
-	s := signal(start(), 1, 9)
+	pool := Pool{Members: members("rr"), Policy: bounded(t, Guards{}, "< 8")}
+	s := signals(start(), 1, 9)
 	d := Decide(pool, s, Decision{}, start())
-	if got := show(d); got != "+within -beyond" || !d.Next.Equal(s.Expires) {
+	if got := show(d); got != "+within -beyond" || !d.Next.Equal(s["load"].Expires) {
 		t.Errorf("live: %s, next %v", got, d.Next)
 	}
-	d = Decide(pool, s, d, s.Expires.Add(-1))
+	d = Decide(pool, s, d, s["load"].Expires.Add(-1))
 	if got := show(d); got != "+within -beyond" {
 		t.Errorf("just before expiry: %s", got)
 	}
-	d = Decide(pool, s, d, s.Expires)
+	d = Decide(pool, s, d, s["load"].Expires)
 	if got := show(d); got != "+no-signal +no-signal" || !d.Next.IsZero() {
 		t.Errorf("expired: %s, next %v", got, d.Next)
 	}
 }
 
 func TestSince(t *testing.T) {
-	pool := Pool{Members: members("r"), Policy: Policy{Keep: mustBound(t, "< 8")}}
+	pool := Pool{Members: members("r"), Policy: bounded(t, Guards{}, "< 8")}
 	var d Decision
 	for i, c := range []struct{ value, since float64 }{{1, 0}, {2, 0}, {9, 2}, {10, 2}, {1, 4}} {
 		now := start().Add(time.Duration(i) * time.Second)
-		d = Decide(pool, signal(now, c.value), d, now)
+		d = Decide(pool, signals(now, c.value), d, now)
 		if got := d.Members[0].Since.Sub(start()).Seconds(); got != c.since {
 			t.Errorf("step %d: since %vs, want %vs", i, got, c.since)
 		}
 	}
-}
-
-func TestPolicyCheck(t *testing.T) {
-	for _, c := range []struct {
-		policy Policy
-		want   string
-	}{
-		{Policy{Readmit: mustBound(t, "< 6")}, "keep is not"},
-		{Policy{Keep: mustBound(t, "< 8"), Readmit: mustBound(t, "> 6")}, "opposite sides"},
-		{Policy{Keep: mustBound(t, "< 8"), Readmit: mustBound(t, "< 9")}, "looser"},
-		{Policy{Keep: mustBound(t, "> 8"), Readmit: mustBound(t, "> 7")}, "looser"},
-		{Policy{NoData: "guess"}, "keep or drop"},
-		{Policy{Min: -1}, "negative"},
-		{Policy{Hold: -1}, "negative"},
-		{Policy{MaxStep: 1.1}, "not a share"},
-		{Policy{Keep: mustBound(t, "< 8"), Readmit: mustBound(t, "< 2 * mean")}, ""},
-	} {
-		err := c.policy.Check()
-		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%+v: %v, want %q", c.policy, err, c.want)
-		}
-	}
-}
-
-// randomWorld plays steps of random members, values and policies and calls check after each.
-func randomWorld(t *testing.T, check func(pool Pool, s Signal, previous, d Decision, now time.Time)) {
-	bounds := []string{"< 8", "> 3", "< 1.5 * mean", "<= median + 2 * mad", "< mean + stddev", "< p80"}
-	for seed := range uint64(400) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		p := Policy{
-			Keep: mustBound(t, bounds[r.IntN(len(bounds))]), Min: r.IntN(6), MaxStep: float64(r.IntN(4)) / 4,
-			Hold: time.Duration(r.IntN(30)) * time.Second, NoData: []NoData{NoDataKeep, NoDataDrop}[r.IntN(2)],
-		}
-		var d Decision
-		var s Signal
-		for i := range 30 {
-			now := start().Add(time.Duration(i) * 5 * time.Second)
-			states := make([]byte, r.IntN(12))
-			for j := range states {
-				states[j] = "rrrrrntd"[r.IntN(8)]
-			}
-			if r.IntN(3) > 0 {
-				s = signal(now)
-				for j := range 12 {
-					if r.IntN(5) > 0 {
-						s.Values[address(j)] = []float64{10 * r.Float64(), math.NaN(), math.Inf(1), 5}[max(0, r.IntN(20)-16)]
-					}
-				}
-				if r.IntN(10) == 0 {
-					s.Expires = now
-				}
-			}
-			pool := Pool{Members: members(string(states)), Policy: p}
-			previous := d
-			d = Decide(pool, s, previous, now)
-			check(pool, s, previous, d, now)
-		}
-	}
-}
-
-func TestMinimumIsNeverUndercut(t *testing.T) {
-	randomWorld(t, func(pool Pool, _ Signal, _, d Decision, _ time.Time) {
-		ready, in, serving := 0, 0, 0
-		for i, m := range pool.Members {
-			v := d.Members[i]
-			if m.available() {
-				ready++
-				if v.In {
-					in++
-				}
-			} else if v.In && v.Reason != LastResort {
-				t.Fatalf("%v is in and not ready: %s", m, show(d))
-			}
-			if m.Serving && v.In {
-				serving++
-			}
-		}
-		if in < min(max(1, pool.Policy.Min), ready) {
-			t.Fatalf("minimum %d undercut: %s", pool.Policy.Min, show(d))
-		}
-		if slices.ContainsFunc(pool.Members, func(m Member) bool { return m.Serving }) && serving == 0 {
-			t.Fatalf("somebody serves, but the answer is empty: %s", show(d))
-		}
-	})
-}
-
-func TestOrderOfMembersDoesNotMatter(t *testing.T) {
-	r := rand.New(rand.NewPCG(7, 7))
-	randomWorld(t, func(pool Pool, s Signal, previous, d Decision, now time.Time) {
-		pool.Members = slices.Clone(pool.Members)
-		r.Shuffle(len(pool.Members), func(i, j int) { pool.Members[i], pool.Members[j] = pool.Members[j], pool.Members[i] })
-		// Printed, since NaN is not equal to itself.
-		if again := Decide(pool, s, previous, now); fmt.Sprint(again) != fmt.Sprint(d) {
-			t.Fatalf("shuffled members decided otherwise:\n%v\n%v", again, d)
-		}
-	})
-}
-
-func TestDecidingAgainChangesNothing(t *testing.T) {
-	randomWorld(t, func(pool Pool, s Signal, _, d Decision, now time.Time) {
-		if pool.Policy.MaxStep > 0 || pool.Policy.Hold > 0 {
-			return
-		}
-		if again := Decide(pool, s, d, now); show(again) != show(d) {
-			t.Fatalf("same input, other decision: %s, then %s", show(d), show(again))
-		}
-	})
-}
-
-func TestStepIsBounded(t *testing.T) {
-	randomWorld(t, func(pool Pool, s Signal, previous, d Decision, now time.Time) {
-		if pool.Policy.MaxStep == 0 || !s.live(now) {
-			return
-		}
-		ready, newly := 0, 0
-		for i, m := range pool.Members {
-			if !m.available() {
-				continue
-			}
-			ready++
-			if old, _ := previous.verdict(m.Address); d.Members[i].Excluded && !old.Excluded {
-				newly++
-			}
-		}
-		if newly > max(1, int(pool.Policy.MaxStep*float64(ready))) {
-			t.Fatalf("%d of %d newly out with a step of %v: %s", newly, ready, pool.Policy.MaxStep, show(d))
-		}
-	})
 }

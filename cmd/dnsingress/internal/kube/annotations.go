@@ -143,14 +143,16 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 	}
 	var policy model.Policy
 	var signal model.Signal
+	var rule steer.Rule
+	guards := &policy.Steer.Guards
 	steered := read("promql", func(v string) error { signal.Query = v; return check(v) })
-	bounded := read("keep", func(v string) (err error) { policy.Steer.Keep, err = steer.ParseBound(v); return err })
+	bounded := read("keep", func(v string) (err error) { rule.Keep, err = steer.ParseBound(v); return err })
 	others := []bool{
 		bounded,
-		read("readmit", func(v string) (err error) { policy.Steer.Readmit, err = steer.ParseBound(v); return err }),
-		read("no-data", func(v string) error { policy.Steer.NoData = steer.NoData(v); return nil }),
+		read("readmit", func(v string) (err error) { rule.Readmit, err = steer.ParseBound(v); return err }),
+		read("no-data", func(v string) error { guards.NoData = steer.NoData(v); return nil }),
 		read("min-members", func(v string) (err error) {
-			if policy.Steer.Min, err = strconv.Atoi(v); err != nil || policy.Steer.Min < 1 {
+			if guards.MinMembers, err = strconv.Atoi(v); err != nil || guards.MinMembers < 1 {
 				err = fmt.Errorf("%q is no number of members (hint: at least 1)", v)
 			}
 			return err
@@ -162,12 +164,12 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 			return err
 		}),
 		read("hold", func(v string) (err error) {
-			if policy.Steer.Hold, err = time.ParseDuration(v); err != nil {
+			if guards.Hold, err = time.ParseDuration(v); err != nil {
 				err = fmt.Errorf("%q is no duration (hint: such as 30s)", v)
 			}
 			return err
 		}),
-		read("max-step", func(v string) (err error) { policy.Steer.MaxStep, err = parseShare(v); return err }),
+		read("max-step", func(v string) (err error) { guards.MaxStep, err = parseShare(v); return err }),
 	}
 	switch {
 	case steered && !bounded:
@@ -180,9 +182,10 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 			errs = append(errs, fmt.Errorf("annotation %s is unknown (hint: %s%s)", name, p.Policy, strings.Join(policyAnnotations[:], ", ")))
 		}
 	}
-	if len(errs) == 0 {
-		if err := policy.Steer.Check(); err != nil {
-			errs = append(errs, fmt.Errorf("annotations %s*: %w", p.Policy, err))
+	policy.Steer.Rules = []steer.Rule{rule}
+	if len(errs) == 0 && steered {
+		for _, problem := range policy.Steer.Check([]string{signal.Name}) {
+			errs = append(errs, fmt.Errorf("annotations %s*: %s (hint: %s)", p.Policy, problem.Text, problem.Hint))
 		}
 	}
 	if len(errs) > 0 {
@@ -198,14 +201,9 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 
 var policyAnnotations = [...]string{"promql", "keep", "readmit", "interval", "min-members", "no-data", "hold", "max-step", "max-answers"}
 
-func parseShare(s string) (float64, error) {
-	number, percent := strings.CutSuffix(s, "%")
-	share, err := strconv.ParseFloat(number, 64)
-	if percent {
-		share /= 100
+func parseShare(s string) (share steer.Share, err error) {
+	if err = share.UnmarshalText([]byte(s)); err == nil && share == 0 {
+		err = fmt.Errorf("%q is no share (hint: 25%% or 0.25)", s)
 	}
-	if err != nil || !(share > 0 && share <= 1) {
-		return 0, fmt.Errorf("%q is no share (hint: 25%% or 0.25)", s)
-	}
-	return share, nil
+	return share, err
 }

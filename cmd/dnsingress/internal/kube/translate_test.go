@@ -46,7 +46,7 @@ func show(p *model.Pool) string {
 	}
 	if q := p.Policy; q != nil {
 		out += fmt.Sprintf("\npolicy %s every %v keep %s readmit %s min %d nodata %q hold %v step %g",
-			q.Signals[0].Query, q.Signals[0].Interval, q.Steer.Keep, q.Steer.Readmit, q.Steer.Min, q.Steer.NoData, q.Steer.Hold, q.Steer.MaxStep)
+			q.Signals[0].Query, q.Signals[0].Interval, q.Steer.Rules[0].Keep, q.Steer.Rules[0].Readmit, q.Steer.Guards.MinMembers, q.Steer.Guards.NoData, q.Steer.Guards.Hold, q.Steer.Guards.MaxStep)
 	}
 	if p.KeepPolicy {
 		out += "\nkeep policy"
@@ -225,7 +225,7 @@ func FuzzPolicy(f *testing.F) {
 			annotations["dnsingress.dev/"+k] = v
 		}
 		policy, err := defaults().policy(annotations, checkExpr)
-		if err == nil && (policy == nil || policy.Steer.Check() != nil || policy.Signals[0].Interval < leastInterval) {
+		if err == nil && (policy == nil || policy.Steer.Check([]string{""}) != nil || policy.Signals[0].Interval < leastInterval) {
 			t.Errorf("accepted %v as %+v", annotations, policy)
 		}
 	})

@@ -4,7 +4,7 @@ package pool
 
 import (
 	"fmt"
-	"net/netip"
+	"math"
 	"slices"
 	"time"
 
@@ -22,17 +22,17 @@ func (e *Engine) decide(ref model.Ref, now time.Time) {
 	for i, m := range s.Members {
 		in.Members[i] = steer.Member{Address: m.Address, Ready: m.Ready, Serving: m.Serving, Terminating: m.Terminating}
 	}
-	var from steer.Signal
+	var signals map[string]steer.Signal
 	problems := e.conflicts(s)
 	if s.Policy != nil {
 		in.Policy = s.Policy.Steer
-		var confused []model.Problem
-		from, confused = e.signalFor(s)
+		from, confused := e.signalFor(s)
+		signals = map[string]steer.Signal{s.Policy.Signals[0].Name: from}
 		problems = append(problems, confused...)
 	}
 	in.TTL = e.ttl(s)
 	previous := s.decision
-	s.decision = steer.Decide(in, from, previous, now)
+	s.decision = steer.Decide(in, signals, previous, now)
 	e.note(s, previous)
 	if s.decision.FailOpen && !previous.FailOpen {
 		e.options.Log.Warn("too few members satisfy the policy: all ready ones are answered with", "object", ref.String())
@@ -67,7 +67,7 @@ func (e *Engine) note(s *state, previous steer.Decision) {
 		case after.In:
 			e.options.Log.Info("member enters", "object", s.Ref.String(), "address", after.Address, "reason", after.Reason)
 		default:
-			e.options.Log.Info("member leaves", "object", s.Ref.String(), "address", after.Address, "reason", after.Reason, "value", after.Value, "limit", s.decision.Limit)
+			e.options.Log.Info("member leaves", "object", s.Ref.String(), "address", after.Address, "reason", after.Reason, "value", after.Value, "limit", after.Limit)
 		}
 	})
 }
@@ -102,13 +102,14 @@ func (e *Engine) signalFor(s *state) (steer.Signal, []model.Problem) {
 	}
 	// A policy that is evaluated seldom keeps its values until two evaluations in a row have failed.
 	life := max(e.options.Config.Prometheus.Staleness, 2*e.query(s.Policy).Interval)
-	out := steer.Signal{At: q.at, Expires: q.at.Add(life), Values: make(map[netip.Addr]float64, len(s.Members))}
+	out := steer.Signal{At: q.at, Expires: q.at.Add(life), Values: make([]float64, len(s.Members))}
 	ambiguous := false
-	for _, m := range s.Members {
+	for i, m := range s.Members {
+		out.Values[i] = math.NaN()
 		value, series := q.samples.Value(s.Ref.Namespace, m.Pod, m.Address)
 		switch {
 		case series == 1:
-			out.Values[m.Address] = value
+			out.Values[i] = value
 		case series > 1 && !ambiguous:
 			ambiguous = true
 			problems = append(problems, model.Problem{Reason: "AmbiguousMetric", Message: fmt.Sprintf(

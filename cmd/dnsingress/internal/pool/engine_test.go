@@ -156,7 +156,7 @@ func policy(t testing.TB, keep string) *model.Policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &model.Policy{Signals: []model.Signal{{Query: "load"}}, Steer: steer.Policy{Keep: b}}
+	return &model.Policy{Signals: []model.Signal{{Query: "load"}}, Steer: steer.Policy{Rules: []steer.Rule{{Keep: b}}}}
 }
 
 func TestNothingIsAnsweredBeforeEverythingIsKnown(t *testing.T) {

@@ -107,7 +107,13 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 	}
 	if s.Policy != nil {
 		q := e.queries[e.query(s.Policy)]
-		x.Policy = &Policy{Query: s.Policy.Signals[0].Query, Keep: s.Policy.Steer.Keep.String(), Readmit: s.Policy.Steer.Readmit.String(), Limit: number(s.decision.Limit)}
+		x.Policy = &Policy{Query: s.Policy.Signals[0].Query}
+		for i, r := range s.Policy.Steer.Rules[:min(1, len(s.Policy.Steer.Rules))] {
+			x.Policy.Keep, x.Policy.Readmit = r.Keep.String(), r.Readmit.String()
+			if i < len(s.decision.Limits) {
+				x.Policy.Limit = number(s.decision.Limits[i])
+			}
+		}
 		if !q.at.IsZero() {
 			x.Policy.SignalAge = number(age(q, time.Now()))
 		}
