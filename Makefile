@@ -49,7 +49,13 @@ check: ## What a reviewer would run: format, vet, staticcheck, module files
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	go mod tidy -diff
+	@$(MAKE) --no-print-directory generate && git diff --exit-code -- api deploy/dnsingress/crd.yaml
 	go test -count=1 ./internal/walls
+
+.PHONY: generate
+generate: ## Write what is generated from api/: deep copies and the CustomResourceDefinition
+	$(TOOL) controller-gen object:headerFile=tools/licence.go.txt paths=./api/...
+	$(TOOL) controller-gen crd:allowDangerousTypes=true paths=./api/... output:crd:stdout > deploy/dnsingress/crd.yaml
 
 .PHONY: fmt
 fmt: ## Format the Go files

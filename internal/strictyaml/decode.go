@@ -4,6 +4,7 @@ package strictyaml
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -18,16 +19,16 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 )
 
-func (f *File) decode(n *yaml.Node, v any) {
-	f.value(n, "", reflect.ValueOf(v).Elem())
-}
-
 // value sets v from n. It walks mappings and sequences itself, because the library names neither
 // columns nor every unknown key, and leaves single values to it.
 func (f *File) value(n *yaml.Node, path string, v reflect.Value) {
 	switch {
 	case n.Kind == yaml.AliasNode:
 		f.add(n, path, "an alias", "write the value out")
+	case v.Kind() == reflect.Interface: // whatever is there
+		if err := n.Decode(v.Addr().Interface()); err != nil {
+			f.add(n, path, err.Error(), "")
+		}
 	case v.Kind() == reflect.Pointer && !v.Type().Implements(textType):
 		if n.Tag == "!!null" {
 			return
@@ -95,10 +96,15 @@ func (f *File) scalar(n *yaml.Node, path string, v reflect.Value) {
 		f.add(n, path, fmt.Sprintf("want %s, got %s", want, describe(n)), "")
 		return
 	}
+	t, isText := v.Addr().Interface().(encoding.TextUnmarshaler)
+	if f.manifest && n.Tag != "!!str" && n.Tag != "!!timestamp" && (isText || v.Type() == durationType || v.Kind() == reflect.String) {
+		f.add(n, path, fmt.Sprintf("want a text, got %s", n.Value), fmt.Sprintf("%q", n.Value))
+		return
+	}
 	var err error
-	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if isText {
 		if err = t.UnmarshalText([]byte(n.Value)); err != nil {
-			f.add(n, path, fmt.Sprintf("%q: %v", n.Value, err), "")
+			f.unreadable(n, path, err)
 			return
 		}
 	} else if v.Type() == durationType {
@@ -112,6 +118,18 @@ func (f *File) scalar(n *yaml.Node, path string, v reflect.Value) {
 	if err != nil {
 		f.add(n, path, fmt.Sprintf("want %s, got %q", want, n.Value), "")
 	}
+}
+
+// unreadable notes what a text's own reader says of it. An error that knows the byte that is wrong is placed there.
+func (f *File) unreadable(n *yaml.Node, path string, err error) {
+	var at interface{ Offset() int }
+	if !errors.As(err, &at) {
+		f.add(n, path, fmt.Sprintf("%q: %v", n.Value, err), "")
+		return
+	}
+	f.add(n, path, err.Error(), "")
+	p := &f.problems[len(f.problems)-1]
+	p.Line, p.Column = f.within(n, at.Offset())
 }
 
 func join(path, key string) string {
@@ -140,9 +158,13 @@ func keysOf(t reflect.Type) []string {
 	return keys
 }
 
-// keyOf is the key of a field; a field without a yaml tag has none.
+// keyOf is the key of a field: its yaml tag, else its json tag; a field with neither has none.
 func keyOf(f reflect.StructField) string {
-	key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	tag, ok := f.Tag.Lookup("yaml")
+	if !ok {
+		tag = f.Tag.Get("json")
+	}
+	key, _, _ := strings.Cut(tag, ",")
 	if key == "-" {
 		return ""
 	}

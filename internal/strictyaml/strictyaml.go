@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -38,17 +39,20 @@ func (p Problem) Error() string {
 	return b.String()
 }
 
-// File is a file that was read: where its values stand and what is wrong with it.
+// File is a file, or one document of a file, that was read: where its values stand and what is wrong with it.
 type File struct {
 	name     string
+	source   []byte
 	root     *yaml.Node
+	manifest bool // texts must be texts
 	problems []Problem
 }
 
-// Decode reads data, a file called name, into v, a pointer to a struct. Values that are in order
-// are set even if others are not, so that the caller can check them too before it asks for Err.
+// Decode reads data, a file called name that holds one document, into v, a pointer to a struct. Keys are the fields'
+// yaml tags, else their json tags. Values that are in order are set even if others are not, so that the caller can
+// check them too before it asks for Err.
 func Decode(name string, data []byte, v any) *File {
-	f := &File{name: name}
+	f := &File{name: name, source: data}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
@@ -66,8 +70,42 @@ func Decode(name string, data []byte, v any) *File {
 	} else if !errors.Is(err, io.EOF) {
 		f.addSyntax(err)
 	}
-	f.decode(f.root, v)
+	f.Decode(v)
 	return f
+}
+
+// Manifests reads data, a file called name, as kubectl would: any number of documents, of which empty ones count for
+// nothing. In them texts must be written as texts, because the API server takes no number for one. Of a file that is
+// no YAML, the last document has the problem.
+func Manifests(name string, data []byte) []*File {
+	var files []*File
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		f := &File{name: name, source: data, manifest: true}
+		var doc yaml.Node
+		err := dec.Decode(&doc)
+		switch {
+		case errors.Is(err, io.EOF) && len(files) > 0:
+			return files
+		case errors.Is(err, io.EOF):
+			f.add(nil, "", "the file is empty", "")
+			return []*File{f}
+		case err != nil:
+			f.addSyntax(err)
+			return append(files, f)
+		case len(doc.Content) == 0 || doc.Content[0].Tag == "!!null":
+			continue
+		}
+		f.root = doc.Content[0]
+		files = append(files, f)
+	}
+}
+
+// Decode reads the document into v, as the function Decode does.
+func (f *File) Decode(v any) {
+	if f.root != nil {
+		f.value(f.root, "", reflect.ValueOf(v).Elem())
+	}
 }
 
 // Problem notes that the value at path is wrong. A path that is not in the file is reported at
@@ -77,6 +115,52 @@ func (f *File) Problem(path, hint, format string, a ...any) {
 		return
 	}
 	f.add(f.find(path), path, fmt.Sprintf(format, a...), hint)
+}
+
+// ProblemWithin is Problem for the byte at offset of the text at path.
+func (f *File) ProblemWithin(path string, offset int, hint, format string, a ...any) {
+	if f.root == nil {
+		return
+	}
+	n, whole := f.lookup(path)
+	f.add(n, path, fmt.Sprintf(format, a...), hint)
+	if p := &f.problems[len(f.problems)-1]; whole {
+		p.Line, p.Column = f.within(n, offset)
+	}
+}
+
+// within is the place of the byte at offset of the text n: exact for texts of one line without escapes and for
+// literal blocks, else where the text begins.
+func (f *File) within(n *yaml.Node, offset int) (line, column int) {
+	offset = min(max(offset, 0), len(n.Value))
+	before := n.Value[:offset]
+	down, across := strings.Count(before, "\n"), offset-strings.LastIndexByte(before, '\n')-1
+	lines := bytes.Split(f.source, []byte("\n"))
+	line, column = n.Line, n.Column
+	switch n.Style {
+	case yaml.LiteralStyle:
+		line += 1 + down
+	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
+		column++
+	case yaml.FoldedStyle:
+		return n.Line, n.Column
+	}
+	if line > len(lines) {
+		return n.Line, n.Column
+	}
+	text := string(bytes.TrimRight(lines[line-1], "\r"))
+	if n.Style == yaml.LiteralStyle {
+		want, _, _ := strings.Cut(n.Value[offset-across:], "\n")
+		indent, ok := strings.CutSuffix(text, want)
+		if !ok {
+			return n.Line, n.Column
+		}
+		return line, len(indent) + across + 1
+	}
+	if column-1 > len(text) || !strings.HasPrefix(text[column-1:], before) {
+		return n.Line, n.Column
+	}
+	return line, column + across
 }
 
 // Has reports whether the file gives a value at path.

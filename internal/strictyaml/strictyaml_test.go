@@ -113,6 +113,88 @@ func TestSaysOneThingOfWhatIsNoYAML(t *testing.T) {
 	}
 }
 
+func TestManifests(t *testing.T) {
+	type object struct {
+		Kind  string     `json:"kind"`
+		Share netip.Addr `json:"share,omitempty"`
+		Count int        `json:"count"`
+	}
+	read := func(data string) (got []object, errs string) {
+		for _, f := range Manifests("all.yaml", []byte(data)) {
+			var o object
+			f.Decode(&o)
+			if err := f.Err(); err != nil {
+				errs += err.Error() + "\n"
+			}
+			got = append(got, o)
+		}
+		return got, errs
+	}
+	for _, c := range []struct {
+		name, data string
+		want       []object
+		errs       string
+	}{
+		{"several, some empty", "---\nkind: A\ncount: 1\n---\n# nothing\n---\nkind: B\n---\n", []object{{Kind: "A", Count: 1}, {Kind: "B"}}, ""},
+		{"lines count from the file's beginning", "kind: A\n---\nkind: B\ncuont: 2\n", []object{{Kind: "A"}, {Kind: "B"}}, "all.yaml:4:1: unknown key \"cuont\" (hint: did you mean \"count\"?)\n"},
+		{"numbers are no texts", "kind: 5\nshare: 1.5\n", []object{{}}, "all.yaml:1:7: kind: want a text, got 5 (hint: \"5\")\nall.yaml:2:8: share: want a text, got 1.5 (hint: \"1.5\")\n"},
+		{"JSON", `{"kind": "A", "count": 3}`, []object{{Kind: "A", Count: 3}}, ""},
+		{"empty", "---\n", []object{{}}, "all.yaml:1:1: the file is empty\n"},
+		{"no YAML behind a good document", "kind: A\n---\nkind: {\n", []object{{Kind: "A"}, {}}, "all.yaml:3:1: did not find expected node content (hint: the file is no YAML)\n"},
+	} {
+		got, errs := read(c.data)
+		if d := cmp.Diff(c.want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+		if errs != c.errs {
+			t.Errorf("%s: got %q, want %q", c.name, errs, c.errs)
+		}
+	}
+}
+
+// even is a text that knows where it is wrong.
+type even struct{}
+
+type oddAt int
+
+func (o oddAt) Error() string { return "odd" }
+func (o oddAt) Offset() int   { return int(o) }
+
+func (*even) UnmarshalText(text []byte) error {
+	if at := strings.IndexAny(string(text), "13579"); at >= 0 {
+		return oddAt(at)
+	}
+	return nil
+}
+
+func TestPlacesWithinTexts(t *testing.T) {
+	for _, c := range []struct{ name, data, want string }{
+		{"plain", "a: 2 4 5", "f:1:8: a: odd"},
+		{"double quotes", `a: "2 4 5"`, "f:1:9: a: odd"},
+		{"single quotes", `{a: '2 4 5'}`, "f:1:10: a: odd"},
+		{"escapes move what follows: the beginning", `a: "\x32 5"`, "f:1:4: a: odd"},
+		{"literal block", "a: |\n  2 4\n    4 2 7\n", "f:3:9: a: odd"},
+		{"literal block, chomped, with an empty line", "a: |-\r\n  2\r\n\r\n  5", "f:4:3: a: odd"},
+		{"folded block: the beginning", "a: >\n  2 4\n  5\n", "f:1:4: a: odd"},
+		{"plain over two lines: the beginning", "a: 2\n  5\n", "f:1:4: a: odd"},
+	} {
+		var v struct {
+			A even `json:"a"`
+		}
+		f := Decode("f", []byte(c.data), &v)
+		if err := f.Err(); err == nil || err.Error() != c.want {
+			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
+		}
+		f = Decode("f", []byte(c.data), &struct {
+			A any `json:"a"`
+		}{})
+		f.ProblemWithin("a", strings.IndexAny(f.find("a").Value, "13579"), "", "odd")
+		if err := f.Err(); err == nil || err.Error() != c.want {
+			t.Errorf("%s: the caller's: got %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("version: 1\nhosts: [{name: a, address: '::1'}]\n"))
 	f.Add([]byte("a: &a [*a]\n"))

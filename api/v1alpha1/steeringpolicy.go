@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// SteeringPolicy says which ready pods of Services are in DNS answers, how often, and for how long answers may be
+// cached. It steers pools of its own namespace. Of two policies for one pool the older one wins.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=steer,categories=dnsingress
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`
+// +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.conditions[?(@.type=="Applied")].status`
+// +kubebuilder:printcolumn:name="Targets",type=string,JSONPath=`.status.targets[*].name`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type SteeringPolicy struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   SteeringPolicySpec   `json:"spec"`
+	Status SteeringPolicyStatus `json:"status,omitempty"`
+}
+
+// SteeringPolicyList is a list of SteeringPolicies.
+//
+// +kubebuilder:object:root=true
+type SteeringPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []SteeringPolicy `json:"items"`
+}
+
+// SteeringPolicySpec is what a policy wants.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.targetRefs) && size(self.targetRefs) > 0) || (has(self.hostnames) && size(self.hostnames) > 0)",message="a policy needs targetRefs or hostnames"
+type SteeringPolicySpec struct {
+	// TargetRefs are the Services whose pools are steered, in the policy's namespace.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	TargetRefs []TargetRef `json:"targetRefs,omitempty"`
+	// Hostnames are names whose pools are steered, where a Service of the policy's namespace publishes them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:MinLength=1
+	Hostnames []string `json:"hostnames,omitempty"`
+	// Signals are PromQL expressions that give each pod a value, evaluated periodically.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Signals []Signal `json:"signals,omitempty"`
+	// HealthChecks are made by dnsingress itself. Each is a signal: 1 for a healthy pod, 0 for one that is not. One
+	// that nothing names is a rule by itself: healthy pods are kept.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	HealthChecks []HealthCheck `json:"healthChecks,omitempty"`
+	// Rules say which pods are kept. A pod is in when every rule keeps it; their order says only which rule is named.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Rules []Rule `json:"rules,omitempty"`
+	// Guards keep the rules from doing harm.
+	// +optional
+	Guards *Guards `json:"guards,omitempty"`
+	// Weight says how often a pod that is in is chosen, relative to the others.
+	// +optional
+	Weight *Weight `json:"weight,omitempty"`
+	// Selection says how one answer is chosen from the pods that are in.
+	// +optional
+	Selection *Selection `json:"selection,omitempty"`
+	// TTL says for how long an answer may be cached.
+	// +optional
+	TTL *TTL `json:"ttl,omitempty"`
+	// NegativeTTL says for how long the answer of an empty pool may be cached.
+	// +optional
+	NegativeTTL *TTL `json:"negativeTTL,omitempty"`
+}
+
+// TargetRef names a Service of the policy's namespace.
+type TargetRef struct {
+	// Group is that of the target's kind; the core group is empty.
+	// +optional
+	// +kubebuilder:validation:Enum=""
+	Group string `json:"group,omitempty"`
+	// Kind of the target.
+	// +kubebuilder:validation:Enum=Service
+	Kind string `json:"kind"`
+	// Name of the target.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// SteeringPolicyStatus is what became of a policy.
+type SteeringPolicyStatus struct {
+	// ObservedGeneration is that of the spec that the status is of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions: Accepted (the spec can be used; if not, the last good one stays in force) and Applied (it steers
+	// a pool: its targets are there and no older policy has them).
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Targets are the pools that the policy steers or would steer.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=128
+	Targets []TargetStatus `json:"targets,omitempty"`
+}
+
+// TargetStatus is what became of a policy at one target.
+type TargetStatus struct {
+	// Kind of the target.
+	Kind string `json:"kind"`
+	// Name of the target.
+	Name string `json:"name"`
+	// Applied says whether this policy steers the target.
+	Applied bool `json:"applied"`
+	// Message says why it does not.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// The types of a SteeringPolicy's conditions.
+const (
+	ConditionAccepted = "Accepted"
+	ConditionApplied  = "Applied"
+)
+
+// The reasons of a SteeringPolicy's conditions.
+const (
+	ReasonAccepted       = "Accepted"       // Accepted=True
+	ReasonInvalid        = "Invalid"        // Accepted=False: the message says what and where
+	ReasonApplied        = "Applied"        // Applied=True at every target
+	ReasonConflicted     = "Conflicted"     // Applied=False: an older policy has a target
+	ReasonTargetNotFound = "TargetNotFound" // Applied=False: a target is not there or publishes no name
+)
