@@ -8,19 +8,26 @@ import "unsafe"
 // before by With it costs what changed; else it costs what both hold.
 func (z *Zone) Diff(before *Zone) (removed, added []Record) {
 	d := difference{before: before, after: z}
+	d.find()
+	return d.removed, d.added
+}
+
+// find goes over all names that can differ.
+func (d *difference) find() {
+	before, z := d.before, d.after
 	d.nodes(before.apex, z.apex)
 	if before.seed == z.seed { // a name has the same place in both
 		d.levels(before.trie, z.trie)
 	} else {
 		d.branches(before.trie, z.trie)
 	}
-	return d.removed, d.added
 }
 
 // difference collects what differs between two zones with one origin.
 type difference struct {
 	before, after  *Zone
 	removed, added []Record
+	visit          func(before, after node) // instead of collecting
 }
 
 // levels compares levels that stand at the same place.
@@ -103,6 +110,10 @@ func keyOf(n node) []byte {
 // nodes compares what stands at one name.
 func (d *difference) nodes(before, after node) {
 	if before == after {
+		return
+	}
+	if d.visit != nil {
+		d.visit(before, after)
 		return
 	}
 	var old, now []Record

@@ -151,11 +151,8 @@ func (z *Zone) checkOnline(sets []compiled) error {
 // windows is how many ways to choose from a set there are in signed answers, each with a signature: enough for
 // every record to be chosen, and nearly evenly.
 func (s set) windows() uint64 {
-	if s.answers() == int(s.count) {
+	if s.plan == "" && s.answers() == int(s.count) {
 		return 1
-	}
-	if s.most == 0 {
-		return 64
 	}
 	return max(64, 8*uint64(s.count)/uint64(s.answers()))
 }
@@ -164,10 +161,10 @@ func (s set) windows() uint64 {
 // few, which every process knows.
 func (r *Reply) draw(s set) uint64 {
 	switch {
-	case r.signer == nil:
-		return rand.Uint64()
 	case r.seeded:
 		return r.seed
+	case r.signer == nil:
+		return rand.Uint64()
 	}
 	return spread(rand.Uint64N(s.windows()))
 }
@@ -284,110 +281,6 @@ func (r *Reply) expand(to Signable, rtype uint16, at, end int) Signable {
 	}
 	binary.BigEndian.PutUint16(to[begin-2:], uint16(len(to)-begin))
 	return to
-}
-
-// Signables yields what answers from the zone's own data are signed for, lasting: every set that is answered whole,
-// and of the others each of the choices that signed answers are limited to, as far as they do not depend on
-// the client. extra are the denials of what an existing name has not, each of which can do without.
-func (z *Zone) Signables(yield func(set Signable, extra bool) bool) {
-	w := newSigning(z)
-	each := func(n node) bool { return w.node(n, yield) }
-	if each(z.apex) {
-		z.trie.each(each)
-	}
-}
-
-// SignablesAt is Signables for one name, which need not exist.
-func (z *Zone) SignablesAt(owner string, yield func(set Signable, extra bool) bool) {
-	wire, err := pack(owner)
-	if err != nil {
-		return
-	}
-	if n := z.find(wire); n != "" {
-		newSigning(z).node(n, yield)
-	}
-}
-
-// signing walks over what is signed.
-type signing struct {
-	zone  *Zone
-	reply Reply
-	sheet Signable
-	buf   []byte
-}
-
-func newSigning(z *Zone) *signing {
-	return &signing{zone: z, buf: make([]byte, maxMessage)}
-}
-
-func (w *signing) node(n node, yield func(Signable, bool) bool) bool {
-	z := w.zone
-	wire := n.key() + z.origin
-	cut, occluded := n.flags()&flagCut != 0, z.occluded(n.key())
-	if occluded {
-		return true
-	}
-	owner := []byte(wire)
-	for i := range n.sets() {
-		s := n.at(i)
-		if cut && s.rtype != dns.TypeDS { // RFC 4035 §2.2: neither the delegation nor glue
-			continue
-		}
-		ttl := be32(s.wire, 6)
-		if s.answers() == int(s.count) {
-			w.sheet = s.whole(signable(w.sheet[:0], owner, s.rtype, ttl))
-			if !yield(w.sheet, false) {
-				return false
-			}
-		}
-		if !w.choices(s, owner, yield) {
-			return false
-		}
-	}
-	w.sheet = z.nsec(w.sheet[:0], owner, n, true)
-	return yield(w.sheet, true)
-}
-
-// choices yields what signed answers choose from a set.
-func (w *signing) choices(s set, owner []byte, yield func(Signable, bool) bool) bool {
-	if s.windows() == 1 {
-		return true
-	}
-	// A reply to a question for the name itself.
-	head := make([]byte, headerLen, headerLen+len(owner)+4)
-	head = append(append(head, owner...), 0, 0, 0, 0)
-	r := &w.reply
-	for i := range s.windows() {
-		r.Start(w.buf, head, len(head))
-		r.signer, r.seeded, r.seed = w.zone.signer, true, spread(i)
-		if !r.add(answer, s, question, nil) || r.Scope != 0 { // what depends on the client is not known before
-			return true
-		}
-		if int(r.counts[answer]) == int(s.count) {
-			continue
-		}
-		w.sheet = r.chosen(signable(w.sheet[:0], owner, s.rtype, be32(s.wire, 6)), len(head))
-		if !yield(w.sheet, false) {
-			return false
-		}
-	}
-	return true
-}
-
-// occluded tells whether a key is below a delegation or a DNAME.
-func (z *Zone) occluded(key string) bool {
-	if z.cuts == 0 || key == "" {
-		return false
-	}
-	if z.apex.flags()&flagDNAME != 0 {
-		return true
-	}
-	for key = key[1+int(key[0]):]; key != ""; key = key[1+int(key[0]):] {
-		if n := z.get([]byte(key)); n != "" && n.divides() {
-			return true
-		}
-	}
-	return false
 }
 
 // nsec is the record that says which types a name has, RFC 9824: it spans from the name to the one next to it. n is the
