@@ -54,7 +54,8 @@ check: ## What a reviewer would run: format, vet, staticcheck, module files
 
 .PHONY: generate
 generate: ## Write what is generated from api/: deep copies and the CustomResourceDefinition
-	$(TOOL) controller-gen object:headerFile=tools/licence.go.txt paths=./api/...
+	$(TOOL) controller-gen object paths=./api/...
+	sed -i '1i // SPDX-License-Identifier: Apache-2.0\n' api/v1alpha1/zz_generated.deepcopy.go
 	$(TOOL) controller-gen crd:allowDangerousTypes=true paths=./api/... output:crd:stdout > deploy/dnsingress/crd.yaml
 
 .PHONY: fmt
