@@ -5,6 +5,7 @@ package server
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,9 +76,19 @@ var behaviours = []struct {
 	{"EDNS with an unknown option", edns(1232, func(o *dns.OPT) { o.Option = local(100) }), "NOERROR aa q=1 an=1 edns=0/1232", ""},
 	{"EDNS with unknown flags", edns(1232, func(o *dns.OPT) { o.Hdr.Ttl |= 0x7FFF }), "NOERROR aa q=1 an=1 edns=0/1232", ""},
 	{"EDNS with NSID", edns(1232, func(o *dns.OPT) { o.Option = []dns.EDNS0{&dns.EDNS0_NSID{Code: dns.EDNS0NSID}} }), "NOERROR aa q=1 an=1 edns=0/1232", ""},
-	{"EDNS with a client subnet", edns(1232, func(o *dns.OPT) {
-		o.Option = []dns.EDNS0{&dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 2, SourceNetmask: 56, Address: []byte(strings.Repeat("\x20", 16))}}
-	}), "NOERROR aa q=1 an=1 edns=0/1232", ""},
+	{"a client subnet of IPv6", edns(1232, option(dns.EDNS0SUBNET, "00023800 20010db8000001")), "NOERROR aa q=1 an=1 edns=0/1232 option=8:0002380020010db8000001", ""},
+	{"a client subnet of IPv4", edns(1232, option(dns.EDNS0SUBNET, "00011500 c00028")), "NOERROR aa q=1 an=1 edns=0/1232 option=8:00011500c00028", ""},
+	{"a client subnet of no bits", edns(1232, option(dns.EDNS0SUBNET, "00020000")), "NOERROR aa q=1 an=1 edns=0/1232 option=8:00020000", ""},
+	{"a client subnet of no family", edns(1232, option(dns.EDNS0SUBNET, "00000000")), "NOERROR aa q=1 an=1 edns=0/1232 option=8:00000000", ""},
+	{"a client subnet of an unknown family", edns(1232, option(dns.EDNS0SUBNET, "00030800 20")), "FORMERR q=1 edns=0/1232", ""},
+	{"a client subnet with a scope", edns(1232, option(dns.EDNS0SUBNET, "00010808 c0")), "FORMERR q=1 edns=0/1232", ""},
+	{"a client subnet with a bit behind its prefix", edns(1232, option(dns.EDNS0SUBNET, "00011500 c00021")), "FORMERR q=1 edns=0/1232", ""},
+	{"a client subnet with an octet too many", edns(1232, option(dns.EDNS0SUBNET, "00011000 c00000")), "FORMERR q=1 edns=0/1232", ""},
+	{"a client subnet with an octet too few", edns(1232, option(dns.EDNS0SUBNET, "00011800 c000")), "FORMERR q=1 edns=0/1232", ""},
+	{"a client subnet of 33 bits of IPv4", edns(1232, option(dns.EDNS0SUBNET, "00012100 c000020100")), "FORMERR q=1 edns=0/1232", ""},
+	{"a client subnet of 129 bits", edns(1232, option(dns.EDNS0SUBNET, "00028100 "+strings.Repeat("00", 17))), "FORMERR q=1 edns=0/1232", ""},
+	{"a client subnet cut short", edns(1232, option(dns.EDNS0SUBNET, "000118")), "FORMERR q=1 edns=0/1232", ""},
+	{"a client subnet outside the zones", ednsFor("example.net.", 1232, option(dns.EDNS0SUBNET, "00011800 c00002")), "REFUSED q=1 edns=0/1232 option=8:00011800c00002 option=15:0014", ""},
 	{"EDNS outside the zones", ednsFor("example.net.", 1232, nil), "REFUSED q=1 edns=0/1232 option=15:0014", ""},
 	{"EDNS and AXFR", raw(ednsFor("example.org.", 1232, nil), func(b []byte) []byte { b[12+13+1] = byte(dns.TypeAXFR); return b }), "REFUSED q=1 edns=0/1232 option=15:0012", ""},
 	{"EDNS with a client's cookie", edns(1232, cookie("0123456789abcdef")), "NOERROR aa q=1 an=1 edns=0/1232 cookie=0123456789abcdef+16", ""},
@@ -291,6 +302,17 @@ func edns(size uint16, edit func(*dns.OPT)) func() []byte {
 
 func local(code uint16) []dns.EDNS0 {
 	return []dns.EDNS0{&dns.EDNS0_LOCAL{Code: code, Data: []byte("unknown")}}
+}
+
+// option gives one option with data in hexadecimal.
+func option(code uint16, data string) func(*dns.OPT) {
+	return func(o *dns.OPT) {
+		b, err := hex.DecodeString(strings.ReplaceAll(data, " ", ""))
+		if err != nil {
+			panic(err)
+		}
+		o.Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: code, Data: b}}
+	}
 }
 
 func cookie(hex string) func(*dns.OPT) {

@@ -4,6 +4,7 @@ package server
 
 import (
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
@@ -28,8 +29,26 @@ func cookiesFrom(secret [16]byte) *cookies {
 	return &cookies{binary.LittleEndian.Uint64(secret[:]), binary.LittleEndian.Uint64(secret[8:])}
 }
 
-// append appends a fresh cookie for a client: its own part and the server's. A client's server cookie is not
-// checked, for no answer depends on it.
+// proven tells whether the last query came from where it says it came: it had a server cookie that this server, or
+// one with the same secret, gave its address in the last hour (RFC 9018 §4.3).
+func (r *Responder) proven(peer Peer, now time.Time) bool {
+	return r.opt.present && r.cookies.valid(r.opt.cookie, peer.Addr, uint32(now.Unix()))
+}
+
+func (c *cookies) valid(cookie []byte, from netip.Addr, now uint32) bool {
+	if len(cookie) != cookieLen {
+		return false
+	}
+	at := binary.BigEndian.Uint32(cookie[clientCookieLen+4:])
+	if age := int32(now - at); age > 3600 || age < -300 {
+		return false
+	}
+	var want [cookieLen]byte
+	return subtle.ConstantTimeCompare(c.appendAt(want[:0], cookie[:clientCookieLen], from, at), cookie) == 1
+}
+
+// append appends a fresh cookie for a client: its own part and the server's. No answer depends on a cookie, but
+// that one who has a valid one is known not to be forged.
 func (c *cookies) append(b, client []byte, from netip.Addr) []byte {
 	return c.appendAt(b, client, from, uint32(time.Now().Unix()))
 }

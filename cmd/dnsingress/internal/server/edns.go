@@ -17,8 +17,11 @@ const (
 	cookieLen    = clientCookieLen + serverCookieLen
 	keepaliveLen = 2
 	errorLen     = 2
+	subnetMost   = subnetHead + 16
+	// nsidMost bounds what a server may call itself.
+	nsidMost = 128
 	// optMost is the longest OPT that is ever sent.
-	optMost = optLen + optionHead + cookieLen + optionHead + keepaliveLen + optionHead + errorLen
+	optMost = optLen + optionHead + cookieLen + optionHead + keepaliveLen + optionHead + errorLen + optionHead + subnetMost + optionHead + nsidMost
 )
 
 // opt is what the OPT record of a query says.
@@ -27,18 +30,28 @@ type opt struct {
 	size      uint16 // of UDP messages that the client takes
 	version   byte
 	do        bool
+	compact   bool // CO: denials as signed answers have them (RFC 9824 §5.1)
 	keepalive bool
+	nsid      bool   // asked for, RFC 5001 §2.1
 	cookie    []byte // of the query, the client's part first; nil: none
+	subnet    subnet
+	signed    bool // the last record is a TSIG
 	made      [optMost]byte
 }
 
-// room is what must be kept free for the OPT of the reply. An extended error goes with empty sections and
-// needs no room kept.
-func (o *opt) room() int {
+// room is what must be kept free for the OPT of the reply of a server of that name. An extended error goes with
+// empty sections and needs no room kept.
+func (o *opt) room(nsid string) int {
 	if !o.present {
 		return 0
 	}
 	size := optLen
+	if o.nsid && nsid != "" {
+		size += optionHead + len(nsid)
+	}
+	if o.subnet.data != nil {
+		size += optionHead + len(o.subnet.data)
+	}
 	if o.cookie != nil {
 		size += optionHead + cookieLen
 	}
@@ -49,9 +62,10 @@ func (o *opt) room() int {
 }
 
 // find walks the records behind the question, which ends at msg[at], and tells whether they are well-formed:
-// to the very end of the message, with at most one OPT.
+// to the very end of the message, with at most one OPT, and a TSIG nowhere but at the end.
 func (o *opt) find(msg []byte, at int) bool {
-	o.present, o.version, o.do, o.keepalive, o.cookie = false, 0, false, false, nil
+	o.present, o.version, o.do, o.compact, o.keepalive, o.nsid, o.signed = false, 0, false, false, false, false, false
+	o.cookie, o.subnet.data = nil, nil
 	answers := int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:]))
 	extras := int(binary.BigEndian.Uint16(msg[10:]))
 	for i := range answers + extras {
@@ -66,14 +80,20 @@ func (o *opt) find(msg []byte, at int) bool {
 		if at > len(msg) {
 			return false
 		}
-		if rtype == dns.TypeOPT {
+		switch rtype {
+		case dns.TypeTSIG: // RFC 8945 §5.1
+			if i < answers || i+1 < answers+extras {
+				return false
+			}
+			o.signed = true
+		case dns.TypeOPT:
 			if !root || o.present || i < answers { // RFC 6891 §6.1.1
 				return false
 			}
 			o.present = true
 			o.size = binary.BigEndian.Uint16(head[2:])
 			o.version = head[5]
-			o.do = head[6]&0x80 != 0
+			o.do, o.compact = head[6]&0x80 != 0, head[6]&0x40 != 0
 			if !o.options(msg[from:at]) {
 				return false
 			}
@@ -105,6 +125,12 @@ func (o *opt) options(b []byte) bool {
 			}
 		case dns.EDNS0TCPKEEPALIVE:
 			o.keepalive = true
+		case dns.EDNS0NSID:
+			o.nsid = true
+		case dns.EDNS0SUBNET:
+			if !o.subnet.read(data) {
+				return false
+			}
 		}
 		b = b[optionHead+size:]
 	}
@@ -133,8 +159,11 @@ func (r *Responder) appendOPT(rcode int, extended uint16, peer Peer) []byte {
 	b := append(r.opt.made[:0], 0, 0, byte(dns.TypeOPT))
 	b = binary.BigEndian.AppendUint16(b, ednsUDP)
 	b = append(b, byte(rcode>>4), 0, 0, 0, 0, 0)
-	if r.opt.do { // RFC 3225 §3: as in the query; every other flag is clear
+	if r.opt.do { // RFC 3225 §3: as in the query; every other flag but CO is clear
 		b[7] = 0x80
+		if r.opt.compact {
+			b[7] |= 0x40
+		}
 	}
 	if r.opt.cookie != nil {
 		b = binary.BigEndian.AppendUint16(b, dns.EDNS0COOKIE)
@@ -145,6 +174,14 @@ func (r *Responder) appendOPT(rcode int, extended uint16, peer Peer) []byte {
 		b = binary.BigEndian.AppendUint16(b, dns.EDNS0TCPKEEPALIVE)
 		b = binary.BigEndian.AppendUint16(b, keepaliveLen)
 		b = binary.BigEndian.AppendUint16(b, r.idle)
+	}
+	if r.opt.nsid && r.names.ID != "" {
+		b = binary.BigEndian.AppendUint16(b, dns.EDNS0NSID)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(r.names.ID)))
+		b = append(b, r.names.ID...)
+	}
+	if r.opt.subnet.data != nil {
+		b = r.opt.subnet.append(b, r.reply.Scope)
 	}
 	if extended != noExtendedError {
 		b = binary.BigEndian.AppendUint16(b, dns.EDNS0EDE)

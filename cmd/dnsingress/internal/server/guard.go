@@ -25,10 +25,8 @@ type panics struct {
 func (g *guard) respond(buf, query []byte, peer Peer, cut bool) (reply []byte, seen outcome) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			if g.panics.count.Add(1) == 1 {
-				g.panics.log.Error("caught a panic in an answer", "cause", fmt.Sprint(cause), "query", fmt.Sprintf("%x", query), "stack", string(debug.Stack()))
-			}
-			reply, seen = g.failure(buf, query), g.seen
+			g.panics.caught(cause, query, debug.Stack())
+			reply, seen = g.headerOnly(buf, query, rcodeServFail), g.seen
 		}
 	}()
 	if cut && len(query) >= headerLen && query[2]&0x80 == 0 {
@@ -36,4 +34,11 @@ func (g *guard) respond(buf, query []byte, peer Peer, cut bool) (reply []byte, s
 		return g.headerOnly(buf, query, rcodeFormErr), g.seen
 	}
 	return g.Respond(buf, query, peer), g.seen
+}
+
+// caught counts a panic and logs the first.
+func (p *panics) caught(cause any, query, stack []byte) {
+	if p.count.Add(1) == 1 {
+		p.log.Error("caught a panic in an answer", "cause", fmt.Sprint(cause), "query", fmt.Sprintf("%x", query), "stack", string(stack))
+	}
 }

@@ -19,6 +19,7 @@ type collector struct {
 
 	mu      sync.Mutex
 	tallies []source
+	feeds   []*feed
 }
 
 // source is a tally and what its queries came over.
@@ -35,29 +36,41 @@ func (c *collector) add(proto string) *tally {
 	return t
 }
 
+// follow has feeds counted.
+func (c *collector) follow(feeds []*feed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.feeds = feeds
+}
+
 const prefix = "dnsingress_"
 
 var (
-	descRequests  = prometheus.NewDesc(prefix+"dns_requests_total", "Queries by zone, protocol, address family (1 is IPv4, 2 is IPv6) and type.", []string{"zone", "proto", "family", "type"}, nil)
-	descDO        = prometheus.NewDesc(prefix+"dns_do_requests_total", "Queries with the DO bit.", []string{"zone", "proto", "family"}, nil)
-	descResponses = prometheus.NewDesc(prefix+"dns_responses_total", "Replies by zone and response code.", []string{"zone", "proto", "rcode"}, nil)
-	descDuration  = prometheus.NewDesc(prefix+"dns_request_duration_seconds", "From the receipt of a query, or of the batch that it came in, until the replies were handed to the system.", []string{"proto"}, nil)
-	descAsked     = prometheus.NewDesc(prefix+"dns_request_size_bytes", "Sizes of queries.", []string{"proto"}, nil)
-	descReplied   = prometheus.NewDesc(prefix+"dns_response_size_bytes", "Sizes of replies.", []string{"proto"}, nil)
-	descIgnored   = prometheus.NewDesc(prefix+"dns_ignored_total", "Messages that get no reply: shorter than a header, or replies themselves.", []string{"proto", "reason"}, nil)
-	descUnsent    = prometheus.NewDesc(prefix+"dns_unsent_total", "Replies that the system refused to send.", []string{"proto"}, nil)
-	descPanics    = prometheus.NewDesc(prefix+"panics_total", "Panics caught while answering; each was a SERVFAIL.", nil, nil)
-	descSerial    = prometheus.NewDesc(prefix+"dns_zone_serial", "Serial of the zone's SOA.", []string{"zone"}, nil)
-	descNames     = prometheus.NewDesc(prefix+"dns_zone_names", "Names in the zone.", []string{"zone"}, nil)
-	descOpen      = prometheus.NewDesc(prefix+"dns_tcp_connections", "Open TCP connections.", nil, nil)
-	descAccepted  = prometheus.NewDesc(prefix+"dns_tcp_accepted_total", "TCP connections accepted.", nil, nil)
-	descTurned    = prometheus.NewDesc(prefix+"dns_tcp_rejected_total", "TCP connections closed at once because of a limit.", []string{"limit"}, nil)
+	descRequests   = prometheus.NewDesc(prefix+"dns_requests_total", "Queries by zone, protocol, address family (1 is IPv4, 2 is IPv6) and type.", []string{"zone", "proto", "family", "type"}, nil)
+	descDO         = prometheus.NewDesc(prefix+"dns_do_requests_total", "Queries with the DO bit.", []string{"zone", "proto", "family"}, nil)
+	descResponses  = prometheus.NewDesc(prefix+"dns_responses_total", "Replies by zone and response code.", []string{"zone", "proto", "rcode"}, nil)
+	descDuration   = prometheus.NewDesc(prefix+"dns_request_duration_seconds", "From the receipt of a query, or of the batch that it came in, until the replies were handed to the system.", []string{"proto"}, nil)
+	descAsked      = prometheus.NewDesc(prefix+"dns_request_size_bytes", "Sizes of queries.", []string{"proto"}, nil)
+	descReplied    = prometheus.NewDesc(prefix+"dns_response_size_bytes", "Sizes of replies.", []string{"proto"}, nil)
+	descIgnored    = prometheus.NewDesc(prefix+"dns_ignored_total", "Messages that get no reply: shorter than a header, replies themselves, or left by what they were handed to.", []string{"proto", "reason"}, nil)
+	descUnsent     = prometheus.NewDesc(prefix+"dns_unsent_total", "Replies that the system refused to send.", []string{"proto"}, nil)
+	descLimited    = prometheus.NewDesc(prefix+"dns_rate_limited_total", "Replies beyond the rate of their client's network: left out, or sent empty with TC to make it ask over TCP.", []string{"proto", "action"}, nil)
+	descSampled    = prometheus.NewDesc(prefix+"dns_samples_total", "Queries copied to the query log or to dnstap.", []string{"to"}, nil)
+	descLost       = prometheus.NewDesc(prefix+"dns_samples_lost_total", "Queries meant for the query log or for dnstap that were left out, because it was away, too slow or at its bound.", []string{"to"}, nil)
+	descPanics     = prometheus.NewDesc(prefix+"panics_total", "Panics caught while answering; each was a SERVFAIL.", nil, nil)
+	descSerial     = prometheus.NewDesc(prefix+"dns_zone_serial", "Serial of the zone's SOA.", []string{"zone"}, nil)
+	descNames      = prometheus.NewDesc(prefix+"dns_zone_names", "Names in the zone.", []string{"zone"}, nil)
+	descOpen       = prometheus.NewDesc(prefix+"dns_tcp_connections", "Open TCP connections.", nil, nil)
+	descHeld       = prometheus.NewDesc(prefix+"dns_tcp_buffer_bytes", "What the buffers of TCP connections hold, of those beyond the first half kilobyte of each.", nil, nil)
+	descAccepted   = prometheus.NewDesc(prefix+"dns_tcp_accepted_total", "TCP connections accepted, those with TLS among them.", nil, nil)
+	descClosed     = prometheus.NewDesc(prefix+"dns_tcp_closed_total", "TCP connections closed because of a limit: the one that was idle longest for another, a new one of a client with too many, one whose buffers there is no room for.", []string{"limit"}, nil)
+	descHandshakes = prometheus.NewDesc(prefix+"dns_tls_handshakes_failed_total", "TLS connections that broke before the first query.", nil, nil)
 )
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descRequests, descDO, descResponses, descDuration, descAsked, descReplied, descIgnored, descUnsent,
-		descPanics, descSerial, descNames, descOpen, descAccepted, descTurned,
+		descRequests, descDO, descResponses, descDuration, descAsked, descReplied, descIgnored, descUnsent, descLimited, descSampled, descLost,
+		descPanics, descSerial, descNames, descOpen, descHeld, descAccepted, descClosed, descHandshakes,
 	} {
 		ch <- d
 	}
@@ -70,7 +83,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, n float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, n, labels...)
 	}
-	for _, proto := range []string{"udp", "tcp"} {
+	for _, proto := range []string{"udp", "tcp", "tls"} {
 		sum := c.sum(proto)
 		// After the sum, for what has been counted has a slot by then. "" is for queries outside every zone.
 		origins := append([]string{""}, c.catalog.Origins()...)
@@ -85,20 +98,33 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstHistogram(h.d, count, h.sum, buckets, proto)
 		}
 		counter(descUnsent, sum.failed, proto)
+		for v := slipped; v < verdicts; v++ {
+			counter(descLimited, sum.limited[v], proto, v.String())
+		}
 		for why := tooShort; why < reasonsEnd; why++ {
 			counter(descIgnored, sum.ignored[why], proto, why.String())
 		}
+	}
+	c.mu.Lock()
+	feeds := c.feeds
+	c.mu.Unlock()
+	for _, f := range feeds {
+		counter(descSampled, f.taken.Load(), f.name)
+		counter(descLost, f.lost.Load(), f.name)
 	}
 	counter(descPanics, c.panics.count.Load())
 	for _, z := range c.catalog.Zones() {
 		gauge(descSerial, float64(z.Serial()), z.Origin())
 		gauge(descNames, float64(z.Len()), z.Origin())
 	}
-	open, accepted, full, perClient := c.tcp.numbers()
-	gauge(descOpen, float64(open))
-	counter(descAccepted, accepted)
-	counter(descTurned, full, "total")
-	counter(descTurned, perClient, "client")
+	n := c.tcp.numbers()
+	gauge(descOpen, float64(n.open))
+	gauge(descHeld, float64(n.held))
+	counter(descAccepted, n.accepted)
+	counter(descClosed, n.evicted, "connections")
+	counter(descClosed, n.perClient, "client")
+	counter(descClosed, n.memory, "memory")
+	counter(descHandshakes, n.handshakes)
 }
 
 // sum adds up the tallies of a protocol.
@@ -127,6 +153,9 @@ func (t *tally) merge(o *tally) {
 		t.ignored[i] += n
 	}
 	t.failed += o.failed
+	for i, n := range o.limited {
+		t.limited[i] += n
+	}
 	t.duration.merge(&o.duration)
 	t.asked.merge(&o.asked)
 	t.replied.merge(&o.replied)

@@ -22,18 +22,22 @@ const (
 // Peer is who asks, and how.
 type Peer struct {
 	Addr netip.Addr
-	TCP  bool
+	TCP  bool // over a stream, which is TLS if that is set too
+	TLS  bool
 }
 
 // Responder answers queries one at a time. It is not safe for concurrent use; its zones are.
 type Responder struct {
 	catalog  *zone.Catalog
 	cookies  *cookies
+	names    Names
 	idle     uint16 // what a client is told of idle connections (RFC 7828), in 100 ms; 0: nothing
+	hands    bool   // to a Handler what is for one
 	question zone.Question
 	reply    zone.Reply
 	opt      opt
 	seen     outcome
+	limit    int // octets of the last reply
 }
 
 // outcome is what the metrics say of a query.
@@ -52,11 +56,13 @@ const (
 	answered   reason = iota
 	tooShort          // no header to reply to
 	notQuery          // QR is set: replying could make two servers talk for ever
+	unanswered        // by the Handler that it was handed to
 	reasonsEnd        // how many there are
+	handed            // to a Handler: counted when that has answered
 )
 
 func (r reason) String() string {
-	return [...]string{"none", "short", "response"}[r]
+	return [...]string{"none", "short", "response", "unanswered"}[r]
 }
 
 // NewResponder returns a responder for the zones of a catalog.
@@ -68,6 +74,7 @@ func NewResponder(catalog *zone.Catalog) *Responder {
 // returns it; nil if there must be none.
 func (r *Responder) Respond(buf, query []byte, peer Peer) []byte {
 	r.seen = outcome{slot: -1, rcode: -1}
+	r.opt.present = false
 	switch {
 	case len(query) < headerLen:
 		r.seen.ignored = tooShort
@@ -75,7 +82,9 @@ func (r *Responder) Respond(buf, query []byte, peer Peer) []byte {
 	case query[2]&0x80 != 0:
 		r.seen.ignored = notQuery
 		return nil
-	case query[2]>>3&0xF != dns.OpcodeQuery:
+	}
+	opcode := query[2] >> 3 & 0xF
+	if opcode != dns.OpcodeQuery && !(r.hands && opcode == dns.OpcodeNotify) {
 		return r.headerOnly(buf, query, dns.RcodeNotImplemented)
 	}
 	questions := binary.BigEndian.Uint16(query[4:])
@@ -92,30 +101,48 @@ func (r *Responder) Respond(buf, query []byte, peer Peer) []byte {
 	}
 	wellFormed := r.opt.find(query, end)
 	r.seen.do = r.opt.do
-	limit := maxMessage
+	r.limit = maxMessage
 	if !peer.TCP {
-		limit = plainUDP
+		r.limit = plainUDP
 		if r.opt.present {
-			limit = min(max(int(r.opt.size), plainUDP), ednsUDP)
+			r.limit = min(max(int(r.opt.size), plainUDP), ednsUDP)
 		}
 	}
-	limit = min(limit, len(buf))
-	r.reply.Start(buf[:limit-r.opt.room()], query, end)
+	r.limit = min(r.limit, len(buf))
+	if r.hands && wellFormed && questions == 1 && r.opt.version == 0 && r.forHandler(opcode, peer) {
+		if z, ok := r.catalog.Find(&r.question); ok {
+			r.seen.slot = z.Slot
+		}
+		r.seen.ignored = handed
+		return nil
+	}
+	r.reply.Start(buf[:r.limit-r.opt.room(r.names.ID)], query, end)
 	rcode, extended := dns.RcodeSuccess, noExtendedError
 	switch {
-	case !wellFormed || questions == 0 && r.opt.cookie == nil:
+	case !wellFormed || questions == 0 && r.opt.cookie == nil || opcode != dns.OpcodeQuery:
 		rcode = dns.RcodeFormatError
 	case r.opt.version > 0: // RFC 6891 §6.1.3
 		rcode = dns.RcodeBadVers
 	case questions == 0: // RFC 7873 §5.4: to learn a cookie
 	default:
-		rcode, extended = r.answer()
+		rcode, extended = r.answer(query[headerLen:end-4], peer)
 	}
-	return r.finish(buf[:limit], rcode, extended, peer)
+	return r.finish(buf[:r.limit], rcode, extended, peer)
 }
 
-// answer completes the reply from the zone that the question is for.
-func (r *Responder) answer() (rcode int, extended uint16) {
+// forHandler tells whether a message is for a Handler. AXFR over UDP is not (RFC 5936 §4.2).
+func (r *Responder) forHandler(opcode byte, peer Peer) bool {
+	switch {
+	case opcode == dns.OpcodeNotify || r.opt.signed:
+		return true
+	case r.question.Class != dns.ClassINET:
+		return false
+	}
+	return r.question.Type == dns.TypeIXFR || r.question.Type == dns.TypeAXFR && peer.TCP
+}
+
+// answer completes the reply to the question for a name, from the zone that it is for.
+func (r *Responder) answer(name []byte, peer Peer) (rcode int, extended uint16) {
 	switch r.question.Type {
 	case dns.TypeOPT, dns.TypeTSIG:
 		return dns.RcodeFormatError, noExtendedError
@@ -123,6 +150,9 @@ func (r *Responder) answer() (rcode int, extended uint16) {
 		return dns.RcodeNotImplemented, dns.ExtendedErrorCodeNotSupported
 	case dns.TypeAXFR, dns.TypeIXFR:
 		return dns.RcodeRefused, dns.ExtendedErrorCodeProhibited
+	}
+	if r.question.Class == dns.ClassCHAOS {
+		return r.chaos(name)
 	}
 	if r.question.Class != dns.ClassINET {
 		return dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative
@@ -132,6 +162,8 @@ func (r *Responder) answer() (rcode int, extended uint16) {
 		return dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative
 	}
 	r.seen.slot = z.Slot
+	r.question.Secure, r.question.Compact = r.opt.do, r.opt.compact
+	r.question.Client = r.opt.client(peer.Addr)
 	z.Answer(&r.question, &r.reply)
 	return r.reply.Rcode, noExtendedError
 }
@@ -147,18 +179,28 @@ func (r *Responder) finish(buf []byte, rcode int, extended uint16, peer Peer) []
 	return r.reply.Bytes()
 }
 
+// truncated is the reply that sends a client to TCP, in place of the last one, whose query had a question.
+func (r *Responder) truncated(buf, query []byte, peer Peer) []byte {
+	end, err := r.question.Parse(query)
+	if err != nil {
+		return nil
+	}
+	r.reply.Start(buf[:r.limit-r.opt.room(r.names.ID)], query, end)
+	r.reply.Truncated = true
+	return r.finish(buf[:r.limit], r.seen.rcode, noExtendedError, peer)
+}
+
 // headerOnly is the reply to what cannot be understood further.
 func (r *Responder) headerOnly(buf, query []byte, rcode int) []byte {
 	r.seen.rcode = rcode
+	return headerOnly(buf, query, rcode)
+}
+
+func headerOnly(buf, query []byte, rcode int) []byte {
 	b := buf[:headerLen]
 	clear(b)
 	copy(b, query[:2])
 	b[2] = query[2]&0x79 | 0x80
 	b[3] = byte(rcode)
 	return b
-}
-
-// failure writes the reply SERVFAIL to a query that could not be answered for a fault of ours.
-func (r *Responder) failure(buf, query []byte) []byte {
-	return r.headerOnly(buf, query, dns.RcodeServerFailure)
 }

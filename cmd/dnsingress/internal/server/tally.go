@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	rcodeFormErr = dns.RcodeFormatError
-	rcodes       = 24 // and what EDNS adds: BADVERS is 16, BADCOOKIE 23
+	rcodeFormErr  = dns.RcodeFormatError
+	rcodeServFail = dns.RcodeServerFailure
+	rcodes        = 24 // and what EDNS adds: BADVERS is 16, BADCOOKIE 23
 )
 
 // family is the address family of a client.
@@ -37,6 +38,7 @@ func familyOf(a netip.Addr) family {
 type event struct {
 	outcome
 	family         family
+	verdict        verdict
 	asked, replied int // octets
 }
 
@@ -47,6 +49,7 @@ type tally struct {
 	zones    []*zoneTally // by slot + 1; the first is of queries for no zone
 	ignored  [reasonsEnd]uint64
 	failed   uint64 // replies that could not be sent
+	limited  [verdicts]uint64
 	duration histogram
 	asked    histogram
 	replied  histogram
@@ -69,7 +72,9 @@ func (t *tally) add(events []event, took time.Duration) {
 	for i := range events {
 		e := &events[i]
 		if e.ignored != answered {
-			t.ignored[e.ignored]++
+			if e.ignored < reasonsEnd {
+				t.ignored[e.ignored]++
+			}
 			continue
 		}
 		for len(t.zones) <= e.slot+1 {
@@ -79,6 +84,10 @@ func (t *tally) add(events []event, took time.Duration) {
 		z.requests[e.family][typeIndex(e.qtype)]++
 		if e.do {
 			z.dnssec[e.family]++
+		}
+		t.limited[e.verdict]++
+		if e.verdict == dropped {
+			continue
 		}
 		z.responses[e.rcode%rcodes]++
 		t.asked.observe(float64(e.asked), 1)

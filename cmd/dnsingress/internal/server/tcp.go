@@ -3,12 +3,16 @@
 package server
 
 import (
+	"container/list"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,113 +21,34 @@ const (
 	lengthLen = 2 // of the prefix of every message, RFC 1035 §4.2.2
 	// writeTime is how long a client may take to accept what it has asked for.
 	writeTime = 5 * time.Second
-	// pressedIdle is the idle limit while more than half of the connections are in use.
-	pressedIdle = time.Second
-	// drainTime is what open connections and full sockets get to be answered when the server ends.
+	// drainTime is what full sockets get to be answered when the server ends, and how long a connection may
+	// pause by then.
 	drainTime = 500 * time.Millisecond
+	// firstRoom is what a connection has for a query at first, and again when it is idle.
+	firstRoom = 512
 )
 
-// Limits bound what TCP clients can take. Zero values stand for the defaults.
-type Limits struct {
-	Connections int           // open at once, of some 200 kB each where clients do not read; 1024
-	PerClient   int           // open at once from one address; 256
-	Idle        time.Duration // between the end of one query and the end of the next; 10 s (RFC 7766 §6.2.3)
-}
+var errEvicted = errors.New("closed for another connection")
 
-func (l Limits) orDefaults() Limits {
-	if l.Connections <= 0 {
-		l.Connections = 1024
-	}
-	if l.PerClient <= 0 {
-		l.PerClient = 256
-	}
-	if l.Idle <= 0 {
-		l.Idle = 10 * time.Second
-	}
-	return l
-}
+// What queries come over, as metrics and logs call it.
+const (
+	protoUDP = "udp"
+	protoTCP = "tcp"
+	protoTLS = "tls"
+)
 
-// connections is the set of open TCP connections.
-type connections struct {
-	limits Limits
-	mu     sync.Mutex
-	open   map[*net.TCPConn]netip.Addr
-	per    map[netip.Addr]int
-	ending bool
-
-	accepted, full, perClient uint64
-}
-
-func newConnections(l Limits) *connections {
-	return &connections{limits: l, open: map[*net.TCPConn]netip.Addr{}, per: map[netip.Addr]int{}}
-}
-
-// admit takes a connection in, or tells that a limit forbids it.
-func (c *connections) admit(conn *net.TCPConn, from netip.Addr) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.ending:
-		return false
-	case len(c.open) >= c.limits.Connections:
-		c.full++
-		return false
-	case c.per[from] >= c.limits.PerClient:
-		c.perClient++
-		return false
-	}
-	c.accepted++
-	c.open[conn] = from
-	c.per[from]++
-	return true
-}
-
-func (c *connections) remove(conn *net.TCPConn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	from := c.open[conn]
-	delete(c.open, conn)
-	if c.per[from]--; c.per[from] == 0 {
-		delete(c.per, from)
-	}
-}
-
-// await sets the time by which the next query must have come whole, however slowly it trickles in.
-func (c *connections) await(conn *net.TCPConn) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ending {
-		return nil // its deadline is set already
-	}
-	idle := c.limits.Idle
-	if len(c.open) > c.limits.Connections/2 {
-		idle = min(idle, pressedIdle)
-	}
-	return conn.SetReadDeadline(time.Now().Add(idle))
-}
-
-// end gives what is open a last chance to be answered.
-func (c *connections) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ending = true
-	for conn := range c.open {
-		_ = conn.SetReadDeadline(time.Now().Add(drainTime)) // fails only where it is closed already
-	}
-}
-
-func (c *connections) numbers() (open int, accepted, full, perClient uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.open), c.accepted, c.full, c.perClient
-}
-
-// tcpServer serves one TCP listener.
+// tcpServer serves one listener.
 type tcpServer struct {
 	listener *net.TCPListener
+	tls      *tls.Config // nil: plain TCP
+	proto    string
 	conns    *connections
 	workers  *sync.Pool // of *tcpWorker
+	guards   *sync.Pool // of *guard
+	handler  Handler
+	panics   *panics
 	tally    *tally
+	taps     []*feed
 	log      *slog.Logger
 }
 
@@ -134,7 +59,39 @@ type tcpWorker struct {
 	events []event
 }
 
-// run accepts until the listener is closed, and returns when every connection has ended.
+// stream is one connection.
+type stream struct {
+	net.Conn // TCP or TLS over it
+	tcp      *net.TCPConn
+	from     netip.Addr
+	writing  sync.Mutex
+	office   *office // nil: no Handler
+	taps     []*tap
+
+	// For its connections to touch.
+	place *list.Element // among the idle ones
+	waits bool          // for a query
+	held  int           // octets of the limit on memory
+}
+
+// abort makes the connection break at once, whatever it waits for.
+func (s *stream) abort() { _ = s.tcp.SetDeadline(time.Unix(1, 0)) } // fails only where it is closed already
+
+// write sends whole messages, each with its length.
+func (s *stream) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return err
+	}
+	_, err := s.Write(b)
+	return err
+}
+
+// run accepts until the listener is closed, and returns when every connection has ended. ctx is for what is in work.
 func (s *tcpServer) run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -154,88 +111,144 @@ func (s *tcpServer) run(ctx context.Context) {
 			}
 			continue
 		}
-		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		if !s.conns.admit(conn, from) {
+		c := &stream{Conn: conn, tcp: conn, from: conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()}
+		if !s.conns.admit(c) {
 			conn.Close()
 			continue
 		}
 		all.Go(func() {
-			defer s.conns.remove(conn)
-			defer conn.Close()
-			s.serve(conn, from)
+			defer s.conns.remove(c)
+			defer c.tcp.Close()
+			if s.open(ctx, c) {
+				s.serve(ctx, c)
+			}
 		})
 	}
 }
 
+// open shakes hands on a TLS connection, within the time that a query may take, and tells whether it can be served.
+func (s *tcpServer) open(ctx context.Context, c *stream) bool {
+	for _, f := range s.taps {
+		c.taps = append(c.taps, f.tap())
+	}
+	if s.tls == nil {
+		return true
+	}
+	if !s.conns.reserve(c, tlsSize) || s.conns.await(c) != nil {
+		return false
+	}
+	secure := tls.Server(c.tcp, s.tls)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		s.conns.failedHandshake()
+		return false
+	}
+	c.Conn = secure
+	return true
+}
+
 // serve answers one connection until it ends, breaks a rule or stays idle.
-func (s *tcpServer) serve(conn *net.TCPConn, from netip.Addr) {
-	in := make([]byte, 512) // grows to what the client needs
+func (s *tcpServer) serve(ctx context.Context, c *stream) {
+	if s.handler != nil {
+		var quit context.CancelFunc
+		ctx, quit = context.WithCancel(ctx)
+		c.office = &office{handler: s.handler, guards: s.guards, panics: s.panics, tally: s.tally, idle: func() { s.conns.rest(c) }}
+		defer c.office.all.Wait()
+		defer quit()
+	}
+	in := make([]byte, firstRoom)
 	have := 0
 	for {
-		if s.conns.await(conn) != nil {
+		if s.conns.await(c) != nil {
 			return
 		}
 		for !whole(in[:have]) {
-			if have >= lengthLen {
-				if need := lengthLen + int(binary.BigEndian.Uint16(in)); need > len(in) {
-					in = append(in[:have], make([]byte, need-have)...)
+			if need := lengthLen + length(in[:have]); need > len(in) {
+				if !s.conns.reserve(c, need-len(in)) {
+					return
 				}
+				in = slices.Concat(in[:have], make([]byte, need-have))
 			}
-			n, err := conn.Read(in[have:])
+			n, err := c.Read(in[have:])
 			have += n
-			if err != nil && !whole(in[:have]) {
-				return // closed, idle for too long, or cut off
+			if err != nil && !whole(in[:have]) { // closed, idle for too long, or cut off
+				if errors.Is(err, io.EOF) && c.office != nil { // it may still read
+					c.office.all.Wait()
+				}
+				return
 			}
 		}
-		used, err := s.answer(conn, in[:have], from)
+		s.conns.busy(c)
+		used, err := s.answer(ctx, c, in[:have])
 		if err != nil {
 			return
 		}
 		have = copy(in, in[used:have])
+		if have == 0 && len(in) > firstRoom {
+			s.conns.reserve(c, firstRoom-len(in))
+			in = make([]byte, firstRoom)
+		}
 	}
 }
 
-// whole tells whether b begins with a whole message.
-func whole(b []byte) bool {
-	return len(b) >= lengthLen && len(b)-lengthLen >= int(binary.BigEndian.Uint16(b))
+// length gives the length that b says its first message has; 0 as long as it does not say.
+func length(b []byte) int {
+	if len(b) < lengthLen {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16(b))
 }
 
-// answer replies to every whole message in b, in their order, and returns their size. Each answer takes about
-// a microsecond, so there is none that others should overtake.
-func (s *tcpServer) answer(conn *net.TCPConn, b []byte, from netip.Addr) (used int, err error) {
+// whole tells whether b begins with a whole message.
+func whole(b []byte) bool { return len(b) >= lengthLen && len(b)-lengthLen >= length(b) }
+
+var errMemory = errors.New("no memory for replies")
+
+// answer replies to every whole message in b and returns their size. Each answer takes about a microsecond, so they
+// are given in order; what a Handler answers, they overtake.
+func (s *tcpServer) answer(ctx context.Context, c *stream, b []byte) (used int, err error) {
 	w := s.workers.Get().(*tcpWorker)
 	defer s.workers.Put(w)
+	if !s.conns.reserve(c, len(w.out)) {
+		return 0, errMemory
+	}
+	defer s.conns.reserve(c, -len(w.out))
 	begin, size := time.Now(), 0
 	w.events = w.events[:0]
-	peer := Peer{Addr: from, TCP: true}
+	peer := Peer{Addr: c.from, TCP: true, TLS: s.tls != nil}
 	for whole(b[used:]) {
-		query := b[used+lengthLen:][:binary.BigEndian.Uint16(b[used:])]
+		query := b[used+lengthLen:][:length(b[used:])]
 		used += lengthLen + len(query)
 		if len(w.out)-size < lengthLen+maxMessage {
-			if err := write(conn, w.out[:size]); err != nil {
+			if err := c.write(w.out[:size]); err != nil {
 				return 0, err
 			}
 			size = 0
 		}
-		reply, seen := w.serve.respond(w.out[size+lengthLen:][:maxMessage], query, peer, false)
-		w.events = append(w.events, event{outcome: seen, family: familyOf(from), asked: len(query), replied: len(reply)})
+		out := w.out[size+lengthLen:][:maxMessage]
+		reply, seen := w.serve.respond(out, query, peer, false)
+		if seen.ignored == handed && !c.hand(ctx, query, peer, seen) {
+			reply = headerOnly(out, query, rcodeServFail)
+			seen.ignored, seen.rcode = answered, rcodeServFail
+		}
+		w.events = append(w.events, event{outcome: seen, family: familyOf(c.from), asked: len(query), replied: len(reply)})
+		for _, t := range c.taps {
+			if t.wants() {
+				t.take(begin, c.RemoteAddr().(*net.TCPAddr).AddrPort(), c.LocalAddr().(*net.TCPAddr).AddrPort(), s.proto, query, reply)
+			}
+		}
 		if reply != nil {
 			binary.BigEndian.PutUint16(w.out[size:], uint16(len(reply)))
 			size += lengthLen + len(reply)
 		}
 	}
-	err = write(conn, w.out[:size])
+	err = c.write(w.out[:size])
 	s.tally.add(w.events, time.Since(begin))
 	return used, err
 }
 
-func write(conn *net.TCPConn, b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	if err := conn.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-		return err
-	}
-	_, err := conn.Write(b)
-	return err
+// hand gives a query to the Handler, which answers while others are answered.
+func (c *stream) hand(ctx context.Context, query []byte, peer Peer, seen outcome) bool {
+	return c.office.take(ctx, &Exchange{Query: slices.Clone(query), Peer: peer, Limit: maxMessage, Reply: func(message []byte) error {
+		return c.write(append(binary.BigEndian.AppendUint16(make([]byte, 0, lengthLen+len(message)), uint16(len(message))), message...))
+	}}, seen)
 }

@@ -3,12 +3,15 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 	"unsafe"
@@ -34,10 +37,16 @@ type mmsghdr struct {
 
 // udpWorker serves one socket. It owns every buffer that the kernel fills and reads.
 type udpWorker struct {
-	conn  *net.UDPConn
-	raw   syscall.RawConn
-	serve *guard
-	tally *tally
+	conn   *net.UDPConn
+	raw    syscall.RawConn
+	serve  *guard
+	tally  *tally
+	ctx    context.Context // of what is handed over
+	office *office         // nil: nobody to hand to
+	rates  *limiter        // nil: no limit
+	over   int             // replies beyond the limit
+	taps   []*tap
+	local  netip.AddrPort
 
 	in      [batch][queryMost]byte
 	out     [batch][ednsUDP]byte
@@ -90,21 +99,39 @@ func prepare(network, address string, raw syscall.RawConn) error {
 	}
 	var failed error
 	err = raw.Control(func(fd uintptr) {
-		set := func(level, option, value int) error { return unix.SetsockoptInt(int(fd), level, option, value) }
-		failed = set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		// Buffers as large as the system lets us have; less is no error.
-		_ = set(unix.SOL_SOCKET, unix.SO_RCVBUF, socketRoom)
-		_ = set(unix.SOL_SOCKET, unix.SO_SNDBUF, socketRoom)
-		if !host.Addr().IsUnspecified() {
-			return // there is one address that a reply can come from
-		}
-		if host.Addr().Is6() {
-			failed = errors.Join(failed, set(unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1))
-		} else {
-			failed = errors.Join(failed, set(unix.IPPROTO_IP, unix.IP_PKTINFO, 1))
-		}
+		failed = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1), setUp(int(fd), host.Addr()))
 	})
 	return errors.Join(err, failed)
+}
+
+// setUp sets what a socket bound to an address needs, also one that another process opened.
+func setUp(fd int, host netip.Addr) error {
+	// Buffers as large as the system lets us have; less is no error.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketRoom)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, socketRoom)
+	switch {
+	case !host.IsUnspecified():
+		return nil // there is one address that a reply can come from
+	case host.Is6():
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+}
+
+// takeOver sets up sockets that were opened by another process.
+func takeOver(conns []*net.UDPConn) error {
+	for _, c := range conns {
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return fmt.Errorf("taking over UDP %s: %w", c.LocalAddr(), err)
+		}
+		var failed error
+		err = raw.Control(func(fd uintptr) { failed = setUp(int(fd), c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()) })
+		if err = errors.Join(err, failed); err != nil {
+			return fmt.Errorf("taking over UDP %s: %w", c.LocalAddr(), err)
+		}
+	}
+	return nil
 }
 
 func newUDPWorker(conn *net.UDPConn, serve *guard, t *tally) (*udpWorker, error) {
@@ -112,7 +139,7 @@ func newUDPWorker(conn *net.UDPConn, serve *guard, t *tally) (*udpWorker, error)
 	if err != nil {
 		return nil, fmt.Errorf("opening the UDP socket: %w", err)
 	}
-	w := &udpWorker{conn: conn, raw: raw, serve: serve, tally: t}
+	w := &udpWorker{conn: conn, raw: raw, serve: serve, tally: t, local: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
 	for i := range batch {
 		w.inVec[i] = unix.Iovec{Base: &w.in[i][0], Len: queryMost}
 		w.inMsg[i].hdr = unix.Msghdr{Name: (*byte)(unsafe.Pointer(&w.from[i])), Iov: &w.inVec[i], Iovlen: 1, Control: &w.control[i][0]}
@@ -188,7 +215,24 @@ func (w *udpWorker) answer() error {
 		peer := Peer{Addr: w.peer(i)}
 		k := w.queued
 		reply, seen := w.serve.respond(w.out[k][:], query, peer, m.hdr.Flags&unix.MSG_TRUNC != 0)
-		w.events[i] = event{outcome: seen, family: familyOf(peer.Addr), asked: int(m.size), replied: len(reply)}
+		if seen.ignored == handed && !w.hand(i, query, peer, seen) {
+			reply = headerOnly(w.out[k][:], query, rcodeServFail)
+			seen.ignored, seen.rcode = answered, rcodeServFail
+		}
+		v := sent
+		if w.rates != nil && reply != nil {
+			if v = w.judge(peer, seen, reply, begin); v == dropped {
+				reply = nil
+			} else if v == slipped {
+				reply = w.serve.truncated(w.out[k][:], query, peer)
+			}
+		}
+		w.events[i] = event{outcome: seen, family: familyOf(peer.Addr), verdict: v, asked: int(m.size), replied: len(reply)}
+		for _, t := range w.taps {
+			if t.wants() {
+				t.take(begin, netip.AddrPortFrom(peer.Addr, w.port(i)), w.local, protoUDP, query, reply)
+			}
+		}
 		if reply == nil {
 			continue
 		}
@@ -229,6 +273,41 @@ func (w *udpWorker) send(fd uintptr) bool {
 		}
 	}
 	return true
+}
+
+// judge tells whether a reply is sent. A client that has shown that it is where it says it is may have all.
+func (w *udpWorker) judge(peer Peer, seen outcome, reply []byte, now time.Time) verdict {
+	if w.rates.allow(w.rates.key(peer.Addr, seen.slot, classOf(reply)), w.rates.at(now)) || w.serve.proven(peer, now) {
+		return sent
+	}
+	w.over++
+	// Only what has a question can be asked again.
+	if w.rates.Slip > 0 && w.over%w.rates.Slip == 0 && reply[5] != 0 {
+		return slipped
+	}
+	return dropped
+}
+
+// hand gives message i to the Handler. Its reply leaves from the address that was asked.
+func (w *udpWorker) hand(i int, query []byte, peer Peer, seen outcome) bool {
+	to := netip.AddrPortFrom(peer.Addr, w.port(i))
+	if zone := w.from[i].Scope_id; zone != 0 && peer.Addr.IsLinkLocalUnicast() {
+		to = netip.AddrPortFrom(peer.Addr.WithZone(strconv.FormatUint(uint64(zone), 10)), w.port(i))
+	}
+	control := bytes.Clone(w.control[i][:w.inMsg[i].hdr.Controllen])
+	if len(control) > 0 {
+		anyInterface(control)
+	}
+	return w.office.take(w.ctx, &Exchange{Query: bytes.Clone(query), Peer: peer, Limit: w.serve.limit, Reply: func(b []byte) error {
+		_, _, err := w.conn.WriteMsgUDPAddrPort(b, control, to)
+		return err
+	}}, seen)
+}
+
+// port returns the port that message i came from; it is at the same place for both families.
+func (w *udpWorker) port(i int) uint16 {
+	p := (*[2]byte)(unsafe.Pointer(&w.from[i].Port))
+	return binary.BigEndian.Uint16(p[:])
 }
 
 // peer returns the address that message i came from.
