@@ -92,6 +92,9 @@ func addMembers(members map[netip.Addr]model.Member, slice *discoveryv1.Endpoint
 		if e.NodeName != nil {
 			m.Node = *e.NodeName
 		}
+		if e.Zone != nil {
+			m.Zone = *e.Zone
+		}
 		// An address may be in two slices while the controller moves it: the one in which it is usable counts.
 		if old, ok := members[address]; !ok || !old.Ready || old.Terminating {
 			members[address] = m

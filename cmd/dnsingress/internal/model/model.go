@@ -40,9 +40,18 @@ type Member struct {
 	Address     netip.Addr
 	Pod         string // empty: not a pod
 	Node        string // empty: unknown
+	Zone        string // of the node; empty: unknown
 	Ready       bool
 	Serving     bool
 	Terminating bool
+}
+
+// Location is where the member is, as a path from the largest to the smallest: ZONE/NODE. Empty: unknown.
+func (m Member) Location() string {
+	if m.Zone == "" || m.Node == "" {
+		return m.Zone + m.Node
+	}
+	return m.Zone + "/" + m.Node
 }
 
 // Problem is something wrong with an object that its owner can mend.

@@ -4,7 +4,6 @@ package pool
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -12,34 +11,53 @@ import (
 	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
-// decide makes the pool's decision anew.
-func (e *Engine) decide(ref model.Ref, now time.Time) {
-	s := e.pools[ref]
-	if s == nil {
-		return
-	}
+// steerable is the pool as package steer sees it.
+func (e *Engine) steerable(s *state) steer.Pool {
 	in := steer.Pool{Members: make([]steer.Member, len(s.Members))}
 	for i, m := range s.Members {
 		in.Members[i] = steer.Member{Address: m.Address, Ready: m.Ready, Serving: m.Serving, Terminating: m.Terminating}
 	}
+	if s.Policy != nil {
+		in.Policy = s.Policy.Steer
+	}
+	in.TTL, in.NegativeTTL = e.ttls(s)
+	return in
+}
+
+// decide makes the pool's decision anew.
+func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
+	s := e.pools[ref]
+	if s == nil {
+		return
+	}
 	var signals map[string]steer.Signal
 	problems := e.conflicts(s)
 	if s.Policy != nil {
-		in.Policy = s.Policy.Steer
-		from, confused := e.signalFor(s)
-		signals = map[string]steer.Signal{s.Policy.Signals[0].Name: from}
+		var confused []model.Problem
+		signals, confused = e.signalsFor(s)
 		problems = append(problems, confused...)
 	}
-	in.TTL = e.ttl(s)
+	// For when values are, not when they came: that is the same on every replica.
+	at := now
+	if c.why == byMetrics {
+		at = c.due
+		s.gathering = gathering{due: c.due}
+	}
+	if at.Before(s.decided) {
+		at = s.decided
+	}
 	previous := s.decision
-	s.decision = steer.Decide(in, signals, previous, now)
-	e.note(s, previous)
+	s.decision = steer.Decide(e.steerable(s), signals, previous, at)
+	s.decided = at
+	e.note(s, previous, c.why, at)
 	if s.decision.FailOpen && !previous.FailOpen {
 		e.options.Log.Warn("too few members satisfy the policy: all ready ones are answered with", "object", ref.String())
 	}
 	delete(e.wakeups, ref)
-	if !s.decision.Next.IsZero() {
-		e.wakeups[ref] = s.decision.Next
+	for _, at := range [...]time.Time{s.decision.Next, s.gathering.until} {
+		if old, ok := e.wakeups[ref]; !at.IsZero() && (!ok || at.Before(old)) {
+			e.wakeups[ref] = at
+		}
 	}
 	problems = append(slices.Clone(s.Problems), problems...)
 	if !slices.Equal(problems, s.problems) {
@@ -48,17 +66,24 @@ func (e *Engine) decide(ref model.Ref, now time.Time) {
 	}
 }
 
-// note counts and logs what is other than before.
-func (e *Engine) note(s *state, previous steer.Decision) {
+// note counts, logs and remembers what is other than before.
+func (e *Engine) note(s *state, previous steer.Decision, why trigger, at time.Time) {
+	var changes []Change
+	more := 0
 	eachPair(previous.Members, s.decision.Members, func(before, after *steer.Verdict) {
 		was := before != nil && before.In
+		if after != nil && before != nil && was == after.In && before.Reason == after.Reason {
+			return
+		}
+		if len(changes) < mostChanges {
+			changes = append(changes, s.change(before, after))
+		} else {
+			more++
+		}
 		if after == nil {
 			if was && e.live {
 				e.options.Log.Info("member is gone", "object", s.Ref.String(), "address", before.Address)
 			}
-			return
-		}
-		if before != nil && was == after.In && before.Reason == after.Reason {
 			return
 		}
 		e.metrics.decisions.WithLabelValues(stateOf(*after), string(after.Reason)).Inc()
@@ -67,9 +92,13 @@ func (e *Engine) note(s *state, previous steer.Decision) {
 		case after.In:
 			e.options.Log.Info("member enters", "object", s.Ref.String(), "address", after.Address, "reason", after.Reason)
 		default:
-			e.options.Log.Info("member leaves", "object", s.Ref.String(), "address", after.Address, "reason", after.Reason, "value", after.Value, "limit", after.Limit)
+			e.options.Log.Info("member leaves", "object", s.Ref.String(), "address", after.Address, "reason", after.Reason,
+				"rule", after.Rule, "value", after.Value, "limit", after.Limit)
 		}
 	})
+	if len(changes) > 0 || previous.TTL != s.decision.TTL || previous.FailOpen != s.decision.FailOpen {
+		s.history.add(event(s, why, at, changes, more))
+	}
 }
 
 // eachPair walks two decisions, both in the order of addresses; nil stands for a member that is only in the other.
@@ -87,36 +116,6 @@ func eachPair(before, after []steer.Verdict, do func(before, after *steer.Verdic
 			before, after = before[1:], after[1:]
 		}
 	}
-}
-
-// signalFor gives the pool's members the values of its query.
-func (e *Engine) signalFor(s *state) (steer.Signal, []model.Problem) {
-	q := e.queries[e.query(s.Policy)]
-	var problems []model.Problem
-	if q.misfit {
-		problems = append(problems, model.Problem{Reason: "UselessMetric", Message: fmt.Sprintf(
-			"no series of the policy's expression has a label pod or a pod's address (hint: sum by (namespace, pod) (...)): %s", s.Policy.Signals[0].Query)})
-	}
-	if q.at.IsZero() {
-		return steer.Signal{}, problems
-	}
-	// A policy that is evaluated seldom keeps its values until two evaluations in a row have failed.
-	life := max(e.options.Config.Prometheus.Staleness, 2*e.query(s.Policy).Interval)
-	out := steer.Signal{At: q.at, Expires: q.at.Add(life), Values: make([]float64, len(s.Members))}
-	ambiguous := false
-	for i, m := range s.Members {
-		out.Values[i] = math.NaN()
-		value, series := q.samples.Value(s.Ref.Namespace, m.Pod, m.Address)
-		switch {
-		case series == 1:
-			out.Values[i] = value
-		case series > 1 && !ambiguous:
-			ambiguous = true
-			problems = append(problems, model.Problem{Reason: "AmbiguousMetric", Message: fmt.Sprintf(
-				"the policy's expression gives several series for one pod, which counts as no data (hint: sum by (namespace, pod) (...)): %s", s.Policy.Signals[0].Query)})
-		}
-	}
-	return out, problems
 }
 
 // conflicts lists the pool's names that it does not get, and why.
@@ -138,15 +137,16 @@ func (e *Engine) conflicts(s *state) []model.Problem {
 	return problems
 }
 
-// ttl is that of the pool's answers.
-func (e *Engine) ttl(s *state) time.Duration {
-	if s.TTL != nil {
-		return time.Duration(*s.TTL) * time.Second
-	}
+// ttls are those of the pool's answers where its policy says nothing: with members, and without.
+func (e *Engine) ttls(s *state) (ttl, negative time.Duration) {
 	for _, h := range s.Hosts {
 		if z := e.zoneOf(h); z != nil {
-			return *z.config.TTL
+			ttl, negative = *z.config.TTL, *z.config.NegativeTTL
+			break
 		}
 	}
-	return 0
+	if s.TTL != nil {
+		ttl = time.Duration(*s.TTL) * time.Second
+	}
+	return ttl, negative
 }

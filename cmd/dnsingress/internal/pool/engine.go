@@ -4,8 +4,9 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,12 @@ import (
 // Reporter is told all that is wrong with an object, each time that changes. It must not block.
 type Reporter interface {
 	Report(ref model.Ref, problems []model.Problem)
+}
+
+// Prober makes the health checks of an object's members and gives their outcomes to Engine.Checked. It must not block.
+type Prober interface {
+	// Set makes these all that is checked for the object; nothing: it is left alone.
+	Set(ref model.Ref, checks []model.HealthCheck, addresses []netip.Addr)
 }
 
 // Evaluator evaluates queries periodically and gives the results to Engine.Deliver.
@@ -43,6 +50,7 @@ type Options struct {
 type Engine struct {
 	options   Options
 	evaluator Evaluator
+	prober    Prober // nil: no checks are made
 	reporter  Reporter
 	metrics   *metrics
 
@@ -55,6 +63,7 @@ type Engine struct {
 	claims  model.Claims
 	queries map[promql.Query]*signal
 	asked   bool                    // queries has other keys than the evaluator knows
+	canon   map[string]string       // expressions as Prometheus writes them
 	wakeups map[model.Ref]time.Time // when a pool must be decided again though nothing comes in
 	synced  time.Time               // zero: not yet
 	live    bool
@@ -63,18 +72,20 @@ type Engine struct {
 // state is one pool and what was last decided on it.
 type state struct {
 	model.Pool
+	queries   []promql.Query     // of the policy's signals, in their order
+	checks    map[string]checked // what health checks found, by name
 	decision  steer.Decision
+	decided   time.Time // for when the decision is
+	gathering gathering
+	history   history
 	problems  []model.Problem // all of them, as last reported
 	triggered time.Time       // the newest change in the cluster that has been served
 }
 
-// signal is what one query last gave.
-type signal struct {
-	users   map[model.Ref]bool
-	at      time.Time // of the samples; zero: there were none yet
-	samples promql.Samples
-	err     error // of the last evaluation
-	misfit  bool  // the last result named neither pods nor addresses
+// checked is the outcome of a health check.
+type checked struct {
+	at     time.Time
+	values map[netip.Addr]float64
 }
 
 // New prepares an engine; call Connect before Run.
@@ -85,6 +96,7 @@ func New(o Options) (*Engine, error) {
 		ready:   make(chan struct{}),
 		pools:   map[model.Ref]*state{},
 		queries: map[promql.Query]*signal{},
+		canon:   map[string]string{},
 		wakeups: map[model.Ref]time.Time{},
 	}
 	for _, z := range o.Config.Zones {
@@ -100,6 +112,9 @@ func New(o Options) (*Engine, error) {
 	}
 	return e, nil
 }
+
+// ConnectProber gives the engine the one that makes health checks.
+func (e *Engine) ConnectProber(p Prober) { e.prober = p }
 
 // Connect gives the engine those that it speaks to.
 func (e *Engine) Connect(evaluator Evaluator, reporter Reporter) {
@@ -122,6 +137,12 @@ func (e *Engine) Deliver(r promql.Result) {
 	e.inbox.add(func(m *mail) { m.results = append(m.results, r) })
 }
 
+// Checked takes the outcome of an object's health check for all members that it has one for, by its name. It stands
+// until the next.
+func (e *Engine) Checked(ref model.Ref, name string, at time.Time, values map[netip.Addr]float64) {
+	e.inbox.add(func(m *mail) { m.checks = append(m.checks, outcome{ref, name, checked{at, values}}) })
+}
+
 // inbox collects what comes in between two steps.
 type inbox struct {
 	mu   sync.Mutex
@@ -132,7 +153,15 @@ type inbox struct {
 type mail struct {
 	updates []model.Update
 	results []promql.Result
+	checks  []outcome
 	synced  bool
+}
+
+// outcome is that of one health check of one object.
+type outcome struct {
+	ref  model.Ref
+	name string
+	checked
 }
 
 func (b *inbox) add(put func(*mail)) {
@@ -169,11 +198,27 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
+// cause says why a pool is decided anew, and for when.
+type cause struct {
+	why trigger
+	due time.Time // of byMetrics: the instant that replicas have in common
+}
+
+// causes are the pools to decide anew. News of the cluster count more than those of metrics, and these more than time.
+type causes map[model.Ref]cause
+
+func (c causes) add(ref model.Ref, why trigger, due time.Time) {
+	if old, ok := c[ref]; !ok || why < old.why || why == old.why && due.After(old.due) {
+		c[ref] = cause{why, due}
+	}
+}
+
 // step takes in m, decides and publishes, and returns when to step again at the latest.
 func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	dirty := map[model.Ref]bool{}
+	began := time.Now()
+	dirty := causes{}
 	hosts := map[string]bool{}
 	for _, u := range m.updates {
 		e.take(u, dirty, hosts)
@@ -183,15 +228,26 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 		e.evaluator.Set(ctx, e.wanted())
 	}
 	for _, r := range m.results {
-		e.hear(r, dirty)
+		e.hear(r, dirty, now)
 	}
-	for ref, at := range e.wakeups {
-		if !now.Before(at) {
-			dirty[ref] = true
+	for _, c := range m.checks {
+		if s := e.pools[c.ref]; s != nil && s.Policy != nil {
+			s.check(c)
+			dirty.add(c.ref, byCheck, time.Time{})
 		}
 	}
-	for ref := range dirty {
-		e.decide(ref, now)
+	for ref, at := range e.wakeups {
+		if now.Before(at) {
+			continue
+		}
+		if g := e.pools[ref].gathering; !g.until.IsZero() && !now.Before(g.until) {
+			dirty.add(ref, byMetrics, g.due)
+		} else {
+			dirty.add(ref, byTime, time.Time{})
+		}
+	}
+	for ref, c := range dirty {
+		e.decide(ref, c, now)
 	}
 	for ref := range dirty {
 		if s := e.pools[ref]; s != nil {
@@ -203,34 +259,48 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	if m.synced && e.synced.IsZero() {
 		e.synced = now
 	}
-	changed := e.compile(hosts)
 	if e.mayGoLive(now) {
+		e.rebuild(now, hosts)
+		e.publish(e.compile(hosts))
 		e.goLive()
+	} else {
+		e.publish(e.compile(hosts))
 	}
 	if e.live {
-		for _, s := range changed {
-			e.options.Catalog.Publish(s.zone)
-		}
 		e.metrics.programmed(e, m.updates, time.Now())
+	}
+	if len(dirty) > 0 {
+		e.metrics.step.Observe(time.Since(began).Seconds())
 	}
 	return e.nextStep(now)
 }
 
+// publish shows the changed zones to the world, once it may see them.
+func (e *Engine) publish(changed []*served) {
+	if !e.live {
+		return
+	}
+	for _, s := range changed {
+		e.options.Catalog.Publish(s.zone)
+	}
+}
+
 // take replaces what is known of an object.
-func (e *Engine) take(u model.Update, dirty map[model.Ref]bool, hosts map[string]bool) {
+func (e *Engine) take(u model.Update, dirty causes, hosts map[string]bool) {
 	old := e.pools[u.Ref]
 	var claimed []string
 	var created time.Time
 	if u.Pool != nil {
 		s := &state{Pool: *u.Pool}
 		if old != nil {
-			s.decision, s.problems, s.triggered = old.decision, old.problems, old.triggered
+			s.decision, s.decided, s.history, s.problems, s.triggered = old.decision, old.decided, old.history, old.problems, old.triggered
+			s.gathering, s.checks = old.gathering, old.checks
 			if u.Pool.KeepPolicy {
 				s.Policy = old.Policy
 			}
 		}
 		e.pools[u.Ref] = s
-		dirty[u.Ref] = true
+		dirty.add(u.Ref, byCluster, time.Time{})
 		claimed, created = e.servable(s.Hosts), s.Created
 	} else {
 		delete(e.pools, u.Ref)
@@ -240,79 +310,47 @@ func (e *Engine) take(u model.Update, dirty map[model.Ref]bool, hosts map[string
 		}
 	}
 	e.use(u.Ref, old)
+	e.probe(u.Ref, old)
 	touched, rivals := e.claims.Set(u.Ref, created, claimed)
 	for _, h := range touched {
 		hosts[h] = true
 	}
 	for _, r := range rivals {
-		dirty[r] = true
+		dirty.add(r, byCluster, time.Time{})
 	}
 }
 
-// use moves the object from the query of its old policy to that of its new one.
-func (e *Engine) use(ref model.Ref, old *state) {
-	if old != nil && old.Policy != nil {
-		q := e.query(old.Policy)
-		if delete(e.queries[q].users, ref); len(e.queries[q].users) == 0 {
-			defer func() { // after the new policy, which may ask the same
-				if s := e.queries[q]; s != nil && len(s.users) == 0 {
-					delete(e.queries, q)
-					e.asked = true
-				}
-			}()
-		}
-	}
-	if s := e.pools[ref]; s != nil && s.Policy != nil {
-		q := e.query(s.Policy)
-		if e.queries[q] == nil {
-			e.queries[q] = &signal{users: map[model.Ref]bool{}}
-			e.asked = true
-		}
-		e.queries[q].users[ref] = true
-	}
-}
-
-// wanted is what the evaluator shall evaluate.
-func (e *Engine) wanted() map[promql.Query]time.Duration {
-	queries := make(map[promql.Query]time.Duration, len(e.queries))
-	for q := range e.queries {
-		queries[q] = 0
-	}
-	return queries
-}
-
-func (e *Engine) query(p *model.Policy) promql.Query {
-	q := promql.Query{Expr: p.Signals[0].Query, Interval: p.Signals[0].Interval}
-	if q.Interval == 0 {
-		q.Interval = e.options.Config.Prometheus.Interval
-	}
-	return q
-}
-
-// hear takes the result of a query. A failed one changes nothing but what is reported.
-func (e *Engine) hear(r promql.Result, dirty map[model.Ref]bool) {
-	s := e.queries[r.Query]
-	if s == nil {
+// probe tells the prober what to check of an object from now on.
+func (e *Engine) probe(ref model.Ref, old *state) {
+	s := e.pools[ref]
+	before, after := old.probed(), s.probed()
+	if e.prober == nil || len(before) == 0 && len(after) == 0 {
 		return
 	}
-	s.misfit = r.Err == nil && r.Samples.Series > 0 && r.Samples.Strays == r.Samples.Series
-	if s.misfit {
-		r.Err = errors.New("no series has a label pod or a pod's address")
-	}
-	if (r.Err == nil) != (s.err == nil) {
-		if r.Err != nil {
-			e.options.Log.Warn("a policy's metric is away; its last values count until they are stale", "expr", r.Query.Expr, "error", r.Err)
-		} else {
-			e.options.Log.Info("a policy's metric is back", "expr", r.Query.Expr)
+	var addresses []netip.Addr
+	if len(after) > 0 {
+		for _, m := range s.Members {
+			addresses = append(addresses, m.Address)
 		}
+		maps.DeleteFunc(s.checks, func(name string, _ checked) bool {
+			return !slices.ContainsFunc(after, func(c model.HealthCheck) bool { return c.Name == name })
+		})
 	}
-	s.err = r.Err
-	if r.Err == nil {
-		s.at, s.samples = r.At, r.Samples
+	e.prober.Set(ref, after, addresses)
+}
+
+func (s *state) probed() []model.HealthCheck {
+	if s == nil || s.Policy == nil {
+		return nil
 	}
-	for ref := range s.users {
-		dirty[ref] = true
+	return s.Policy.Checks
+}
+
+func (s *state) check(o outcome) {
+	if s.checks == nil {
+		s.checks = map[string]checked{}
 	}
+	s.checks[o.name] = o.checked
 }
 
 // mayGoLive reports whether the first publication's time has come.
@@ -320,15 +358,29 @@ func (e *Engine) mayGoLive(now time.Time) bool {
 	if e.live || e.synced.IsZero() {
 		return false
 	}
-	if len(e.options.Config.Prometheus.URLs) == 0 {
-		return true
-	}
-	for _, s := range e.queries {
-		if s.at.IsZero() {
-			return !now.Before(e.synced.Add(e.options.Config.Prometheus.FirstPass))
+	return !e.awaited() || !now.Before(e.synced.Add(e.options.Config.Prometheus.FirstPass))
+}
+
+// awaited reports whether some policy has not had its first values.
+func (e *Engine) awaited() bool {
+	if len(e.options.Config.Prometheus.URLs) > 0 {
+		for _, s := range e.queries {
+			if s.at.IsZero() {
+				return true
+			}
 		}
 	}
-	return true
+	if e.prober == nil {
+		return false
+	}
+	for _, s := range e.pools {
+		for _, c := range s.probed() {
+			if _, known := s.checks[c.Name]; !known && slices.ContainsFunc(s.Members, func(m model.Member) bool { return m.Ready }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (e *Engine) goLive() {

@@ -181,7 +181,7 @@ func TestFirstMetricsAreWaitedForButNotForever(t *testing.T) {
 		if wait := b.do(mail{synced: true}); wait != 10*time.Second {
 			t.Errorf("next step after %v, want the end of the wait", wait)
 		}
-		b.do(mail{results: []promql.Result{{Query: b.queries[0], At: b.now, Err: errors.New("away")}}})
+		b.do(mail{results: []promql.Result{{Query: b.queries[0], Due: b.now, At: b.now, Err: errors.New("away")}}})
 		b.want("web.apps.test.", "no zone")
 		if answered {
 			b.do(mail{results: []promql.Result{b.samples(b.queries[0], "web-1", "1", "web-2", "9")}})
@@ -275,7 +275,7 @@ func TestValuesLiveUntilTheyAreStale(t *testing.T) {
 	q := b.queries[0]
 	b.do(mail{synced: true, results: []promql.Result{b.samples(q, "web-1", "1", "web-2", "9")}})
 	b.want("web.apps.test.", "fd00::1 ttl=5 max=3")
-	wait := b.do(mail{results: []promql.Result{{Query: q, At: b.now, Err: errors.New("away")}}})
+	wait := b.do(mail{results: []promql.Result{{Query: q, Due: b.now, At: b.now, Err: errors.New("away")}}})
 	b.want("web.apps.test.", "fd00::1 ttl=5 max=3")
 	b.now = b.now.Add(wait - 2*time.Second)
 	b.do(mail{})
@@ -388,7 +388,7 @@ func BenchmarkRound(b *testing.B) {
 	r := e.samples(e.queries[0], values...)
 	e.do(mail{synced: true, results: []promql.Result{r}})
 	for b.Loop() {
-		r.At = e.now
+		r.Due, r.At = e.now, e.now
 		e.do(mail{results: []promql.Result{r}})
 	}
 }

@@ -10,32 +10,54 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
 // Explanation says why a name is answered as it is. It is what /explain gives as JSON.
 type Explanation struct {
-	Name     string   `json:"name"`
-	Object   string   `json:"object"` // who has the name
-	Zone     string   `json:"zone"`
-	Serial   uint32   `json:"serial"`
-	TTL      uint32   `json:"ttl_seconds"`
-	Max      int      `json:"max_answers"` // 0: all
-	Policy   *Policy  `json:"policy,omitempty"`
-	FailOpen bool     `json:"fail_open"` // too few members satisfied the policy
-	Members  []Member `json:"members"`
-	Problems []string `json:"problems,omitempty"`
+	Name        string   `json:"name"`
+	Object      string   `json:"object"` // who has the name
+	Zone        string   `json:"zone"`
+	Serial      uint32   `json:"serial"`
+	TTL         uint32   `json:"ttl_seconds"`
+	TTLRule     string   `json:"ttl_rule"` // that set it; pool: no rule did
+	NegativeTTL uint32   `json:"negative_ttl_seconds"`
+	Max         int      `json:"max_answers"` // 0: all
+	Selection   string   `json:"selection"`
+	Policy      *Policy  `json:"policy,omitempty"`
+	FailOpen    bool     `json:"fail_open"` // too few members satisfied the policy
+	Members     []Member `json:"members"`
+	Problems    []string `json:"problems,omitempty"`
+	History     []Event  `json:"history"` // the last decisions that changed something, the newest last
 }
 
-// Policy is the policy in force and the state of its signal.
+// Policy is the policy in force and the state of its signals. The fields up to Error are of its first rule and signal.
 type Policy struct {
-	Query     string  `json:"query"`
-	Keep      string  `json:"keep"`
-	Readmit   string  `json:"readmit,omitempty"`
-	Limit     *Number `json:"limit,omitempty"`              // what values are compared with now
-	SignalAge *Number `json:"signal_age_seconds,omitempty"` // of the values; absent: there were none yet
-	Error     string  `json:"error,omitempty"`              // of the last evaluation
+	Query     string   `json:"query"`
+	Keep      string   `json:"keep"`
+	Readmit   string   `json:"readmit,omitempty"`
+	Limit     *Number  `json:"limit,omitempty"`              // what values are compared with now
+	SignalAge *Number  `json:"signal_age_seconds,omitempty"` // of the values; absent: there were none yet
+	Error     string   `json:"error,omitempty"`              // of the last evaluation
+	Signals   []Signal `json:"signals"`
+	Rules     []Rule   `json:"rules"`
+}
+
+// Signal is what is known of one of a policy's signals.
+type Signal struct {
+	Name     string  `json:"name"`
+	Kind     string  `json:"kind"` // promql or health
+	Query    string  `json:"query,omitempty"`
+	Interval float64 `json:"interval_seconds"`
+	Age      *Number `json:"age_seconds,omitempty"` // of the values; absent: there were none yet
+	Series   int     `json:"series"`                // of the last result, for all pools that share it
+	Error    string  `json:"error,omitempty"`       // of the last evaluation
+}
+
+// Rule is one rule of a policy.
+type Rule struct {
+	Name   string  `json:"name"`
+	Signal string  `json:"signal,omitempty"`
+	Limit  *Number `json:"limit,omitempty"` // what values are compared with now
 }
 
 // Member is one member with its state.
@@ -45,7 +67,11 @@ type Member struct {
 	Node    string     `json:"node,omitempty"`
 	State   string     `json:"state"` // in or out
 	Reason  string     `json:"reason"`
+	Rule    string     `json:"rule,omitempty"`   // that decided
+	Signal  string     `json:"signal,omitempty"` // that it judged
 	Value   *Number    `json:"value,omitempty"`
+	Limit   *Number    `json:"limit,omitempty"`  // that the value was compared with
+	Weight  float64    `json:"weight,omitempty"` // share of the answers
 	Since   time.Time  `json:"since"`
 }
 
@@ -100,38 +126,65 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 		return Explanation{}, false
 	}
 	s, z := e.pools[owner], e.zoneOf(host)
-	a := z.answers[host]
+	a, d := z.answers[host], &s.decision
 	x := Explanation{
-		Name: host, Object: owner.String(), Zone: z.origin, Serial: z.zone.Serial(), TTL: a.ttl, Max: a.maxAnswers,
-		FailOpen: s.decision.FailOpen, Members: make([]Member, 0, len(s.Members)),
+		Name: host, Object: owner.String(), Zone: z.origin, Serial: z.zone.Serial(), TTL: a.ttl, TTLRule: d.TTLRule, NegativeTTL: seconds(d.NegativeTTL),
+		Max: a.maxAnswers, Selection: a.selection.Kind.String(), FailOpen: d.FailOpen, Members: make([]Member, 0, len(s.Members)), History: s.history.list(),
 	}
 	if s.Policy != nil {
-		q := e.queries[e.query(s.Policy)]
-		x.Policy = &Policy{Query: s.Policy.Signals[0].Query}
-		for i, r := range s.Policy.Steer.Rules[:min(1, len(s.Policy.Steer.Rules))] {
-			x.Policy.Keep, x.Policy.Readmit = r.Keep.String(), r.Readmit.String()
-			if i < len(s.decision.Limits) {
-				x.Policy.Limit = number(s.decision.Limits[i])
-			}
-		}
-		if !q.at.IsZero() {
-			x.Policy.SignalAge = number(age(q, time.Now()))
-		}
-		if q.err != nil {
-			x.Policy.Error = q.err.Error()
-		}
+		x.Policy = e.explainPolicy(s)
 	}
-	for _, v := range s.decision.Members {
-		i, _ := slices.BinarySearchFunc(s.Members, v.Address, func(m model.Member, a netip.Addr) int { return m.Address.Compare(a) })
-		x.Members = append(x.Members, Member{
-			Address: v.Address, Pod: s.Members[i].Pod, Node: s.Members[i].Node, State: stateOf(v), Reason: string(v.Reason),
-			Value: number(v.Value), Since: v.Since.UTC(),
-		})
+	for _, v := range d.Members {
+		m := Member{
+			Address: v.Address, State: stateOf(v), Reason: string(v.Reason), Rule: v.Rule, Signal: v.Signal,
+			Value: number(v.Value), Limit: number(v.Limit), Weight: v.Weight, Since: v.Since.UTC(),
+		}
+		if known := s.member(v.Address); known != nil {
+			m.Pod, m.Node = known.Pod, known.Node
+		}
+		x.Members = append(x.Members, m)
 	}
 	for _, p := range s.problems {
 		x.Problems = append(x.Problems, p.Reason+": "+p.Message)
 	}
 	return x, true
+}
+
+func (e *Engine) explainPolicy(s *state) *Policy {
+	p := &Policy{}
+	now := time.Now()
+	for i, q := range s.queries {
+		m, have := s.Policy.Signals[i], e.queries[q]
+		x := Signal{Name: m.Name, Kind: "promql", Query: m.Query, Interval: q.Interval.Seconds(), Series: have.samples.Series}
+		if !have.at.IsZero() {
+			x.Age = number(age(have, now))
+		}
+		if have.err != nil {
+			x.Error = have.err.Error()
+		}
+		p.Signals = append(p.Signals, x)
+		if i == 0 {
+			p.Query, p.SignalAge, p.Error = x.Query, x.Age, x.Error
+		}
+	}
+	for _, c := range s.Policy.Checks {
+		x := Signal{Name: c.Name, Kind: "health", Interval: c.Interval.Seconds()}
+		if known, ok := s.checks[c.Name]; ok {
+			x.Age, x.Series = number(max(0, now.Sub(known.at).Seconds())), len(known.values)
+		}
+		p.Signals = append(p.Signals, x)
+	}
+	for i, r := range s.Policy.Steer.Rules {
+		x := Rule{Name: r.Name, Signal: r.Signal}
+		if i < len(s.decision.Limits) {
+			x.Limit = number(s.decision.Limits[i])
+		}
+		p.Rules = append(p.Rules, x)
+		if i == 0 {
+			p.Keep, p.Readmit, p.Limit = r.Keep.String(), r.Readmit.String(), x.Limit
+		}
+	}
+	return p
 }
 
 // Names lists every name that an object has, in order.

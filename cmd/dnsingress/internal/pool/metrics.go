@@ -18,6 +18,9 @@ type metrics struct {
 	decisions   *prometheus.CounterVec
 	programming prometheus.Histogram
 	publishing  prometheus.Histogram
+	step        prometheus.Histogram
+	ttl         *prometheus.Desc
+	weight      *prometheus.Desc
 	members     *prometheus.Desc
 	failOpen    *prometheus.Desc
 	age         *prometheus.Desc
@@ -40,13 +43,19 @@ func newMetrics(e *Engine, r prometheus.Registerer) (*metrics, error) {
 			Name: "dnsingress_publish_duration_seconds", Help: "Time from the watch event of a change until it is answered.",
 			Buckets: prometheus.ExponentialBuckets(0.00001, 2, 20),
 		}),
+		step: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "dnsingress_pool_evaluation_duration_seconds", Help: "Time to decide on all pools that have news, and to publish what changed.",
+			Buckets: prometheus.ExponentialBuckets(0.00001, 2, 20),
+		}),
+		ttl:      prometheus.NewDesc("dnsingress_pool_ttl_seconds", "TTL of a pool's answers, by the rule that set it.", append(pool, "rule"), nil),
+		weight:   prometheus.NewDesc("dnsingress_pool_weight", "Least and greatest weight of a pool's members, beside that of equal ones.", append(pool, "bound"), nil),
 		members:  prometheus.NewDesc("dnsingress_pool_members", "Members of a pool by state and reason.", append(pool, "state", "reason"), nil),
 		failOpen: prometheus.NewDesc("dnsingress_pool_fail_open", "1 while too few members satisfy the policy, so that all ready ones are answered with.", pool, nil),
-		age:      prometheus.NewDesc("dnsingress_signal_age_seconds", "Age of the values that a pool is steered by; +Inf: there were none yet.", pool, nil),
+		age:      prometheus.NewDesc("dnsingress_signal_age_seconds", "Age of the values that a pool is steered by; +Inf: there were none yet.", append(pool, "signal"), nil),
 		serial:   prometheus.NewDesc("dnsingress_zone_serial", "Serial of the zone's SOA.", []string{"zone"}, nil),
 		names:    prometheus.NewDesc("dnsingress_zone_names", "Names in the zone that are published for objects.", []string{"zone"}, nil),
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.programming, m.publishing, m} {
+	for _, c := range []prometheus.Collector{m.decisions, m.programming, m.publishing, m.step, m} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
@@ -81,7 +90,7 @@ func stateOf(v steer.Verdict) string {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.members, m.failOpen, m.age, m.serial, m.names} {
+	for _, d := range []*prometheus.Desc{m.members, m.failOpen, m.ttl, m.weight, m.age, m.serial, m.names} {
 		out <- d
 	}
 }
@@ -91,6 +100,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	e := m.engine
 	e.mu.RLock()
 	defer e.mu.RUnlock()
+	now := time.Now()
 	for _, z := range e.zones {
 		out <- prometheus.MustNewConstMetric(m.serial, prometheus.GaugeValue, float64(z.zone.Serial()), z.origin)
 		out <- prometheus.MustNewConstMetric(m.names, prometheus.GaugeValue, float64(len(z.answers)), z.origin)
@@ -109,8 +119,30 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 			failOpen = 1
 		}
 		out <- prometheus.MustNewConstMetric(m.failOpen, prometheus.GaugeValue, failOpen, ref.Namespace, ref.Name)
-		if s.Policy != nil {
-			out <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age(e.queries[e.query(s.Policy)], time.Now()), ref.Namespace, ref.Name)
+		out <- prometheus.MustNewConstMetric(m.ttl, prometheus.GaugeValue, s.decision.TTL.Seconds(), ref.Namespace, ref.Name, s.decision.TTLRule)
+		if s.Policy == nil {
+			continue
+		}
+		least, greatest := s.weights()
+		out <- prometheus.MustNewConstMetric(m.weight, prometheus.GaugeValue, least, ref.Namespace, ref.Name, "least")
+		out <- prometheus.MustNewConstMetric(m.weight, prometheus.GaugeValue, greatest, ref.Namespace, ref.Name, "greatest")
+		for i, q := range s.queries {
+			out <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age(e.queries[q], now), ref.Namespace, ref.Name, s.Policy.Signals[i].Name)
 		}
 	}
+}
+
+// weights are the least and the greatest of those in the answer, of which equal ones would have 1.
+func (s *state) weights() (least, greatest float64) {
+	in := 0
+	for _, v := range s.decision.Members {
+		if !v.In {
+			continue
+		}
+		if in++; in == 1 {
+			least, greatest = v.Weight, v.Weight
+		}
+		least, greatest = min(least, v.Weight), max(greatest, v.Weight)
+	}
+	return least * float64(in), greatest * float64(in)
 }

@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -32,11 +33,15 @@ const mostAnswers = 2000
 type answer struct {
 	ttl        uint32
 	maxAnswers int
+	selection  zone.Selection
 	addresses  []netip.Addr // in order
+	weights    []uint32     // parallel to addresses; nil: equal
+	locations  []string     // parallel to addresses; nil: they do not matter
 }
 
 func (a answer) equal(b answer) bool {
-	return a.ttl == b.ttl && a.maxAnswers == b.maxAnswers && slices.Equal(a.addresses, b.addresses)
+	return a.ttl == b.ttl && a.maxAnswers == b.maxAnswers && a.selection == b.selection &&
+		slices.Equal(a.addresses, b.addresses) && slices.Equal(a.weights, b.weights) && slices.Equal(a.locations, b.locations)
 }
 
 // newServed makes the zone with nothing but its own records. The serial begins at the Unix time, so that it moves
@@ -122,20 +127,54 @@ func (e *Engine) answerFor(host string, z *served) (answer, bool) {
 		return answer{}, false
 	}
 	s := e.pools[owner]
-	a := answer{ttl: seconds(*z.config.TTL), maxAnswers: *z.config.MaxAnswers, addresses: s.decision.In()}
-	if s.TTL != nil {
-		a.ttl = *s.TTL
+	a := answer{ttl: seconds(s.decision.TTL), maxAnswers: *z.config.MaxAnswers, addresses: s.decision.In()}
+	if s.Policy == nil || s.decision.TTLRule == "pool" { // each zone has its own
+		a.ttl = seconds(*z.config.TTL)
+		if s.TTL != nil {
+			a.ttl = *s.TTL
+		}
+	}
+	most := s.MaxAnswers
+	if s.Policy != nil {
+		most = cmp.Or(s.Policy.Steer.Selection.MaxAnswers, most)
+		e.choose(&a, s)
 	}
 	switch {
-	case s.MaxAnswers > 0:
-		a.maxAnswers = s.MaxAnswers
-	case s.MaxAnswers < 0:
+	case most > 0:
+		a.maxAnswers = most
+	case most < 0:
 		a.maxAnswers = 0
 	}
-	if len(a.addresses) > mostAnswers && (a.maxAnswers == 0 || a.maxAnswers > mostAnswers) {
+	if len(a.addresses) > mostAnswers && (a.maxAnswers == 0 || a.maxAnswers > mostAnswers || a.selection.Kind == zone.All) {
 		a.maxAnswers = mostAnswers
+		if a.selection.Kind == zone.All {
+			a.selection = zone.Selection{}
+		}
 	}
 	return a, true
+}
+
+// choose has answers chosen as the pool's policy says.
+func (e *Engine) choose(a *answer, s *state) {
+	from := s.Policy.Steer.Selection
+	if from.Kind == "" {
+		return
+	}
+	kind, err := zone.ParseKind(string(from.Kind))
+	if err != nil {
+		e.options.Log.Error("a policy's selection; a window is answered with", "object", s.Ref.String(), "error", err)
+		return
+	}
+	a.selection = zone.Selection{Kind: kind, Bits4: from.Bits4, Bits6: from.Bits6, Least: from.Least}
+	switch kind { // weights that mean nothing would only change the zone
+	case zone.Weighted, zone.Sticky, zone.TwoChoices:
+		a.weights = s.decision.Weights()
+	case zone.Near:
+		a.weights = s.decision.Weights()
+		for _, address := range a.addresses {
+			a.locations = append(a.locations, s.member(address).Location())
+		}
+	}
 }
 
 // change is the zone change that makes host answered with a.
@@ -145,10 +184,17 @@ func (a answer) change(host string) zone.Change {
 		rtype uint16
 		is4   bool
 	}{{dns.TypeA, true}, {dns.TypeAAAA, false}} {
-		set := zone.RRset{Type: family.rtype, TTL: a.ttl, MaxAnswers: a.maxAnswers}
-		for _, address := range a.addresses {
-			if address.Is4() == family.is4 {
-				set.Records = append(set.Records, addressRecord(dns.RR_Header{Name: host, Class: dns.ClassINET, Ttl: a.ttl}, address))
+		set := zone.RRset{Type: family.rtype, TTL: a.ttl, MaxAnswers: a.maxAnswers, Select: a.selection}
+		for i, address := range a.addresses {
+			if address.Is4() != family.is4 {
+				continue
+			}
+			set.Records = append(set.Records, addressRecord(dns.RR_Header{Name: host, Class: dns.ClassINET, Ttl: a.ttl}, address))
+			if a.weights != nil {
+				set.Weights = append(set.Weights, a.weights[i])
+			}
+			if a.locations != nil {
+				set.Locations = append(set.Locations, a.locations[i])
 			}
 		}
 		if len(set.Records) > 0 {

@@ -118,7 +118,7 @@ func (e *Evaluator) Wait() { e.wait.Wait() }
 func (e *Evaluator) run(ctx context.Context, q Query, back time.Duration) {
 	// Its own part of the jitter spreads the queries of one process, too.
 	delay := min(time.Duration(rand.Float64()*float64(q.Interval)/10), 500*time.Millisecond)
-	due := instant(time.Now(), q.Interval)
+	due := Instant(time.Now(), q.Interval)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var last Samples
@@ -147,7 +147,7 @@ func (e *Evaluator) run(ctx context.Context, q Query, back time.Duration) {
 // following is the instant to evaluate at after that of at, and how many were missed in between. Of a clock that
 // was set back, it follows the new time.
 func following(at, now time.Time, interval time.Duration) (next time.Time, missed int) {
-	next, latest := at.Add(interval), instant(now, interval)
+	next, latest := at.Add(interval), Instant(now, interval)
 	switch {
 	case latest.After(next):
 		return latest, int(latest.Sub(next) / interval)
@@ -157,8 +157,8 @@ func following(at, now time.Time, interval time.Duration) (next time.Time, misse
 	return next, 0
 }
 
-// instant is the last multiple of interval at or before t.
-func instant(t time.Time, interval time.Duration) time.Time {
+// Instant is the last multiple of interval at or before t.
+func Instant(t time.Time, interval time.Duration) time.Time {
 	n := t.UnixNano()
 	return time.Unix(0, n-n%int64(interval)).UTC()
 }

@@ -142,7 +142,7 @@ func TestNextServerIsAskedAndRemembered(t *testing.T) {
 	}
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	results := start(t, 10*time.Second, []string{gone.URL, serve("sick", 500), serve("well", 200)}, every("x", 20 * time.Millisecond))
+	results := start(t, 10*time.Second, []string{gone.URL, serve("sick", 500), serve("well", 200)}, every("x", 20*time.Millisecond))
 	for range 3 {
 		if r := <-results; r.Err != nil {
 			t.Fatal(r.Err)
@@ -170,7 +170,7 @@ func TestSlowQueryDelaysNoOther(t *testing.T) {
 	}))
 	t.Cleanup(s.Close)
 	t.Cleanup(func() { close(release) })
-	results := start(t, time.Hour, []string{s.URL}, every("slow", 20 * time.Millisecond), every("quick", 20 * time.Millisecond))
+	results := start(t, time.Hour, []string{s.URL}, every("slow", 20*time.Millisecond), every("quick", 20*time.Millisecond))
 	<-slow
 	for range 5 {
 		if r := <-results; r.Query.Expr != "quick" || r.Err != nil {

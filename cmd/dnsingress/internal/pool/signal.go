@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
+	"github.com/dnsingress/dnsingress/internal/steer"
+)
+
+// signal is what one query last gave. All pools that ask the same share it.
+type signal struct {
+	users   map[model.Ref]bool
+	filters bool      // an empty result says something
+	due     time.Time // of the last evaluation; zero: there was none yet
+	heard   time.Time // for when the samples are; zero: there were none yet
+	at      time.Time // of the samples
+	samples promql.Samples
+	err     error // of the last evaluation
+	misfit  bool  // the last result named neither pods nor addresses
+	past    []promql.Past
+}
+
+// gathering is an instant at which some signals of a pool have been heard and others not yet.
+type gathering struct {
+	due   time.Time
+	until time.Time // when the others are waited for no longer; zero: nothing is
+}
+
+// use moves the object from the queries of its old policy to those of its new one.
+func (e *Engine) use(ref model.Ref, old *state) {
+	var left []promql.Query
+	if old != nil {
+		left = old.queries
+	}
+	for _, q := range left {
+		delete(e.queries[q].users, ref)
+	}
+	if s := e.pools[ref]; s != nil && s.Policy != nil {
+		s.queries = make([]promql.Query, len(s.Policy.Signals))
+		for i, m := range s.Policy.Signals {
+			q := e.query(m)
+			s.queries[i] = q
+			if e.queries[q] == nil {
+				e.queries[q] = &signal{users: map[model.Ref]bool{}, filters: promql.Filters(q.Expr)}
+				e.asked = true
+			}
+			e.queries[q].users[ref] = true
+		}
+	}
+	for _, q := range left {
+		if s := e.queries[q]; s != nil && len(s.users) == 0 {
+			delete(e.queries, q)
+			e.asked = true
+		}
+	}
+}
+
+// query is what is asked for a signal. Expressions that differ in how they are written alone are the same.
+func (e *Engine) query(m model.Signal) promql.Query {
+	if len(e.canon) > 10*len(e.queries)+1000 {
+		clear(e.canon) // of policies that are gone
+	}
+	expr, ok := e.canon[m.Query]
+	if !ok {
+		expr = promql.Canonical(m.Query)
+		e.canon[m.Query] = expr
+	}
+	return promql.Query{Expr: expr, Interval: cmp.Or(m.Interval, e.options.Config.Prometheus.Interval), Timeout: m.Timeout, Match: m.Match}
+}
+
+// wanted is what the evaluator shall evaluate. At the start it shall find the past, too.
+func (e *Engine) wanted() map[promql.Query]time.Duration {
+	back := *e.options.Config.Prometheus.Rebuild
+	if e.live {
+		back = 0
+	}
+	queries := make(map[promql.Query]time.Duration, len(e.queries))
+	for q := range e.queries {
+		queries[q] = back
+	}
+	return queries
+}
+
+// hear takes the result of a query. A failed one changes nothing but what is reported.
+func (e *Engine) hear(r promql.Result, dirty causes, now time.Time) {
+	s := e.queries[r.Query]
+	if s == nil {
+		return
+	}
+	s.misfit = r.Err == nil && r.Samples.Series > 0 && r.Samples.Strays == r.Samples.Series
+	switch {
+	case s.misfit:
+		r.Err = errors.New("no series has a label pod or a pod's address")
+	case r.Err == nil && r.Samples.Series == 0 && s.samples.Series > 0 && !s.filters:
+		r.Err = errors.New("no series any more")
+	}
+	if (r.Err == nil) != (s.err == nil) {
+		if r.Err != nil {
+			e.options.Log.Warn("a policy's metric is away; its last values count until they are stale", "expr", r.Query.Expr, "error", r.Err)
+		} else {
+			e.options.Log.Info("a policy's metric is back", "expr", r.Query.Expr)
+		}
+	}
+	s.err, s.due = r.Err, r.Due
+	if r.Err == nil {
+		s.heard, s.at, s.samples = r.Due, r.At, r.Samples
+		if r.Past != nil && !e.live {
+			s.past = r.Past
+		}
+	}
+	for ref := range s.users {
+		e.gather(ref, r.Due, now, dirty)
+	}
+}
+
+// gather has the pool decided when all its signals that are due at one instant have been heard, so that every replica
+// decides on the same ones, whichever comes first. A slow one is waited for no longer than half an interval.
+func (e *Engine) gather(ref model.Ref, due, now time.Time, dirty causes) {
+	s := e.pools[ref]
+	if due.Before(s.gathering.due) { // late, and decided without: it counts with the next
+		due = s.gathering.due
+	}
+	shortest := time.Duration(math.MaxInt64)
+	complete := true
+	for _, q := range s.queries {
+		shortest = min(shortest, q.Interval)
+		complete = complete && !e.queries[q].due.Before(promql.Instant(due, q.Interval))
+	}
+	until := due.Add(shortest / 2)
+	if complete || !now.Before(until) {
+		dirty.add(ref, byMetrics, due)
+		return
+	}
+	s.gathering = gathering{due, until}
+	if at, ok := e.wakeups[ref]; !ok || until.Before(at) {
+		e.wakeups[ref] = until
+	}
+}
+
+// signalsFor gives the pool's members the values of its policy's signals, by name.
+func (e *Engine) signalsFor(s *state) (map[string]steer.Signal, []model.Problem) {
+	var problems []model.Problem
+	out := make(map[string]steer.Signal, len(s.queries)+len(s.Policy.Checks))
+	for i, q := range s.queries {
+		m, have := s.Policy.Signals[i], e.queries[q]
+		if have.misfit {
+			problems = append(problems, model.Problem{Reason: "UselessMetric", Message: fmt.Sprintf(
+				"no series of the policy's expression has a label %s or a pod's address (hint: sum by (namespace, pod) (...)): %s", cmp.Or(q.Match.Pod, q.Match.Address, "pod"), m.Query)})
+		}
+		if have.at.IsZero() {
+			continue
+		}
+		signal, ambiguous := e.values(s, m, have.samples, have.heard, have.at)
+		out[m.Name] = signal
+		if ambiguous {
+			problems = append(problems, model.Problem{Reason: "AmbiguousMetric", Message: fmt.Sprintf(
+				"the policy's expression gives several series for one pod, which counts as no data (hint: sum by (namespace, pod) (...)): %s", m.Query)})
+		}
+	}
+	for name, c := range s.checks {
+		signal := steer.Signal{At: c.at, Values: make([]float64, len(s.Members))}
+		for i, m := range s.Members {
+			value, ok := c.values[m.Address]
+			if !ok {
+				value = math.NaN()
+			}
+			signal.Values[i] = value
+		}
+		out[name] = signal
+	}
+	return out, problems
+}
+
+// values are those that samples have for the pool's members; ambiguous: some member has several.
+func (e *Engine) values(s *state, m model.Signal, samples promql.Samples, heard, at time.Time) (signal steer.Signal, ambiguous bool) {
+	// A policy that is evaluated seldom keeps its values until two evaluations in a row have failed.
+	life := max(cmp.Or(m.Staleness, e.options.Config.Prometheus.Staleness), 2*cmp.Or(m.Interval, e.options.Config.Prometheus.Interval))
+	signal = steer.Signal{At: at, Expires: heard.Add(life), Values: make([]float64, len(s.Members))}
+	for i, member := range s.Members {
+		value, series := samples.Value(s.Ref.Namespace, member.Pod, member.Address)
+		if series != 1 {
+			value = math.NaN()
+			ambiguous = ambiguous || series > 1
+		}
+		signal.Values[i] = value
+	}
+	return signal, ambiguous
+}
+
+// rebuild decides on all that has a past as if this process had always been there: on what each earlier evaluation would
+// have given, oldest first, with the members that there are now.
+func (e *Engine) rebuild(now time.Time, hosts map[string]bool) {
+	for ref, s := range e.pools {
+		if s.Policy == nil {
+			continue
+		}
+		if e.replay(s) {
+			e.decide(ref, cause{why: byRestart}, now)
+		}
+		for _, h := range s.Hosts {
+			hosts[h] = true
+		}
+	}
+	for _, s := range e.queries {
+		s.past = nil
+	}
+}
+
+// replay makes the pool's last decision the one that its signals' past leads to; false: they have none.
+func (e *Engine) replay(s *state) bool {
+	var instants []time.Time
+	for _, q := range s.queries {
+		for _, p := range e.queries[q].past {
+			instants = append(instants, p.Due)
+		}
+		if have := e.queries[q]; len(have.past) > 0 {
+			instants = append(instants, have.heard)
+		}
+	}
+	if len(instants) == 0 {
+		return false
+	}
+	slices.SortFunc(instants, time.Time.Compare)
+	instants = slices.CompactFunc(instants, time.Time.Equal)
+	pool := e.steerable(s)
+	s.decision = steer.Decision{}
+	next := make([]int, len(s.queries))
+	known := map[string]steer.Signal{}
+	for _, at := range instants {
+		for i, q := range s.queries {
+			have, m := e.queries[q], s.Policy.Signals[i]
+			for ; next[i] < len(have.past) && !have.past[next[i]].Due.After(at); next[i]++ {
+				if p := have.past[next[i]]; p.Samples.Series > 0 || have.filters {
+					known[m.Name], _ = e.values(s, m, p.Samples, p.Due, p.At)
+				}
+			}
+			if have.heard.Equal(at) {
+				known[m.Name], _ = e.values(s, m, have.samples, have.heard, have.at)
+			}
+		}
+		s.decision = steer.Decide(pool, known, s.decision, at)
+		s.decided = at
+	}
+	return true
+}
