@@ -360,7 +360,7 @@ func testAdmin(t *testing.T, c *cluster) {
 	_, metrics := get("/metrics")
 	for _, want := range []string{
 		fmt.Sprintf(`dnsingress_pool_members{namespace=%q,reason="beyond",service="web",state="out"} 1`, ns),
-		fmt.Sprintf(`dnsingress_signal_age_seconds{namespace=%q,service="web"}`, ns),
+		fmt.Sprintf(`dnsingress_signal_age_seconds{namespace=%q,service="web",signal=""}`, ns),
 		`dnsingress_pool_decisions_total{reason="beyond",state="out"}`,
 		`dnsingress_promql_evaluations_total{outcome="ok"}`,
 		`dnsingress_promql_evaluation_duration_seconds_count`,

@@ -26,7 +26,7 @@ type Prometheus struct {
 	// HeaderFiles hold the values of headers that are secret; they are read again for each request. Default: none.
 	HeaderFiles map[string]string `yaml:"headerFiles"`
 	// TLS says whom to trust and who asks, of servers with https. Default: the system's certificates.
-	TLS TLS `yaml:"tls"`
+	TLS ClientTLS `yaml:"tls"`
 	// Interval between evaluations of policies that set none. Instants are multiples of it, on every replica. Default: 5s.
 	Interval time.Duration `yaml:"interval"`
 	// Timeout of one request to one server. Default: 2s.
@@ -49,8 +49,8 @@ type BasicAuth struct {
 	PasswordFile string `yaml:"passwordFile"`
 }
 
-// TLS names files in PEM, which are read again when they change.
-type TLS struct {
+// ClientTLS names files in PEM, which are read again when they change.
+type ClientTLS struct {
 	// CAFile holds the certificates that a server's may be signed by.
 	CAFile string `yaml:"caFile"`
 	// CertFile and KeyFile are the client's own certificate.
