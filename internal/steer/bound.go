@@ -24,13 +24,17 @@ type term struct {
 	statistic string
 }
 
-const grammar = `hint: an operator < <= > >= and a limit, as in "< 8", "<= 1.5 * mean" or "< median + 3 * mad"`
+const boundHint = `an operator < <= > >= and a limit, as in "< 8", "<= 1.5 * mean" or "< median + 3 * mad"`
 
 // ParseBound reads a bound: OP TERM { ("+" | "-") TERM }, where OP is <, <=, > or >= and TERM is a number,
 // a statistic, or number * statistic. Statistics: mean, median, stddev (of the population), mad (median
-// absolute deviation), and p0 to p100 (percentiles, linearly interpolated).
+// absolute deviation), and p0 to p100 (percentiles, linearly interpolated). Its error is a *SyntaxError.
 func ParseBound(s string) (Bound, error) {
-	rest := strings.TrimSpace(s)
+	fail := func(rest, cause string) (Bound, error) {
+		rest = strings.TrimLeft(rest, space)
+		return Bound{}, &SyntaxError{"bound", s, len(s) - len(rest) + 1, cause, boundHint}
+	}
+	rest := strings.TrimLeft(s, space)
 	var b Bound
 	for _, op := range []string{"<=", ">=", "<", ">"} {
 		if after, ok := strings.CutPrefix(rest, op); ok {
@@ -39,17 +43,18 @@ func ParseBound(s string) (Bound, error) {
 		}
 	}
 	if b.op == "" {
-		return Bound{}, fmt.Errorf("bound %q does not begin with an operator (%s)", s, grammar)
+		return fail(rest, "it does not begin with an operator")
 	}
 	sign := 1.0
 	for {
-		t, after, err := parseTerm(rest)
-		if err != nil {
-			return Bound{}, fmt.Errorf("bound %q: %w (%s)", s, err, grammar)
+		t, after, cause := parseTerm(rest)
+		if cause != "" {
+			return fail(after, cause)
 		}
 		t.factor *= sign
 		b.terms = append(b.terms, t)
-		switch after = strings.TrimSpace(after); {
+		after = strings.TrimLeft(after, space)
+		switch {
 		case after == "":
 			return b, nil
 		case after[0] == '+':
@@ -57,42 +62,41 @@ func ParseBound(s string) (Bound, error) {
 		case after[0] == '-':
 			sign = -1
 		default:
-			return Bound{}, fmt.Errorf("bound %q: unexpected %q (%s)", s, after, grammar)
+			return fail(after, fmt.Sprintf("unexpected %q", after))
 		}
 		rest = after[1:]
 	}
 }
 
-// parseTerm reads one term and returns what follows it.
-func parseTerm(s string) (term, string, error) {
+// parseTerm reads one term and returns what follows it, or what is wrong and where that is.
+func parseTerm(s string) (t term, rest, wrong string) {
 	word, rest := nextWord(s)
 	if word == "" {
-		return term{}, "", fmt.Errorf("a number or a statistic is missing before %q", strings.TrimSpace(s))
+		return term{}, rest, "a number or a statistic is missing before " + describe(rest)
 	}
 	factor, err := strconv.ParseFloat(word, 64)
 	if err != nil {
 		if !knownStatistic(word) {
-			return term{}, "", fmt.Errorf("%q is neither a number nor a statistic", word)
+			return term{}, s, fmt.Sprintf("%q is neither a number nor a statistic", word)
 		}
-		return term{1, word}, rest, nil
+		return term{1, word}, rest, ""
 	}
 	if math.IsNaN(factor) || math.IsInf(factor, 0) {
-		return term{}, "", fmt.Errorf("%q is not a finite number", word)
+		return term{}, s, fmt.Sprintf("%q is not a finite number", word)
 	}
-	after, times := strings.CutPrefix(strings.TrimSpace(rest), "*")
+	after, times := strings.CutPrefix(strings.TrimLeft(rest, space), "*")
 	if !times {
-		return term{factor, ""}, rest, nil
+		return term{factor, ""}, rest, ""
 	}
-	word, rest = nextWord(after)
-	if !knownStatistic(word) {
-		return term{}, "", fmt.Errorf("%q is not a statistic", word)
+	if word, rest = nextWord(after); !knownStatistic(word) {
+		return term{}, after, fmt.Sprintf("%q is not a statistic", word)
 	}
-	return term{factor, word}, rest, nil
+	return term{factor, word}, rest, ""
 }
 
 // nextWord cuts a number or a name off the front of s. A sign belongs to a number at its front or in its exponent.
 func nextWord(s string) (word, rest string) {
-	s = strings.TrimSpace(s)
+	s = strings.TrimLeft(s, space)
 	end := 0
 	for ; end < len(s); end++ {
 		c := s[end]

@@ -36,38 +36,31 @@ type work struct {
 	previous *Decision
 	now      time.Time
 	fresh    bool // an evaluation has come in since the previous decision
+	sameSet  bool // the same members are in as in the previous decision
 
 	members []Member    // in the order of their addresses, distinct
 	old     []*Verdict  // of the members in the previous decision; nil: not in it
 	ready   []int       // indices of the members that are available
 	columns []Signal    // parallel to d.Signals
 	judged  []judgement // parallel to ready
-	scratch []float64
+
+	scratch, vector []float64
+	candidates      []candidate
 
 	d Decision
-}
-
-// judgement is what the rules say of one member.
-type judgement struct {
-	out      bool
-	reason   Reason
-	rule     int // that puts it out, or the first that has a value for it; -1: none
-	value    float64
-	limit    float64
-	severity float64 // how far it is out, relative to the limit
-	missing  bool    // some rule has no value for it
 }
 
 func newWork(pool Pool, signals map[string]Signal, previous Decision, now time.Time) *work {
 	w := &work{pool: &pool, policy: &pool.Policy, previous: &previous, now: now}
 	order := w.arrange()
 	n := len(w.members)
-	w.d = Decision{Members: make([]Verdict, n), Signals: w.policy.Signals(), At: previous.At}
+	names, moving := w.policy.signals()
+	w.d = Decision{Members: make([]Verdict, n), Signals: names, At: previous.At}
 	w.columns = make([]Signal, len(w.d.Signals))
 	for k, name := range w.d.Signals {
 		if s := signals[name]; s.live(now) {
 			w.columns[k] = s
-			if s.At.After(w.d.At) {
+			if k < moving && s.At.After(w.d.At) {
 				w.d.At, w.fresh = s.At, true
 			}
 			w.d.Next = earlier(w.d.Next, s.Expires)
@@ -195,7 +188,7 @@ func (w *work) turn(j *judgement, v, old *Verdict) {
 	}
 	excluded := m.Excluded
 	if j.missing && !j.out {
-		w.noData(j, &m)
+		w.noData(j, m)
 	}
 	if !j.missing {
 		m.Heard = w.d.At
@@ -231,15 +224,18 @@ func (w *work) turn(j *judgement, v, old *Verdict) {
 }
 
 // noData decides on a member that no rule puts out and some rule has no value for.
-func (w *work) noData(j *judgement, m *Memory) {
+func (w *work) noData(j *judgement, m Memory) {
 	switch w.policy.Guards.NoData {
 	case NoDataDrop:
-		j.out, j.reason = true, NoValue
+		j.out = true
 	case NoDataReadiness:
+		return
 	default:
-		if life, ends := w.life(); m.Excluded && (!ends || w.d.At.Before(m.Heard.Add(life))) {
-			j.out, j.reason = true, NoValue
-		}
+		life, ends := w.life()
+		j.out = m.Excluded && (!ends || w.d.At.Before(m.Heard.Add(life)))
+	}
+	if j.out {
+		j.reason, j.rule, j.value, j.limit = NoValue, -1, math.NaN(), math.NaN()
 	}
 }
 
@@ -363,7 +359,9 @@ func (w *work) remember() {
 			kept--
 		}
 	}
-	changed = !first && (changed || kept != 0)
+	changed = changed || kept != 0
+	w.sameSet = !changed && !first
+	changed = changed && !first
 	w.d.Changed, w.d.Churn = w.previous.Changed, w.previous.Churn
 	if changed {
 		w.d.Churn = w.churn() + 1

@@ -55,6 +55,9 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s %q: column %d: %s (hint: %s)", e.What, e.Text, e.Column, e.Cause, e.Hint)
 }
 
+// Offset is the place as a number of bytes before it.
+func (e *SyntaxError) Offset() int { return e.Column - 1 }
+
 // IsZero reports whether e is the zero Expr.
 func (e Expr) IsZero() bool { return e.root == nil }
 
@@ -76,34 +79,8 @@ func (e *Expr) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// poolwide calculates the functions over the pool, of the rows of signals that values has. scratch is working space.
-func (e *Expr) poolwide(rows [][]float64, columns []int, scratch []float64) []float64 {
-	if len(e.pools) == 0 {
-		return nil
-	}
-	results := make([]float64, len(e.pools))
-	for i, n := range e.pools {
-		scratch = scratch[:0]
-		for _, row := range rows {
-			if v := n.args[0].eval(row, columns, results); !math.IsNaN(v) {
-				scratch = append(scratch, v)
-			}
-		}
-		slices.Sort(scratch)
-		results[i] = math.NaN()
-		if len(scratch) > 0 {
-			results[i] = statistic(n.name, scratch)
-		}
-	}
-	return results
-}
-
 // eval gives the expression's value for one member; NaN: none. A condition is 1 or 0. columns says where each of the
-// expression's signals stands in row.
-func (e *Expr) eval(row []float64, columns []int, pools []float64) float64 {
-	return e.root.eval(row, columns, pools)
-}
-
+// expression's signals stands in row; pools has the values of the functions over the pool.
 func (n *node) eval(row []float64, columns []int, pools []float64) float64 {
 	switch n.op {
 	case "number":
@@ -192,6 +169,8 @@ func signalName(s string) bool {
 	return s != "" && !slices.Contains(reserved, s)
 }
 
+const space = " \t\r\n"
+
 var reserved = []string{"and", "or", "not"}
 
 func letter(c byte) bool { return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' }
@@ -203,5 +182,5 @@ func describe(token string) string {
 	if token == "" {
 		return "the end"
 	}
-	return fmt.Sprintf("%q", strings.TrimSpace(token))
+	return fmt.Sprintf("%q", strings.TrimRight(token, space))
 }

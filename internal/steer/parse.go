@@ -72,7 +72,7 @@ func (p *exprParser) failAt(at int, cause, hint string) {
 // next moves on to the next token.
 func (p *exprParser) next() {
 	rest := p.text[p.at+len(p.token):]
-	trimmed := strings.TrimLeft(rest, " \t\r\n")
+	trimmed := strings.TrimLeft(rest, space)
 	p.at = len(p.text) - len(trimmed)
 	if trimmed == "" {
 		p.token = ""

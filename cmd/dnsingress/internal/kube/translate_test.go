@@ -137,7 +137,7 @@ fd00::4 pod= node= ready=false serving=true terminating=true`,
 		{"unknown annotation", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "< 8", dnsingress.dev/kep: x`), nil, "InvalidPolicy annotation dnsingress.dev/kep is unknown (hint: "},
 		{
 			"several mistakes", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "8", dnsingress.dev/interval: 1ms, dnsingress.dev/min-members: "0", dnsingress.dev/max-step: 200%`), nil,
-			`interval: "1ms" is no interval (hint: 1s or longer); annotation dnsingress.dev/keep: bound "8" does not begin`,
+			`interval: "1ms" is no interval (hint: 1s or longer); annotation dnsingress.dev/keep: bound "8": column 1: it does not begin`,
 		},
 		{"contradiction", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "< 8", dnsingress.dev/readmit: "< 9"`), nil, "is looser than keep"},
 	} {
