@@ -109,9 +109,6 @@ type TTLRule struct {
 	// Risk of churn: that the pool changes while an answer is cached. Default: 50%.
 	// +optional
 	Risk Share `json:"risk,omitempty"`
-	// Window of churn: half-life of the memory for changes. Default: 10m.
-	// +optional
-	Window Duration `json:"window,omitempty"`
 	// Growth of calm: TTL for each second since the last change. Default: 50%.
 	// +optional
 	Growth Share `json:"growth,omitempty"`

@@ -84,6 +84,9 @@ type SteeringPolicySpec struct {
 	// NegativeTTL says for how long the answer of an empty pool may be cached.
 	// +optional
 	NegativeTTL *TTL `json:"negativeTTL,omitempty"`
+	// ChurnWindow is the half-life of the memory for changes that TTL rules of kind churn go by. Default: 10m.
+	// +optional
+	ChurnWindow Duration `json:"churnWindow,omitempty"`
 }
 
 // TargetRef names a Service of the policy's namespace.

@@ -46,6 +46,7 @@ type File struct {
 	root     *yaml.Node
 	manifest bool // texts must be texts
 	problems []Problem
+	unread   int // so many of the problems are of values that could not be read
 }
 
 // Decode reads data, a file called name that holds one document, into v, a pointer to a struct. Keys are the fields'
@@ -105,13 +106,15 @@ func Manifests(name string, data []byte) []*File {
 func (f *File) Decode(v any) {
 	if f.root != nil {
 		f.value(f.root, "", reflect.ValueOf(v).Elem())
+		f.unread = len(f.problems)
 	}
 }
 
 // Problem notes that the value at path is wrong. A path that is not in the file is reported at
-// the nearest parent that is. Of a file that is no YAML, nothing more is said than that.
+// the nearest parent that is. Of a file that is no YAML, and of a value that could not be read,
+// nothing more is said than that.
 func (f *File) Problem(path, hint, format string, a ...any) {
-	if f.root == nil {
+	if f.root == nil || slices.ContainsFunc(f.problems[:f.unread], func(p Problem) bool { return p.Path == path }) {
 		return
 	}
 	f.add(f.find(path), path, fmt.Sprintf(format, a...), hint)
@@ -119,20 +122,26 @@ func (f *File) Problem(path, hint, format string, a ...any) {
 
 // ProblemWithin is Problem for the byte at offset of the text at path.
 func (f *File) ProblemWithin(path string, offset int, hint, format string, a ...any) {
-	if f.root == nil {
-		return
-	}
-	n, whole := f.lookup(path)
-	f.add(n, path, fmt.Sprintf(format, a...), hint)
-	if p := &f.problems[len(f.problems)-1]; whole {
+	before := len(f.problems)
+	f.Problem(path, hint, format, a...)
+	if n, whole := f.lookup(path); whole && len(f.problems) > before {
+		p := &f.problems[before]
 		p.Line, p.Column = f.within(n, offset)
 	}
+}
+
+// Wrong reports whether something at path or below it is wrong, as far as is known.
+func (f *File) Wrong(path string) bool {
+	return slices.ContainsFunc(f.problems, func(p Problem) bool {
+		rest, below := strings.CutPrefix(p.Path, path)
+		return below && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
 }
 
 // within is the place of the byte at offset of the text n: exact for texts of one line without escapes and for
 // literal blocks, else where the text begins.
 func (f *File) within(n *yaml.Node, offset int) (line, column int) {
-	offset = min(max(offset, 0), len(n.Value))
+	offset = min(max(offset, 0), len(strings.TrimRight(n.Value, "\n")))
 	before := n.Value[:offset]
 	down, across := strings.Count(before, "\n"), offset-strings.LastIndexByte(before, '\n')-1
 	lines := bytes.Split(f.source, []byte("\n"))
