@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
 	"github.com/dnsingress/dnsingress/internal/cli"
@@ -13,11 +14,16 @@ import (
 
 func checkZoneCommand(s streams) *cobra.Command {
 	var origin string
+	var keys signingFlags
 	c := &cobra.Command{
 		Use:   "check-zone FILE...",
 		Short: "Say whether zone files can be served, or everything that is wrong with them",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, files []string) error {
+			signing, err := keys.load(slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
 			wrong := 0
 			for _, path := range files {
 				z, _, err := zonefile.Load(path, origin)
@@ -29,14 +35,20 @@ func checkZoneCommand(s streams) *cobra.Command {
 				if err != nil {
 					return cli.Misuse("%w", err)
 				}
+				if _, err := signing.sign(z); err != nil {
+					fmt.Fprintf(s.out, "%s: %v\n", path, err)
+					wrong++
+					continue
+				}
 				fmt.Fprintf(s.out, "%s: ok: zone %s, serial %d, %d names\n", path, z.Origin(), z.Serial(), z.Len())
 			}
 			if wrong > 0 {
 				return fmt.Errorf("%d errors in zone files", wrong)
 			}
-			return nil
+			return signing.unused()
 		},
 	}
 	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
+	keys.add(c)
 	return c
 }

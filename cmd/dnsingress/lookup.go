@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 
@@ -19,6 +20,8 @@ import (
 func lookupCommand(s streams) *cobra.Command {
 	var files []string
 	var origin string
+	var keys signingFlags
+	var secure bool
 	c := &cobra.Command{
 		Use:   "lookup --zone-file FILE [NAME TYPE]",
 		Short: "Print the answers that serve would give, without a socket",
@@ -37,14 +40,24 @@ absolute, with or without the final dot. Replies are those over TCP, so none is 
 				return cli.Misuse("lookup needs --zone-file")
 			}
 			catalog := new(zone.Catalog)
+			signing, err := keys.load(slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
 			for _, path := range files {
 				z, _, err := zonefile.Load(path, origin)
 				if err != nil {
 					return err
 				}
+				if z, err = signing.sign(z); err != nil {
+					return fmt.Errorf("%s: %w", path, err)
+				}
 				catalog.Publish(z)
 			}
-			l := &lookup{s, server.NewResponder(catalog), make([]byte, dns.MaxMsgSize)}
+			if err := signing.unused(); err != nil {
+				return err
+			}
+			l := &lookup{s, server.NewResponder(catalog), make([]byte, dns.MaxMsgSize), secure}
 			if len(args) == 2 {
 				return l.print(args[0], args[1])
 			}
@@ -53,6 +66,8 @@ absolute, with or without the final dot. Replies are those over TCP, so none is 
 	}
 	c.Flags().StringArrayVar(&files, "zone-file", nil, "zone `FILE` in master-file format (repeatable)")
 	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
+	c.Flags().BoolVar(&secure, "dnssec", false, "ask for signatures (the DO bit)")
+	keys.add(c)
 	return c
 }
 
@@ -60,6 +75,7 @@ type lookup struct {
 	streams
 	responder *server.Responder
 	buf       []byte
+	secure    bool
 }
 
 // printAll answers the lines of standard input.
@@ -95,6 +111,9 @@ func (l *lookup) print(name, rtype string) error {
 		return cli.Misuse("%q is no domain name", name)
 	}
 	query := &dns.Msg{Question: []dns.Question{{Name: dns.Fqdn(name), Qtype: qtype, Qclass: dns.ClassINET}}}
+	if l.secure {
+		query.SetEdns0(dns.MaxMsgSize, true)
+	}
 	wire, err := query.Pack()
 	if err != nil {
 		return cli.Misuse("asking for %q: %w", name, err)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/hugepage"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
@@ -26,8 +29,10 @@ import (
 )
 
 func serveCommand(s streams) *cobra.Command {
-	var files, listen []string
+	var files []string
 	var origin, metrics, level string
+	var options dnsOptions
+	var keys signingFlags
 	c := &cobra.Command{
 		Use:   "serve --zone-file FILE --listen ADDRESS",
 		Short: "Answer DNS from zone files, with no cluster",
@@ -35,7 +40,9 @@ func serveCommand(s streams) *cobra.Command {
 
 Each file holds one zone, whose origin is the owner of its SOA. A file that changes is
 read again; if it has errors they are logged and the zone stays as it was. SIGHUP reads
-all files again. Only the addresses given are opened.`,
+all files again. SIGUSR2 starts the program again and hands the sockets over to it, so
+that an upgrade loses no query; sockets of a service manager (LISTEN_FDS) are taken over
+likewise. Only the addresses given are opened.`,
 		Example: `  dnsingress serve --zone-file example.org.zone --listen [::]:53 --listen 192.0.2.1:53`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,40 +50,64 @@ all files again. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
-			if len(files) == 0 || len(listen) == 0 {
+			if len(files) == 0 || len(options.listen) == 0 {
 				return cli.Misuse("serve needs --zone-file and --listen (hint: dnsingress serve --zone-file FILE --listen [::1]:5300)")
 			}
-			for _, l := range listen {
-				if _, _, err := net.SplitHostPort(l); err != nil {
-					return cli.Misuse("--listen %q: %w (hint: [::]:53 or 192.0.2.1:53)", l, err)
-				}
+			if err := options.check(); err != nil {
+				return err
+			}
+			sockets, err := handover.Inherit()
+			if err != nil {
+				return err
 			}
 			catalog := new(zone.Catalog)
-			followers, err := loadAll(catalog, files, origin, log)
+			signing, err := keys.load(log)
+			if err != nil {
+				return err
+			}
+			followers, err := loadAll(catalog, files, origin, signing, log)
 			if err != nil {
 				return err
 			}
 			registry := prometheus.NewRegistry()
-			dns := server.New(server.Config{Listen: listen, Catalog: catalog, Registerer: registry, Log: log})
-			parts := []func(context.Context) error{dns.Run, func(ctx context.Context) error { return announce(ctx, s, dns) }}
-			parts = append(parts, followers...)
+			signers, err := signing.follow(catalog, registry)
+			if err != nil {
+				return err
+			}
+			config := options.config()
+			config.Catalog, config.Registerer, config.Log, config.Sockets = catalog, registry, log, sockets
+			dns := server.New(config)
+			parts := []func(context.Context) error{
+				dns.Run,
+				func(ctx context.Context) error { return announce(ctx, s, dns, sockets) },
+				func(ctx context.Context) error { return sockets.Follow(ctx, restartTime, log) },
+			}
+			parts = append(append(parts, followers...), signers...)
 			if metrics != "" {
 				registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-				parts = append(parts, func(ctx context.Context) error { return serveMetrics(ctx, s, metrics, registry) })
+				l, err := sockets.Listen(cmd.Context(), "tcp", metrics)
+				if err != nil {
+					return fmt.Errorf("listening for metrics: %w", err)
+				}
+				parts = append(parts, func(ctx context.Context) error { return serveMetrics(ctx, s, l, registry) })
 			}
-			return together(cmd.Context(), parts)
+			if err := together(cmd.Context(), parts); !errors.Is(err, handover.ErrReplaced) {
+				return err
+			}
+			return nil
 		},
 	}
 	c.Flags().StringArrayVar(&files, "zone-file", nil, "zone `FILE` in master-file format (repeatable)")
-	c.Flags().StringArrayVar(&listen, "listen", nil, "`ADDRESS` with port for UDP and TCP, as [::]:53 (repeatable)")
+	options.flags(c.Flags())
 	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
 	c.Flags().StringVar(&metrics, "metrics", "", "`ADDRESS` for Prometheus metrics over HTTP (default: none)")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	keys.add(c)
 	return c
 }
 
 // loadAll publishes the zones of all files and returns what follows their changes.
-func loadAll(catalog *zone.Catalog, files []string, origin string, log *slog.Logger) ([]func(context.Context) error, error) {
+func loadAll(catalog *zone.Catalog, files []string, origin string, signing *signing, log *slog.Logger) ([]func(context.Context) error, error) {
 	var followers []func(context.Context) error
 	from := map[string]string{}
 	for _, path := range files {
@@ -89,17 +120,31 @@ func loadAll(catalog *zone.Catalog, files []string, origin string, log *slog.Log
 			return nil, cli.Misuse("%s and %s both hold the zone %s", other, path, z.Origin())
 		}
 		from[z.Origin()] = path
+		if z, err = signing.sign(z); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 		catalog.Publish(z)
 		log.Info("loaded a zone", "zone", z.Origin(), "serial", z.Serial(), "names", z.Len(), "path", path, "took", time.Since(begin).Round(time.Millisecond))
-		f := &zonefile.Follower{Path: path, Origin: origin, Log: log, Publish: replaceZone(catalog, z.Origin(), path, log)}
+		f := &zonefile.Follower{Path: path, Origin: origin, Log: log, Publish: replaceZone(catalog, z.Origin(), path, signing, log)}
 		followers = append(followers, func(ctx context.Context) error { return follow(ctx, f, read) })
 	}
-	debug.FreeOSMemory() // what reading has left behind
+	settle(log)
 	return followers, nil
 }
 
+// settle gives back what reading a zone has left behind, and makes what stays quick to reach.
+func settle(log *slog.Logger) {
+	debug.FreeOSMemory()
+	octets, err := hugepage.Collapse()
+	if err != nil {
+		log.Debug("the heap stays on small pages", "error", err)
+		return
+	}
+	log.Debug("put the heap on huge pages", "octets", octets)
+}
+
 // replaceZone returns what publishes another reading of the file that held the zone origin.
-func replaceZone(catalog *zone.Catalog, origin, path string, log *slog.Logger) func(*zone.Zone) {
+func replaceZone(catalog *zone.Catalog, origin, path string, signing *signing, log *slog.Logger) func(*zone.Zone) {
 	return func(z *zone.Zone) {
 		if z.Origin() != origin {
 			log.Error("keeping the old zone", "path", path, "error", fmt.Sprintf("the file is now of zone %s, not %s", z.Origin(), origin))
@@ -108,8 +153,13 @@ func replaceZone(catalog *zone.Catalog, origin, path string, log *slog.Logger) f
 		if old := catalog.Zone(origin); old != nil && int32(z.Serial()-old.Serial()) <= 0 {
 			log.Warn("the zone changed but its serial did not move forward", "zone", origin, "serial", z.Serial())
 		}
+		z, err := signing.sign(z)
+		if err != nil {
+			log.Error("keeping the old zone", "path", path, "error", err)
+			return
+		}
 		catalog.Publish(z)
-		debug.FreeOSMemory()
+		settle(log)
 		log.Info("loaded a zone", "zone", origin, "serial", z.Serial(), "names", z.Len(), "path", path)
 	}
 }
@@ -136,8 +186,12 @@ func follow(ctx context.Context, f *zonefile.Follower, read zonefile.Files) erro
 	return f.Run(ctx, read, again)
 }
 
-// announce prints the addresses once they are open: with port 0 nobody else knows them.
-func announce(ctx context.Context, s streams, dns *server.Server) error {
+// restartTime is how long a new process may take to load its zones before it counts as broken.
+const restartTime = 5 * time.Minute
+
+// announce prints the addresses once they are open: with port 0 nobody else knows them. Then the process whose place
+// this one takes, if there is one, may end.
+func announce(ctx context.Context, s streams, dns *server.Server, sockets *handover.Sockets) error {
 	select {
 	case <-ctx.Done():
 		return nil
@@ -146,14 +200,14 @@ func announce(ctx context.Context, s streams, dns *server.Server) error {
 	for _, a := range dns.Addrs() {
 		fmt.Fprintf(s.out, "listening on %s (UDP and TCP)\n", a)
 	}
+	for _, a := range dns.TLSAddrs() {
+		fmt.Fprintf(s.out, "listening on %s (TLS)\n", a)
+	}
+	sockets.Ready()
 	return nil
 }
 
-func serveMetrics(ctx context.Context, s streams, address string, registry *prometheus.Registry) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("listening for metrics: %w", err)
-	}
+func serveMetrics(ctx context.Context, s streams, l net.Listener, registry *prometheus.Registry) error {
 	fmt.Fprintf(s.out, "metrics on http://%s/metrics\n", l.Addr())
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

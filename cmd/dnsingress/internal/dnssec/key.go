@@ -128,7 +128,7 @@ func (k *Key) DS(ttl uint32) *dns.DS { return k.DNSKEY(ttl).ToDS(dns.SHA256) }
 
 // Name is what the key's files are called without the ending: K, zone, algorithm and tag, as BIND has it.
 func (k *Key) Name() string {
-	return fmt.Sprintf("K%s+%03d+%05d", k.Zone(), k.Algorithm(), k.Tag())
+	return fmt.Sprintf("K%s+%03d+%05d", strings.ReplaceAll(k.Zone(), "/", "%2F"), k.Algorithm(), k.Tag())
 }
 
 // Files gives the contents of the key's two files, as of an instant of creation.

@@ -4,6 +4,9 @@ package dnssec
 
 import "github.com/prometheus/client_golang/prometheus"
 
+// Collectors are the metrics of several signers, for one registration.
+type Collectors []*Signer
+
 var (
 	descSignatures = prometheus.NewDesc("dnsingress_dnssec_signatures_total",
 		"Sets signed, by when: ahead of the questions, or for a question.", []string{"zone", "when"}, nil)
@@ -14,14 +17,20 @@ var (
 )
 
 // Describe is prometheus.Collector's.
-func (s *Signer) Describe(ch chan<- *prometheus.Desc) {
+func (Collectors) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descSignatures, descFailures, descKept, descExpiry} {
 		ch <- d
 	}
 }
 
 // Collect is prometheus.Collector's.
-func (s *Signer) Collect(ch chan<- prometheus.Metric) {
+func (c Collectors) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range c {
+		s.collect(ch)
+	}
+}
+
+func (s *Signer) collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{s.origin}, labels...)...)
 	}
