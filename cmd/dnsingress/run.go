@@ -18,6 +18,7 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/admin"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
@@ -35,7 +36,8 @@ func runCommand(s streams) *cobra.Command {
 		Long: `Publish a cluster's Services and answer for them.
 
 A Service with a hostname annotation has its ready pods' addresses answered under
-that name. SIGTERM: /readyz says no, answers go on for lameDuck, then the process ends.`,
+that name. SIGTERM: /readyz says no, answers go on for lameDuck, then the process ends.
+SIGUSR2 starts the program again and hands the sockets over to it once it is ready.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := cli.Logger(s.err, level)
@@ -74,6 +76,7 @@ type daemon struct {
 	evaluator *promql.Evaluator
 	dns       *server.Server
 	admin     *admin.Server
+	sockets   *handover.Sockets
 	ending    chan struct{} // closed on SIGTERM
 }
 
@@ -83,6 +86,9 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	d := &daemon{config: c, log: log, ending: make(chan struct{})}
 	catalog := new(zone.Catalog)
 	var err error
+	if d.sockets, err = handover.Inherit(); err != nil {
+		return nil, err
+	}
 	if d.engine, err = pool.New(pool.Options{Config: c, Catalog: catalog, Registerer: registry, Log: log}); err != nil {
 		return nil, err
 	}
@@ -104,8 +110,13 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.engine.Connect(d.evaluator, d.source.Reporter())
-	d.dns = server.New(server.Config{Listen: c.Listen, Catalog: catalog, Registerer: registry, Log: log})
-	d.admin, err = admin.New(admin.Options{Listen: c.Admin, Ready: d.ready, Explainer: d.engine, Gatherer: registry, Log: log})
+	dns, err := serverConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	dns.Catalog, dns.Registerer, dns.Log, dns.Sockets = catalog, registry, log, d.sockets
+	d.dns = server.New(dns)
+	d.admin, err = admin.New(admin.Options{Listen: c.Admin, Sockets: d.sockets, Ready: d.ready, Explainer: d.engine, Gatherer: registry, Log: log})
 	return d, err
 }
 
@@ -152,13 +163,26 @@ func (d *daemon) ready() error {
 	}
 }
 
+// restart takes the place of the process before, once there is as much to answer with, and later gives way to another.
+func (d *daemon) restart(ctx context.Context) error {
+	for _, ready := range []<-chan struct{}{d.engine.Ready(), d.dns.Ready()} {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ready:
+		}
+	}
+	d.sockets.Ready()
+	return d.sockets.Follow(ctx, restartTime, d.log)
+}
+
 // run works until ctx ends and the lame-duck time after it, or until a part fails.
 func (d *daemon) run(ctx context.Context) error {
 	// The parts outlive ctx by the lame-duck time.
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wait sync.WaitGroup
-	for _, part := range []func(context.Context) error{d.admin.Run, d.dns.Run, d.engine.Run, d.source.Run} {
+	for _, part := range []func(context.Context) error{d.admin.Run, d.dns.Run, d.engine.Run, d.source.Run, d.restart} {
 		wait.Go(func() {
 			if err := part(work); err != nil && work.Err() == nil {
 				stop(err)
@@ -170,7 +194,10 @@ func (d *daemon) run(ctx context.Context) error {
 
 	select {
 	case <-work.Done():
-		return context.Cause(work)
+		if err := context.Cause(work); !errors.Is(err, handover.ErrReplaced) {
+			return err
+		}
+		return nil
 	case <-ctx.Done():
 	}
 	close(d.ending)

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 )
 
@@ -33,8 +34,9 @@ type Explainer interface {
 
 // Options of a Server.
 type Options struct {
-	Listen    string       // address and port
-	Ready     func() error // nil: ready, else why not; must not block
+	Listen    string            // address and port
+	Sockets   *handover.Sockets // outlive the process; nil: the listener ends with it
+	Ready     func() error      // nil: ready, else why not; must not block
 	Explainer Explainer
 	Gatherer  prometheus.Gatherer
 	Log       *slog.Logger
@@ -48,7 +50,7 @@ type Server struct {
 
 // New listens on the address, so that one in use is known at once.
 func New(o Options) (*Server, error) {
-	l, err := net.Listen("tcp", o.Listen)
+	l, err := o.Sockets.Listen(context.Background(), "tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listening for administration: %w (hint: admin in the configuration)", err)
 	}

@@ -26,6 +26,10 @@ type Config struct {
 	Zones []Zone `yaml:"zones"`
 	// Listen are the addresses for DNS over UDP and TCP. Default: "[::]:53".
 	Listen []string `yaml:"listen"`
+	// TLS is DNS over TLS. Default: off.
+	TLS TLS `yaml:"tls"`
+	// DNS says what the server does beside answering. Default: nothing.
+	DNS DNS `yaml:"dns"`
 	// Admin is the address of /metrics, /healthz, /readyz and /explain. Default: "[::]:9153".
 	Admin string `yaml:"admin"`
 	// Prometheus is where metrics are asked; without URLs every policy is without a signal.
@@ -120,6 +124,7 @@ func (c *Config) fill() {
 		c.Listen = []string{"[::]:53"}
 	}
 	orElse(&c.Admin, "[::]:9153")
+	c.DNS.fill()
 	orPointer(&c.LameDuck, 3*time.Second)
 	c.Prometheus.fill()
 	if c.Kubernetes.HostnamePrefixes == nil {
@@ -168,6 +173,8 @@ func (c *Config) check(f *strictyaml.File) {
 	for i, l := range c.Listen {
 		checkListen(f, fmt.Sprintf("listen[%d]", i), l)
 	}
+	c.TLS.check(f)
+	c.DNS.check(f)
 	checkListen(f, "admin", c.Admin)
 	if *c.LameDuck < 0 {
 		f.Problem("lameDuck", "", "%v is negative", *c.LameDuck)

@@ -34,7 +34,8 @@ const (
 	tapAgain, tapFlush, tapTimeout = time.Second, time.Second, 5 * time.Second
 )
 
-func (d Dnstap) check() error {
+// Check says what is wrong with it.
+func (d Dnstap) Check() error {
 	if d.To == "" {
 		return nil
 	}

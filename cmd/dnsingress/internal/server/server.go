@@ -98,7 +98,7 @@ func (s *Server) whenReady(addrs *[]netip.AddrPort) []netip.AddrPort {
 // of ctx's end is handover.ErrReplaced, connections get more time to end by themselves. An address that cannot be
 // opened or a socket that breaks ends it with an error.
 func (s *Server) Run(ctx context.Context) error {
-	if err := errors.Join(s.config.Names.Check(), s.config.Dnstap.check()); err != nil {
+	if err := errors.Join(s.config.Names.Check(), s.config.Dnstap.Check()); err != nil {
 		return err
 	}
 	open, err := s.open(ctx)
