@@ -27,8 +27,10 @@ import (
 
 // loadFlags say when requests are due and where results go, whatever a request is.
 type loadFlags struct {
-	rate             float64
+	rate             float64 // the highest, where it changes
 	pacing           string
+	profile, trace   string
+	paced            paced // what profile or trace say
 	duration, warmup time.Duration
 	startAt          int64
 	seed             uint64
@@ -43,8 +45,10 @@ type loadFlags struct {
 
 func (f *loadFlags) registerLoad(fs *pflag.FlagSet) {
 	fs.SortFlags = false
-	fs.Float64Var(&f.rate, "rate", 100, "requests a second")
+	fs.Float64Var(&f.rate, "rate", 100, "requests a second, when neither --profile nor --trace is given")
 	fs.StringVar(&f.pacing, "pacing", "constant", "constant, or poisson: independent arrivals")
+	fs.StringVar(&f.profile, "profile", "", "a rate that changes, in place of --rate: steps:100@10s,400@5s,100  ramp:100..1000@30s  sine:500~200@1m  spike:100..2000@10s+3s")
+	fs.StringVar(&f.trace, "trace", "", "file of recorded instants to send at, in place of --rate and --pacing: one a line, in seconds, in order")
 	fs.DurationVar(&f.duration, "duration", 15*time.Second, "length of the measured window")
 	fs.DurationVar(&f.warmup, "warmup", 0, "load before the window, recorded and not measured")
 	fs.Int64Var(&f.startAt, "start-at", 0, "start at this instant, in Unix nanoseconds (0: at once)")
@@ -89,7 +93,56 @@ func (f *loadFlags) checkLoad(p *problems) {
 	p.check(f.timeout > 0, "--timeout must be positive")
 	p.check(f.maxInFlight >= 0, "--max-in-flight must not be negative")
 	p.oneOf("--pacing", f.pacing, "constant", "poisson")
+	p.note("--profile", f.readProfile())
+	p.note("--trace", f.readTrace())
 	p.oneOf("--output", f.output, "table", "json")
+}
+
+// paced is what says how often requests are due at most, for what has to be made ready for them.
+type paced interface {
+	Peak() float64
+	String() string
+}
+
+func (f *loadFlags) readProfile() error {
+	if f.profile == "" {
+		return nil
+	}
+	p, err := openloop.ParseProfile(f.profile)
+	if err != nil {
+		return err
+	}
+	f.rate, f.paced = p.Peak(), p
+	return nil
+}
+
+func (f *loadFlags) readTrace() error {
+	switch {
+	case f.trace == "":
+		return nil
+	case f.profile != "":
+		return errors.New("--profile and --trace exclude each other")
+	case f.warmup > 0:
+		return errors.New("a trace has no --warmup (hint: cut the trace where the load is to be measured)")
+	}
+	t, err := openloop.ReadTrace(f.trace)
+	if err != nil {
+		return err
+	}
+	f.rate, f.paced = t.Peak(), t
+	return nil
+}
+
+// describeLoad says in a few words when requests are due.
+func (f *loadFlags) describeLoad() string {
+	switch {
+	case f.trace != "":
+		return f.paced.String()
+	case f.paced != nil:
+		return f.pacing + " " + f.paced.String()
+	default:
+		return fmt.Sprintf("%s %g/s", f.pacing, f.rate)
+	}
 }
 
 // job is what is done when a request is due.
@@ -148,12 +201,20 @@ func (f *loadFlags) run(ctx context.Context, j job, stdout, stderr io.Writer) er
 	} else if err != nil {
 		ran = nil // the writing error that ended the run is err
 	}
-	title := fmt.Sprintf("%s, %s %g/s", j.title, f.pacing, f.rate)
-	return errors.Join(writeSummary(stdout, f.output, title, summary), err, ran)
+	return errors.Join(writeSummary(stdout, f.output, j.title+", "+f.describeLoad(), summary), err, ran)
 }
 
 func (f *loadFlags) schedule() *openloop.Schedule {
 	length := f.warmup + f.duration
+	switch p := f.paced.(type) {
+	case *openloop.Trace:
+		return openloop.NewSchedule(p, length, 0)
+	case openloop.Profile:
+		if f.pacing == "poisson" {
+			return openloop.NewSchedule(openloop.Independent(p, f.warmup, length, f.seeded("arrivals")), length, 0)
+		}
+		return openloop.NewSchedule(openloop.Even(p, f.warmup, length, f.seeded("phase")), length, 0)
+	}
 	if f.pacing == "poisson" {
 		return openloop.NewSchedule(openloop.Poisson{PerSecond: f.rate, Rng: f.seeded("arrivals")}, length, 0)
 	}

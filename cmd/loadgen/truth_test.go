@@ -123,8 +123,28 @@ func quantile(sorted []int64, q float64) int64 {
 // side is bounded where the machine disturbed least, by 20 ms: what a busy machine adds between the
 // server's answer and the generator's last byte is no lie of either. (Idle, its median is 0.2 ms.)
 func TestReportsWhatTheServerDid(t *testing.T) {
+	trace := filepath.Join(t.TempDir(), "trace")
+	var instants strings.Builder
+	for i := range 500 { // bursts of five
+		fmt.Fprintf(&instants, "%d.%03d\n", i/5*30/1000, i/5*30%1000)
+	}
+	if err := os.WriteFile(trace, []byte(instants.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pacings := map[string][]string{
+		"constant": {"--rate", "200"},
+		"poisson":  {"--rate", "200", "--pacing", "poisson"},
+		"steps":    {"--profile", "steps:100@1s,300@1s,200"},
+		"ramp":     {"--profile", "ramp:100..300@3s"},
+		"sine":     {"--profile", "sine:200~100@1500ms", "--pacing", "poisson"},
+		"spike":    {"--profile", "spike:100..500@1s+500ms"},
+		"trace":    {"--trace", trace},
+	}
 	for _, mode := range []string{"new", "keepalive"} {
-		for _, pacing := range []string{"constant", "poisson"} {
+		for pacing, due := range pacings {
+			if mode == "new" && pacing != "constant" && pacing != "poisson" {
+				continue // a schedule knows nothing of connections
+			}
 			t.Run(mode+"/"+pacing, func(t *testing.T) {
 				t.Parallel()
 				begin := time.Now()
@@ -132,7 +152,7 @@ func TestReportsWhatTheServerDid(t *testing.T) {
 				w := newWitness(t, func(now time.Time) time.Time {
 					return begin.Add(now.Sub(begin).Truncate(time.Second) + frozen)
 				})
-				g := generate(t, w.url, "--rate", "200", "--duration", "3s", "--connection", mode, "--pacing", pacing, "--timeout", "1m")
+				g := generate(t, w.url, append([]string{"--duration", "3s", "--connection", mode, "--timeout", "1m"}, due...)...)
 				s, samples, err := g.finish(t)
 				if err != nil {
 					t.Fatal(err, g.stderr.String())
