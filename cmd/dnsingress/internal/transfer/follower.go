@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/miekg/dns"
+)
+
+// Secondary is a zone that comes from other servers.
+type Secondary struct {
+	Origin string
+	// Primaries are asked in this order; the one that has answered is kept to until it fails.
+	Primaries []Remote
+}
+
+const (
+	// firstRetry is how soon primaries are asked again that have never answered; it doubles up to the minute.
+	firstRetry = time.Second
+	mostRetry  = time.Minute
+	// leastTimer is the shortest time that a SOA can ask for.
+	leastTimer = time.Second
+	// largeZone is the number of names from which on memory is given back after a whole transfer.
+	largeZone = 100_000
+)
+
+// follower keeps one zone what its primaries have. After New only its own goroutine uses what is not fixed.
+type follower struct {
+	service   *Service
+	origin    string
+	primaries []Remote
+	log       *slog.Logger
+	store     *store
+	wake      chan struct{}
+
+	zone      *zone.Zone // nil: none
+	from      int        // the primary that it came from; -1: the disk
+	lead      int        // the primary that is asked first
+	confirmed time.Time  // when a primary last said that zone is the newest
+	failures  int        // in succession
+	cause     string     // of the last one
+	expired   bool       // nothing is answered
+}
+
+// newFollower puts into the catalog what the disk has of the zone, or that it is not there yet.
+func newFollower(s *Service, c Secondary) (*follower, error) {
+	if _, ok := dns.IsDomainName(c.Origin); !ok || c.Origin == "" {
+		return nil, fmt.Errorf("%q is no domain name", c.Origin)
+	}
+	f := &follower{
+		service: s, origin: dns.CanonicalName(c.Origin), primaries: c.Primaries, from: -1, wake: make(chan struct{}, 1),
+	}
+	f.log = s.options.Log.With("zone", f.origin)
+	if len(c.Primaries) == 0 {
+		return nil, fmt.Errorf("zone %s has no primary", f.origin)
+	}
+	if s.secondaries[f.origin] != nil || s.options.Catalog.Zone(f.origin) != nil {
+		return nil, fmt.Errorf("zone %s is here twice", f.origin)
+	}
+	if s.options.State != "" {
+		f.store = newStore(s.options.State, f.origin, f.log)
+		z, confirmed, err := f.store.load()
+		switch {
+		case err != nil:
+			f.log.Warn("the zone kept on disk is of no use", "error", err)
+		case z != nil && time.Since(confirmed) < expiry(z):
+			f.zone, f.confirmed = z, confirmed
+			f.log.Info("serving the zone kept on disk", "serial", z.Serial(), "names", z.Len(), "confirmed", confirmed)
+			s.options.Catalog.Publish(z)
+			s.metrics.expired.WithLabelValues(f.origin).Set(0)
+			return f, nil
+		}
+	}
+	return f, f.withhold()
+}
+
+// withhold has the zone answered with SERVFAIL.
+func (f *follower) withhold() error {
+	z, err := zone.Unavailable(f.origin)
+	if err != nil {
+		return err
+	}
+	f.expired = true
+	f.service.metrics.expired.WithLabelValues(f.origin).Set(1)
+	f.service.options.Catalog.Publish(z)
+	return nil
+}
+
+// tell has the primaries be asked now.
+func (f *follower) tell() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run follows the primaries until ctx ends.
+func (f *follower) run(ctx context.Context) {
+	if f.store != nil {
+		f.service.wait.Go(func() { f.store.run(ctx) })
+	}
+	for {
+		err := f.refresh(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		f.report(err)
+		timer := time.NewTimer(f.next(time.Now()))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-f.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+		f.expire(time.Now())
+	}
+}
+
+// report logs the first of a row of failures, and each other cause.
+func (f *follower) report(err error) {
+	if err == nil {
+		if f.failures > 0 {
+			f.log.Info("following a primary again", "primary", f.primaries[f.lead].String(), "failures", f.failures)
+		}
+		f.failures, f.cause = 0, ""
+		return
+	}
+	f.failures++
+	if err.Error() == f.cause {
+		return
+	}
+	f.cause = err.Error()
+	if f.zone == nil {
+		f.log.Warn("no primary gives the zone", "error", err)
+	} else {
+		f.log.Warn("no primary confirms the zone; it stays as it is until it expires", "serial", f.zone.Serial(), "expires", f.confirmed.Add(expiry(f.zone)).Truncate(time.Second), "error", err)
+	}
+}
+
+// next is how long to wait before the primaries are asked again, less by chance by up to a tenth, so that many
+// zones do not ask at once.
+func (f *follower) next(now time.Time) time.Duration {
+	var wait time.Duration
+	switch soa := f.soa(); {
+	case soa == nil:
+		wait = min(firstRetry<<min(max(f.failures-1, 0), 10), mostRetry)
+	case f.failures > 0:
+		wait = timer(soa.Retry)
+	default:
+		wait = timer(soa.Refresh)
+	}
+	wait -= rand.N(wait/10 + 1)
+	if f.zone != nil && !f.expired {
+		wait = min(wait, max(f.confirmed.Add(expiry(f.zone)).Sub(now), 0))
+	}
+	return wait
+}
+
+// expire stops answering from a zone that nobody has confirmed for too long.
+func (f *follower) expire(now time.Time) {
+	if f.zone == nil || f.expired || now.Sub(f.confirmed) < expiry(f.zone) {
+		return
+	}
+	f.log.Error("the zone has expired; answering SERVFAIL", "serial", f.zone.Serial(), "confirmed", f.confirmed)
+	if err := f.withhold(); err != nil {
+		f.log.Error("withholding the zone", "error", err)
+	}
+	f.zone, f.from = nil, -1 // whatever a primary has is better
+}
+
+func (f *follower) soa() *dns.SOA {
+	if f.zone == nil {
+		return nil
+	}
+	return soaOf(f.zone)
+}
+
+func soaOf(z *zone.Zone) *dns.SOA {
+	rr, err := z.SOA().RR()
+	soa, ok := rr.(*dns.SOA)
+	if err != nil || !ok { // the zone was compiled with it
+		panic(fmt.Sprintf("transfer: reading the SOA of %s: %v", z.Origin(), err))
+	}
+	return soa
+}
+
+func expiry(z *zone.Zone) time.Duration { return timer(soaOf(z).Expire) }
+
+func timer(seconds uint32) time.Duration {
+	return max(time.Duration(seconds)*time.Second, leastTimer)
+}
+
+// refresh asks one primary after the other until one has or confirms the zone.
+func (f *follower) refresh(ctx context.Context) error {
+	var errs []string
+	for i := range f.primaries {
+		p := (f.lead + i) % len(f.primaries)
+		err := f.ask(ctx, p)
+		if err == nil {
+			f.lead = p
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		errs = append(errs, f.primaries[p].String()+": "+err.Error())
+	}
+	return errors.New(strings.Join(errs, "; "))
+}
+
+// ask gets the zone from a primary where that has a newer one.
+func (f *follower) ask(ctx context.Context, p int) error {
+	c := client{to: f.primaries[p], key: f.service.options.Keys[f.primaries[p].Key]}
+	count := func(kind string, err error) {
+		result := "done"
+		if err != nil {
+			result = "failed"
+		}
+		f.service.metrics.in.WithLabelValues(f.origin, kind, result).Inc()
+	}
+	serial, err := c.serial(ctx, f.origin)
+	count("soa", err)
+	if err != nil {
+		return fmt.Errorf("asking for the SOA: %w", err)
+	}
+	if f.zone != nil {
+		if serial == f.zone.Serial() {
+			f.confirm()
+			return nil
+		}
+		if newer(f.zone.Serial(), serial) {
+			return fmt.Errorf("it has serial %d, which is older than %d here", serial, f.zone.Serial())
+		}
+	}
+	// The history of one primary says nothing of that of another (nor, on disk, of whose it was before a restart
+	// with another list): a difference is asked of the one alone that the zone came from.
+	if f.zone != nil && (f.from == p || f.from < 0 && p == 0) {
+		z, whole, foreign, err := c.transfer(ctx, f.origin, f.zone)
+		count("ixfr", err)
+		if err == nil {
+			f.take(z, p, whole, foreign)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		f.log.Info("a difference was of no use; asking for the whole zone", "primary", f.primaries[p].String(), "error", err)
+	}
+	z, whole, foreign, err := c.transfer(ctx, f.origin, nil)
+	count("axfr", err)
+	if err != nil {
+		return fmt.Errorf("transferring the zone: %w", err)
+	}
+	f.take(z, p, whole, foreign)
+	return nil
+}
+
+// take publishes what came from a primary; nil is nothing new.
+func (f *follower) take(z *zone.Zone, p int, whole bool, foreign int) {
+	f.confirmed, f.from = time.Now(), p
+	if z != nil {
+		if foreign > 0 {
+			f.log.Warn("ignoring records that are outside the zone", "records", foreign, "primary", f.primaries[p].String())
+		}
+		level := slog.LevelDebug
+		if whole {
+			level = slog.LevelInfo
+		}
+		f.log.Log(context.Background(), level, "received the zone", "serial", z.Serial(), "names", z.Len(), "whole", whole, "primary", f.primaries[p].String())
+		f.zone, f.expired = z, false
+		f.service.options.Catalog.Publish(z)
+		f.service.metrics.expired.WithLabelValues(f.origin).Set(0)
+		if whole && z.Len() > largeZone {
+			debug.FreeOSMemory() // what receiving has left behind
+		}
+	}
+	f.confirm()
+}
+
+// confirm notes that what is here is what the primary has.
+func (f *follower) confirm() {
+	f.confirmed = time.Now()
+	f.service.metrics.refreshed.WithLabelValues(f.origin).Set(float64(f.confirmed.Unix()))
+	if f.store != nil {
+		f.store.keep(f.zone, f.confirmed)
+	}
+}
+
+// serial asks for the serial of a zone.
+func (c client) serial(ctx context.Context, origin string) (uint32, error) {
+	m := new(dns.Msg).SetQuestion(origin, dns.TypeSOA)
+	m.RecursionDesired = false
+	r, err := c.ask(ctx, m, udpTries)
+	if errors.Is(err, errTruncated) {
+		var s *stream
+		if s, err = c.dial(ctx, m); err != nil {
+			return 0, err
+		}
+		defer s.close()
+		r, err = s.next()
+	}
+	if err != nil {
+		return 0, err
+	}
+	if r.Rcode != dns.RcodeSuccess {
+		return 0, fmt.Errorf("it says %s", dns.RcodeToString[r.Rcode])
+	}
+	for _, rr := range r.Answer {
+		if soa, ok := rr.(*dns.SOA); ok && r.Authoritative && dns.CanonicalName(soa.Hdr.Name) == origin {
+			return soa.Serial, nil
+		}
+	}
+	return 0, errors.New("it is not authoritative for the zone")
+}
+
+// transfer gets a zone: what is new since have, or all of it.
+func (c client) transfer(ctx context.Context, origin string, have *zone.Zone) (z *zone.Zone, whole bool, foreign int, err error) {
+	m := new(dns.Msg)
+	if have != nil {
+		soa := soaOf(have)
+		m.SetIxfr(origin, soa.Serial, soa.Ns, soa.Mbox)
+	} else {
+		m.SetAxfr(origin)
+	}
+	m.RecursionDesired = false
+	s, err := c.dial(ctx, m)
+	if err != nil {
+		return nil, false, 0, err
+	}
+	defer s.close()
+	return s.receive(origin, have)
+}

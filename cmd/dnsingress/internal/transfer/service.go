@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options of a Service. Catalog and Log are required.
+type Options struct {
+	Catalog *zone.Catalog
+	Keys    Keys
+	// Policies say, by canonical origin, who gets a zone; Default is for the zones that are not there.
+	Policies map[string]Policy
+	Default  Policy
+	// Secondaries are zones that come from other servers.
+	Secondaries []Secondary
+	// State is a directory that secondaries keep their zones in, so that a restart serves at once; "": none.
+	State      string
+	Registerer prometheus.Registerer // nil: no metrics
+	Log        *slog.Logger
+}
+
+// Policy is who may have a zone and who is told when it changes.
+type Policy struct {
+	Allow  Access
+	Notify []Remote
+}
+
+// Service gives zones to other servers and gets zones from them. It is a server.Handler.
+type Service struct {
+	options     Options
+	metrics     *metrics
+	secondaries map[string]*follower // by canonical origin
+
+	mu    sync.Mutex
+	zones map[string]*outgoing // by canonical origin
+	work  context.Context      // of Run; nil before
+	wait  sync.WaitGroup
+}
+
+// outgoing is a zone that others may have.
+type outgoing struct {
+	journal   journal
+	notifiers []*notifier
+}
+
+// New checks the options and takes note, from now on, of every zone that the catalog gets.
+func New(o Options) (*Service, error) {
+	s := &Service{options: o, zones: map[string]*outgoing{}, secondaries: map[string]*follower{}}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.metrics, err = newMetrics(o.Registerer); err != nil {
+		return nil, err
+	}
+	o.Catalog.Follow(s.follow)
+	for _, e := range o.Catalog.Zones() {
+		s.follow(nil, e.Zone)
+	}
+	for _, c := range o.Secondaries {
+		f, err := newFollower(s, c)
+		if err != nil {
+			return nil, err
+		}
+		s.secondaries[f.origin] = f
+	}
+	return s, nil
+}
+
+// check finds the keys that are named and not there.
+func (o Options) check() error {
+	var errs []error
+	need := func(key, by string) {
+		if key != "" && o.Keys[key] == nil {
+			errs = append(errs, fmt.Errorf("%s: there is no TSIG key %s", by, key))
+		}
+	}
+	policies := []Policy{o.Default}
+	for _, p := range o.Policies {
+		policies = append(policies, p)
+	}
+	for _, p := range policies {
+		for _, g := range p.Allow {
+			need(g.Key, g.String())
+		}
+		for _, r := range p.Notify {
+			need(r.Key, r.String())
+		}
+	}
+	for _, c := range o.Secondaries {
+		for _, r := range c.Primaries {
+			need(r.Key, c.Origin+" from "+r.String())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Run tells others of changes and follows the primaries until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.work = ctx
+	for _, z := range s.zones {
+		for _, n := range z.notifiers {
+			s.wait.Go(func() { n.run(ctx) })
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range s.secondaries {
+		s.wait.Go(func() { f.run(ctx) })
+	}
+	<-ctx.Done()
+	s.mu.Lock() // nobody begins any more
+	s.mu.Unlock()
+	s.wait.Wait()
+	return nil
+}
+
+// policy returns what holds for a zone.
+func (s *Service) policy(origin string) Policy {
+	if p, ok := s.options.Policies[origin]; ok {
+		return p
+	}
+	return s.options.Default
+}
+
+// follow takes note of a zone that is published.
+func (s *Service) follow(_, after *zone.Zone) {
+	if after == nil {
+		return // withdrawn: nobody finds it in the catalog
+	}
+	policy := s.policy(after.Origin())
+	if len(policy.Allow) == 0 && len(policy.Notify) == 0 {
+		return
+	}
+	s.mu.Lock()
+	out := s.zones[after.Origin()]
+	if out == nil {
+		out = &outgoing{journal: journal{limit: journalSize}}
+		for _, to := range policy.Notify {
+			n := newNotifier(s, after.Origin(), to)
+			out.notifiers = append(out.notifiers, n)
+			if s.work != nil && s.work.Err() == nil {
+				s.wait.Go(func() { n.run(s.work) })
+			}
+		}
+		s.zones[after.Origin()] = out
+	}
+	s.mu.Unlock()
+	out.journal.publish(after)
+	if after.Available() {
+		for _, n := range out.notifiers {
+			n.tell(after.SOA())
+		}
+	}
+}
+
+// request is a message that is being answered.
+type request struct {
+	*server.Exchange
+	msg     []byte // without its signature
+	end     int    // of its question
+	key     string // that it is well signed with; "": not signed
+	session *session
+}
+
+// Handle implements server.Handler.
+func (s *Service) Handle(ctx context.Context, x *server.Exchange) {
+	q := &request{Exchange: x, msg: x.Query}
+	sig, err := readSignature(x.Query)
+	if err != nil {
+		q.fail(dns.RcodeFormatError)
+		return
+	}
+	if sig != nil && !s.authenticate(q, sig) {
+		return
+	}
+	var m dns.Msg
+	l, err := survey(q.msg)
+	if err != nil || m.Unpack(q.msg) != nil || len(m.Question) != 1 {
+		q.fail(dns.RcodeFormatError)
+		return
+	}
+	q.end = l.end
+	switch qtype := m.Question[0].Qtype; {
+	case m.Opcode == dns.OpcodeNotify:
+		s.notified(q, &m)
+	case m.Opcode == dns.OpcodeQuery && (qtype == dns.TypeAXFR || qtype == dns.TypeIXFR):
+		s.give(ctx, q, &m)
+	default:
+		if reply := x.Answer(q.msg, x.Limit-q.room()); reply != nil {
+			_ = q.send(reply) // an error means that nobody waits for it
+		}
+	}
+}
+
+// authenticate checks a signature, and answers the message where it does not hold: RFC 8945 §5.2.
+func (s *Service) authenticate(q *request, sig *signature) bool {
+	now := time.Now()
+	key := s.options.Keys[sig.key]
+	code := uint16(dns.RcodeBadKey)
+	var session *session
+	if key != nil {
+		session = newSession(key)
+		err := session.check(q.Query, sig, now)
+		if err == nil {
+			q.msg, q.key, q.session = sig.stripped(q.Query), key.Name, session
+			copy(q.msg, q.Query[:2]) // a forwarder may have changed it: the reply has what came
+			return true
+		}
+		var bad signedError
+		if !errors.As(err, &bad) {
+			s.metrics.tsig.WithLabelValues("FORMERR").Inc()
+			q.fail(dns.RcodeFormatError)
+			return false
+		}
+		code = bad.code
+	}
+	s.metrics.tsig.WithLabelValues(codeName(code)).Inc()
+	l, err := survey(q.Query)
+	if err != nil {
+		return false
+	}
+	reply := header(q.Query, l.end, dns.RcodeNotAuth)
+	answer := &signature{key: sig.key, algorithm: sig.algorithm, time: sig.time, fudge: fudge, id: idOf(reply), code: code}
+	switch code {
+	case dns.RcodeBadTime:
+		answer.other = append48(nil, uint64(now.Unix()))
+		reply = session.signWith(reply, answer)
+	case dns.RcodeBadTrunc:
+		answer.time = uint64(now.Unix())
+		reply = session.signWith(reply, answer)
+	default: // the two do not share the key, so there is nothing to sign with
+		reply = answer.append(reply)
+	}
+	if len(reply) <= q.Limit {
+		_ = q.Reply(reply)
+	}
+	return false
+}
+
+// room is how many octets a signature takes.
+func (q *request) room() int {
+	if q.session == nil {
+		return 0
+	}
+	return q.session.size()
+}
+
+// send signs a reply where the query was signed, and sends it.
+func (q *request) send(reply []byte) error {
+	if q.session != nil {
+		reply = q.session.sign(reply, time.Now())
+	}
+	return q.Reply(reply)
+}
+
+// fail answers with a response code alone.
+func (q *request) fail(rcode int) {
+	end := max(q.end, headerLen)
+	_ = q.send(header(q.msg, end, rcode))
+}
+
+// header makes a reply that has nothing but the question, which ends at an offset.
+func header(query []byte, end, rcode int) []byte {
+	b := append([]byte(nil), query[:end]...)
+	b[2] = query[2]&0x79 | 0x80
+	b[3] = byte(rcode)
+	clear(b[6:headerLen])
+	if end == headerLen {
+		clear(b[4:6])
+	}
+	return b
+}
