@@ -139,7 +139,11 @@ func (e *editor) change(c Change) error {
 				}
 			}
 		}
-		return n.with(sets, apex, !c.Remove && len(sets) == 0)
+		n, err := n.with(sets, apex, !c.Remove && len(sets) == 0)
+		if err != nil || c.Remove {
+			return n, err
+		}
+		return n.withNegative(c.NegativeTTL), nil
 	})
 }
 
@@ -181,7 +185,8 @@ func (e *editor) finish(serial uint32) (*Zone, error) {
 				sets[i].records = []string{record}
 			}
 		}
-		z.apex = encode("", z.apex.flags(), 0, sets)
+		ttl, _ := z.apex.negative()
+		z.apex = encode("", z.apex.flags(), 0, sets).withNegative(ttl)
 	}
 	z.serial = serial
 	z.nothing = newNegative(z.origin, withTTL(record, min(be32(record, 6), minimum)))

@@ -70,6 +70,27 @@ func (z *Zone) deny(q *Question, r *Reply, c cursor, n node, own bool) {
 	if !z.start(q, r) || r.signer != nil && !z.prove(q, r, c, n, own, m) {
 		r.rewind(m)
 		r.Truncated = true
+		return
+	}
+	if ttl, ok := n.negative(); ok && ttl < z.negativeTTL() {
+		r.shorten(m.size, ttl)
+	}
+}
+
+// shorten gives every record from an offset of the message on the TTL. For signed ones that is less than the one signed
+// for, as in a cache.
+func (r *Reply) shorten(at int, ttl uint32) {
+	for at < r.size {
+		for r.buf[at] != 0 && r.buf[at] < 0xC0 {
+			at += int(r.buf[at]) + 1
+		}
+		if r.buf[at] == 0 {
+			at++
+		} else {
+			at += 2
+		}
+		binary.BigEndian.PutUint32(r.buf[at+4:], ttl)
+		at += 10 + int(binary.BigEndian.Uint16(r.buf[at+8:]))
 	}
 }
 

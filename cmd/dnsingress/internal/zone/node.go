@@ -18,17 +18,19 @@ import (
 //	children   4 octets, with flagParent: how many names are directly below
 //	sets       1 octet: how many RRsets
 //	headers    headerSize octets a set, ordered by type, see set
-//	records    of every set
+//	records    of every set, each behind its plan if it has one
+//	negative   4 octets, with flagNegative: TTL in seconds of an answer that there is no such data
 //
 // The node of no name is the empty string.
 type node string
 
 const (
-	flagCut    = 1 << iota // NS below the origin: a delegation
-	flagDNAME              // everything below is renamed
-	flagCNAME              // an alias
-	flagPinned             // exists by request, also with no data
-	flagParent             // has names below
+	flagCut      = 1 << iota // NS below the origin: a delegation
+	flagDNAME                // everything below is renamed
+	flagCNAME                // an alias
+	flagPinned               // exists by request, also with no data
+	flagParent               // has names below
+	flagNegative             // has a TTL of its own for negative answers
 )
 
 // headerSize is what a node says of a set: type, how many records, how many in an answer (and planned), the size
@@ -67,6 +69,24 @@ func (n node) children() int {
 		return 0
 	}
 	return int(le32(string(n), 2+int(n[1])))
+}
+
+// negative returns how long it may be remembered that a type is not there, if that is not the zone's to say.
+func (n node) negative() (ttl uint32, ok bool) {
+	if n == "" || n[0]&flagNegative == 0 {
+		return 0, false
+	}
+	return le32(string(n), len(n)-4), true
+}
+
+// withNegative returns a node that encode made with a TTL for negative answers; 0: the zone's.
+func (n node) withNegative(ttl uint32) node {
+	if ttl == 0 {
+		return n
+	}
+	b := binary.LittleEndian.AppendUint32([]byte(n), ttl)
+	b[0] |= flagNegative
+	return node(b)
 }
 
 func (n node) sets() int {
@@ -142,9 +162,10 @@ type compiled struct {
 	records []string // as in set.wire
 }
 
-// encode makes a node. The sets are sorted in place.
+// encode makes a node, without a TTL for negative answers. The sets are sorted in place.
 func encode(key string, flags byte, children int, sets []compiled) node {
 	slices.SortFunc(sets, func(a, b compiled) int { return cmp.Compare(a.rtype, b.rtype) })
+	flags &^= flagNegative
 	total := 3 + len(key) + headerSize*len(sets)
 	if children > 0 {
 		flags |= flagParent
@@ -199,7 +220,8 @@ func (n node) withChildren(children int) node {
 		binary.LittleEndian.PutUint32(b[2+len(n.key()):], uint32(children))
 		return node(b)
 	}
-	return encode(n.key(), n.flags()&^flagParent, children, n.decode())
+	ttl, _ := n.negative()
+	return encode(n.key(), n.flags()&^flagParent, children, n.decode()).withNegative(ttl)
 }
 
 // decode is the inverse of encode, for a change that keeps part of a node.

@@ -53,6 +53,9 @@ type Change struct {
 	Owner  string // absolute
 	RRsets []RRset
 	Remove bool
+	// NegativeTTL is for how many seconds resolvers may remember that the name has no data of a type, if that is
+	// less than the zone's SOA says (RFC 2308 §5). 0: as the SOA says.
+	NegativeTTL uint32
 }
 
 // New compiles a zone. The records need a SOA at the origin; duplicates are dropped and the TTLs of one set
