@@ -134,6 +134,10 @@ func (z *Zone) found(q *Question, r *Reply, c cursor, n node, own bool) (next cu
 	if !r.add(answer, s, c.at, nil) || !r.sign(answer, s, m, c.name.bytes(), own) {
 		r.rewind(m)
 		r.Truncated = true
+		return next, false
+	}
+	if from := leads(s.rtype); from > 0 && s.answers() == int(s.count) {
+		z.lead(r, s, from)
 	}
 	return next, false
 }

@@ -22,7 +22,7 @@ _ssh._tcp.host2.example. 3600 IN SRV 0 0 22 host1.example.
 subdel.example. 3600 IN NS ns.example.com.
 subdel.example. 3600 IN NS ns.example.net.
 `, []Case{
-		{Qname: "host3.example.", Qtype: dns.TypeMX, Answer: []string{"host3.example. 3600 IN MX 10 host1.example."}},
+		{Qname: "host3.example.", Qtype: dns.TypeMX, Answer: []string{"host3.example. 3600 IN MX 10 host1.example."}, Extra: []string{"host1.example. 3600 IN A 192.0.2.1"}},
 		{Qname: "host3.example.", Qtype: dns.TypeA, Ns: []string{exampleDenial}},
 		{Qname: "foo.bar.example.", Qtype: dns.TypeTXT, Answer: []string{`foo.bar.example. 3600 IN TXT "this is a wildcard"`}},
 		{Qname: "host1.example.", Qtype: dns.TypeMX, Ns: []string{exampleDenial}},
