@@ -140,6 +140,7 @@ func (c *check) rule(path string, r *Rule) {
 		c.add(path, "the rule says more than one thing", ways+"; others belong into rules of their own")
 	}
 	switch {
+	case set == 0:
 	case r.KeepIf.IsZero():
 		c.measured(path, r.Signal, r.Value)
 	case r.Signal != "" || !r.Value.IsZero():

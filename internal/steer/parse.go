@@ -212,7 +212,7 @@ func (p *exprParser) factor() typed {
 		p.fail("a number, a signal or a function is missing at the end", exprHint)
 	case digit(token[0]) || token[0] == '.':
 		value, err := strconv.ParseFloat(token, 64)
-		if err != nil || math.IsInf(value, 0) {
+		if err != nil || math.IsInf(value, 0) || strings.ContainsAny(token, "xX") {
 			p.fail(fmt.Sprintf("%q is no number", token), "a decimal number without a unit, such as 0.8 or 1e-3")
 			break
 		}
