@@ -78,7 +78,7 @@ www.example.org. 300 IN TXT "a" "b c"
 		{Qname: "WWW.Example.ORG.", Qtype: dns.TypeTXT, Answer: []string{`WWW.Example.ORG. 300 IN TXT "a" "b c"`}},
 		{Qname: "www.example.org.", Qtype: dns.TypeAAAA, Ns: []string{denial}},
 		{Qname: "example.org.", Qtype: dns.TypeSOA, Answer: []string{soa}},
-		{Qname: "example.org.", Qtype: dns.TypeNS, Answer: []string{"example.org. 300 IN NS ns1.example.org."}},
+		{Qname: "example.org.", Qtype: dns.TypeNS, Answer: []string{"example.org. 300 IN NS ns1.example.org."}, Extra: []string{"ns1.example.org. 300 IN AAAA 2001:db8::1"}},
 		{Qname: "example.org.", Qtype: dns.TypeA, Ns: []string{denial}},
 	})
 }
@@ -146,7 +146,11 @@ t.example.org. 300 IN DNSKEY 257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+
 t.example.org. 300 IN URI 10 1 "https://example.org/"`
 	var cases []Case
 	for _, line := range strings.Split(lines, "\n") {
-		cases = append(cases, Case{Qname: "t.example.org.", Qtype: records(t, line)[0].Header().Rrtype, Answer: []string{line}})
+		c := Case{Qname: "t.example.org.", Qtype: records(t, line)[0].Header().Rrtype, Answer: []string{line}}
+		if c.Qtype == dns.TypeSRV {
+			c.Extra = []string{"ns1.example.org. 300 IN AAAA 2001:db8::1"}
+		}
+		cases = append(cases, c)
 	}
 	runCases(t, apex+lines, cases)
 }
