@@ -323,6 +323,7 @@ func (b *Builder) Flush() error {
 func (b *Builder) Zone() (*Zone, error) {
 	err := b.Flush()
 	b.settle()
+	b.zone.trie.trim()
 	z, errSOA := b.finish(b.declared())
 	if err != nil || errSOA != nil {
 		return nil, errors.Join(err, errSOA)

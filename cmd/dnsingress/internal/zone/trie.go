@@ -140,8 +140,39 @@ func (l *leaf) put(e *edit, n node, tag uint8) *leaf {
 		return l
 	}
 	l.tags[len(l.nodes)] = tag
+	if len(l.nodes) == cap(l.nodes) {
+		l.nodes = append(make([]node, 0, room(len(l.nodes))), l.nodes...)
+	}
 	l.nodes = append(l.nodes, n)
 	return l
+}
+
+// room is how many nodes a leaf that holds n, and no more, gets room for. It grows in few steps, for each leaves memory
+// behind that the large zone being built has no use for; trim takes back what was too much.
+func room(n int) int {
+	switch {
+	case n < 4:
+		return 4
+	case n < 40:
+		return 40
+	}
+	return leafSize
+}
+
+// trim gives back the room in leaves that are less than half full.
+func (t *inner) trim() {
+	for _, branch := range t.branches {
+		switch below := branch.(type) {
+		case *inner:
+			below.trim()
+		case *leaf:
+			for ; below != nil; below = below.next {
+				if 2*len(below.nodes) < cap(below.nodes) {
+					below.nodes = append(make([]node, 0, len(below.nodes)), below.nodes...)
+				}
+			}
+		}
+	}
 }
 
 // drop returns the trie without a key, which must be there, or nil when nothing is left.
