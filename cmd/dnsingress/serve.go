@@ -33,6 +33,7 @@ func serveCommand(s streams) *cobra.Command {
 	var origin, metrics, level string
 	var options dnsOptions
 	var keys signingFlags
+	var transfers transferFlags
 	c := &cobra.Command{
 		Use:   "serve --zone-file FILE --listen ADDRESS",
 		Short: "Answer DNS from zone files, with no cluster",
@@ -40,7 +41,8 @@ func serveCommand(s streams) *cobra.Command {
 
 Each file holds one zone, whose origin is the owner of its SOA. A file that changes is
 read again; if it has errors they are logged and the zone stays as it was. SIGHUP reads
-all files again. SIGUSR2 starts the program again and hands the sockets over to it, so
+all files again. A zone can also come from other servers (--secondary), and others may
+have the zones (--allow-transfer) and be told when they change (--notify). SIGUSR2 starts the program again and hands the sockets over to it, so
 that an upgrade loses no query; sockets of a service manager (LISTEN_FDS) are taken over
 likewise. Only the addresses given are opened.`,
 		Example: `  dnsingress serve --zone-file example.org.zone --listen [::]:53 --listen 192.0.2.1:53`,
@@ -50,8 +52,8 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
-			if len(files) == 0 || len(options.listen) == 0 {
-				return cli.Misuse("serve needs --zone-file and --listen (hint: dnsingress serve --zone-file FILE --listen [::1]:5300)")
+			if len(files)+len(transfers.secondaries) == 0 || len(options.listen) == 0 {
+				return cli.Misuse("serve needs --zone-file or --secondary, and --listen (hint: dnsingress serve --zone-file FILE --listen [::1]:5300)")
 			}
 			if err := options.check(); err != nil {
 				return err
@@ -74,8 +76,15 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
+			given, err := transfers.service(catalog, signing, registry, log)
+			if err != nil {
+				return err
+			}
 			config := options.config()
 			config.Catalog, config.Registerer, config.Log, config.Sockets = catalog, registry, log, sockets
+			if given != nil {
+				config.Transfer = given
+			}
 			dns := server.New(config)
 			parts := []func(context.Context) error{
 				dns.Run,
@@ -83,6 +92,9 @@ likewise. Only the addresses given are opened.`,
 				func(ctx context.Context) error { return sockets.Follow(ctx, restartTime, log) },
 			}
 			parts = append(append(parts, followers...), signers...)
+			if given != nil {
+				parts = append(parts, given.Run)
+			}
 			if metrics != "" {
 				registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 				l, err := sockets.Listen(cmd.Context(), "tcp", metrics)
@@ -99,6 +111,7 @@ likewise. Only the addresses given are opened.`,
 	}
 	c.Flags().StringArrayVar(&files, "zone-file", nil, "zone `FILE` in master-file format (repeatable)")
 	options.flags(c.Flags())
+	transfers.add(c.Flags())
 	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
 	c.Flags().StringVar(&metrics, "metrics", "", "`ADDRESS` for Prometheus metrics over HTTP (default: none)")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")

@@ -73,6 +73,9 @@ func newFollower(s *Service, c Secondary) (*follower, error) {
 		case err != nil:
 			f.log.Warn("the zone kept on disk is of no use", "error", err)
 		case z != nil && time.Since(confirmed) < expiry(z):
+			if z, err = f.sign(z); err != nil {
+				return nil, err
+			}
 			f.zone, f.confirmed = z, confirmed
 			f.log.Info("serving the zone kept on disk", "serial", z.Serial(), "names", z.Len(), "confirmed", confirmed)
 			s.options.Catalog.Publish(z)
@@ -81,6 +84,14 @@ func newFollower(s *Service, c Secondary) (*follower, error) {
 		}
 	}
 	return f, f.withhold()
+}
+
+// sign makes a whole zone ready to be published. What is made of it later stays so.
+func (f *follower) sign(z *zone.Zone) (*zone.Zone, error) {
+	if f.service.options.Sign == nil {
+		return z, nil
+	}
+	return f.service.options.Sign(z)
 }
 
 // withhold has the zone answered with SERVFAIL.
@@ -249,8 +260,7 @@ func (f *follower) ask(ctx context.Context, p int) error {
 		z, whole, foreign, err := c.transfer(ctx, f.origin, f.zone)
 		count("ixfr", err)
 		if err == nil {
-			f.take(z, p, whole, foreign)
-			return nil
+			return f.take(z, p, whole, foreign)
 		}
 		if ctx.Err() != nil {
 			return err
@@ -262,14 +272,18 @@ func (f *follower) ask(ctx context.Context, p int) error {
 	if err != nil {
 		return fmt.Errorf("transferring the zone: %w", err)
 	}
-	f.take(z, p, whole, foreign)
-	return nil
+	return f.take(z, p, whole, foreign)
 }
 
 // take publishes what came from a primary; nil is nothing new.
-func (f *follower) take(z *zone.Zone, p int, whole bool, foreign int) {
-	f.confirmed, f.from = time.Now(), p
+func (f *follower) take(z *zone.Zone, p int, whole bool, foreign int) error {
 	if z != nil {
+		if whole {
+			var err error
+			if z, err = f.sign(z); err != nil {
+				return fmt.Errorf("signing the zone: %w", err)
+			}
+		}
 		if foreign > 0 {
 			f.log.Warn("ignoring records that are outside the zone", "records", foreign, "primary", f.primaries[p].String())
 		}
@@ -285,7 +299,9 @@ func (f *follower) take(z *zone.Zone, p int, whole bool, foreign int) {
 			debug.FreeOSMemory() // what receiving has left behind
 		}
 	}
+	f.from = p
 	f.confirm()
+	return nil
 }
 
 // confirm notes that what is here is what the primary has.

@@ -26,7 +26,9 @@ type Options struct {
 	// Secondaries are zones that come from other servers.
 	Secondaries []Secondary
 	// State is a directory that secondaries keep their zones in, so that a restart serves at once; "": none.
-	State      string
+	State string
+	// Sign makes whole zones that come from other servers ready to be published; nil: they are as they come.
+	Sign       func(*zone.Zone) (*zone.Zone, error)
 	Registerer prometheus.Registerer // nil: no metrics
 	Log        *slog.Logger
 }
