@@ -29,6 +29,7 @@ func TestCluster(t *testing.T) {
 	t.Run("prometheus away", func(t *testing.T) { testPrometheusAway(t, c) })
 	t.Run("real prometheus", func(t *testing.T) { testRealPrometheus(t, c) })
 	t.Run("admin", func(t *testing.T) { testAdmin(t, c) })
+	t.Run("steering policies", func(t *testing.T) { testSteeringPolicies(t, c) })
 	t.Run("API server away", func(t *testing.T) { testAPIAway(t, c) })
 }
 
@@ -253,15 +254,17 @@ func testPolicy(t *testing.T, c *cluster) {
 	i.await(t, "policy.apps.test.", dns.TypeAAAA, "fd00::1 fd00::2")
 	m.set("web-0", "9", "web-1", "10", "web-2", "11")
 	i.await(t, "policy.apps.test.", dns.TypeAAAA, "fd00::1 fd00::2 fd00::3") // fail open
-	m.set("web-0", "1", "web-1", "10", "web-2", "NaN")
+	m.set("web-0", "1", "web-1", "10", "web-2", "1")
 	i.await(t, "policy.apps.test.", dns.TypeAAAA, "fd00::1 fd00::3")
+	m.set("web-0", "9", "web-1", "1", "web-2", "NaN") // what was last known of it stands
+	i.await(t, "policy.apps.test.", dns.TypeAAAA, "fd00::2 fd00::3")
 
 	// A policy that cannot be read leaves the last good one.
 	svc.Annotations["dnsingress.dev/keep"] = "under 20"
 	c.update(t, svc)
 	c.awaitEvent(t, svc, "InvalidPolicy")
-	m.set("web-0", "9", "web-1", "1", "web-2", "1")
-	i.await(t, "policy.apps.test.", dns.TypeAAAA, "fd00::2 fd00::3")
+	m.set("web-0", "1", "web-1", "9", "web-2", "1")
+	i.await(t, "policy.apps.test.", dns.TypeAAAA, "fd00::1 fd00::3")
 	svc.Annotations["dnsingress.dev/keep"], svc.Annotations["dnsingress.dev/readmit"] = "< 20", "< 15"
 	c.update(t, svc)
 	i.await(t, "policy.apps.test.", dns.TypeAAAA, "fd00::1 fd00::2 fd00::3")

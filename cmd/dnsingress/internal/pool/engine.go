@@ -43,7 +43,9 @@ type Options struct {
 	Config     *config.Config
 	Catalog    *zone.Catalog
 	Registerer prometheus.Registerer
-	Log        *slog.Logger
+	// Sign gives a new zone its signer, which it keeps through changes; nil: no zone is signed.
+	Sign func(*zone.Zone) (*zone.Zone, error)
+	Log  *slog.Logger
 }
 
 // Engine is the control loop. Apply, Synced and Deliver may be called from any goroutine.
@@ -101,6 +103,9 @@ func New(o Options) (*Engine, error) {
 	}
 	for _, z := range o.Config.Zones {
 		s, err := newServed(z, time.Now())
+		if err == nil && o.Sign != nil {
+			s.zone, err = o.Sign(s.zone)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -128,7 +128,7 @@ func (e *Evaluator) run(ctx context.Context, q Query, back time.Duration) {
 			return
 		case <-timer.C:
 		}
-		r := e.evaluate(ctx, q, due, last, back)
+		r := e.Evaluate(ctx, q, due, last, back)
 		if ctx.Err() != nil {
 			return
 		}
@@ -163,7 +163,9 @@ func Instant(t time.Time, interval time.Duration) time.Time {
 	return time.Unix(0, n-n%int64(interval)).UTC()
 }
 
-func (e *Evaluator) evaluate(ctx context.Context, q Query, due time.Time, last Samples, back time.Duration) Result {
+// Evaluate asks once, for the instant that is due. last may be what the query gave before, or zero; back is how much of the
+// past is wanted, too.
+func (e *Evaluator) Evaluate(ctx context.Context, q Query, due time.Time, last Samples, back time.Duration) Result {
 	r := Result{Query: q, Due: due, At: due.Add(-e.options.Delay)}
 	began := time.Now()
 	r.Samples, r.Err = e.options.Client.Instant(ctx, q, r.At, last)

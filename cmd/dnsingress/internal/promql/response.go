@@ -3,6 +3,7 @@
 package promql
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -64,7 +65,11 @@ type decoder struct {
 	points  []point
 	out     response
 	Status  string
+	moment  string // the time of the last sample of a vector: all have the same
+	middle  string // with what is around it, as servers write it: ,"value":[TIME,"
 }
+
+const middle = `,"value":[,"`
 
 func (d *decoder) top(key string) error {
 	switch key {
@@ -134,6 +139,10 @@ func (d *decoder) one() error {
 	begin := d.builder.expected()
 	if begin != "" && d.follows(begin) { // the whole way from the brace to behind the labels
 		id, found = d.builder.hit(), true
+		if value, ok := d.usual(); ok {
+			d.points = append(d.points, point{series: id, value: value})
+			return nil
+		}
 		if err := d.rest(); err != nil {
 			return err
 		}
@@ -157,6 +166,27 @@ func (d *decoder) one() error {
 		d.points[i].series = id
 	}
 	return nil
+}
+
+// usual takes what is behind the labels, if it is written as with the series before but for the value itself.
+func (d *decoder) usual() (value float64, ok bool) {
+	const tail = `"]}`
+	n := len(d.middle)
+	text := d.window[d.at:min(d.end, d.at+n+64)]
+	if n == 0 || len(text) <= n || string(text[:n]) != d.middle {
+		return 0, false
+	}
+	number := text[n:]
+	end := bytes.IndexByte(number, '"')
+	if end < 0 || len(number) < end+len(tail) || string(number[end:end+len(tail)]) != tail {
+		return 0, false
+	}
+	value, err := strconv.ParseFloat(string(number[:end]), 64)
+	if err != nil {
+		return 0, false
+	}
+	d.at += n + end + len(tail)
+	return value, true
 }
 
 // rest takes the members of a series behind its labels.
@@ -221,6 +251,9 @@ func (d *decoder) sample() error {
 			return fmt.Errorf("the time %s is not in the range that was asked for", number)
 		}
 		step = int32(nearest)
+	} else if d.moment != string(number) {
+		d.moment = string(number)
+		d.middle = middle[:len(middle)-2] + d.moment + middle[len(middle)-2:]
 	}
 	if err := d.expect(','); err != nil {
 		return err
