@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/dnsingress/dnsingress/api/v1alpha1"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 )
 
@@ -38,6 +41,7 @@ type cluster struct {
 	t          testing.TB // logs go here: the libraries' loggers are global and outlive a subtest
 	env        *envtest.Environment
 	admin      client.Client
+	log        logLines
 	kubeconfig string // of dnsingress's service account, with the rights that deploy/ gives it
 	namespaces int
 }
@@ -90,7 +94,7 @@ func startCluster(t testing.TB) *cluster {
 		}
 	})
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, rbacv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, rbacv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +267,7 @@ kubernetes: {kubeconfig: %q}
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := assemble(cfg, slog.New(slog.NewTextHandler(testWriter{c.t}, nil)))
+	d, err := assemble(cfg, slog.New(slog.NewTextHandler(io.MultiWriter(testWriter{c.t}, &c.log), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,6 +302,32 @@ type testWriter struct{ t testing.TB }
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Logf("%s", bytes.TrimSpace(p))
 	return len(p), nil
+}
+
+// logLines keeps what was logged.
+type logLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	return len(p), nil
+}
+
+// count says how many lines contain text.
+func (l *logLines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
 }
 
 // ask queries over UDP.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/dnsingress/dnsingress/api/v1alpha1"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
@@ -52,15 +54,19 @@ type Options struct {
 	Log        *slog.Logger
 }
 
-// Source watches Services and EndpointSlices. It asks the API server for nothing else and writes only events.
+// Source watches Services, EndpointSlices and SteeringPolicies. It asks the API server for nothing else and writes
+// only events and the status of policies.
 type Source struct {
 	options  Options
 	cache    cache.Cache
 	reporter *Reporter
+	policies policies
+	statuses *statuses
 
-	mu    sync.Mutex
-	dirty map[client.ObjectKey]time.Time // Services to look at, and when the first news of each came
-	wake  chan struct{}
+	mu      sync.Mutex
+	dirty   map[client.ObjectKey]time.Time // Services to look at, and when the first news of each came
+	steered map[string]time.Time           // namespaces whose policies or their targets have changed, likewise
+	wake    chan struct{}
 }
 
 // New prepares a source; it speaks to nobody yet.
@@ -74,12 +80,13 @@ func New(o Options) (*Source, error) {
 	ctrllog.SetLogger(logger)
 	klog.SetLogger(logger)
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("preparing Kubernetes types: %w", err)
 		}
 	}
-	s := &Source{options: o, dirty: map[client.ObjectKey]time.Time{}, wake: make(chan struct{}, 1)}
+	s := &Source{options: o, dirty: map[client.ObjectKey]time.Time{}, steered: map[string]time.Time{}, wake: make(chan struct{}, 1)}
+	s.policies.known, s.policies.had = map[types.UID]reading{}, map[string]map[string]version{}
 	inPlace := true
 	namespaces := map[string]cache.Config{}
 	for _, n := range o.Namespaces {
@@ -92,11 +99,18 @@ func New(o Options) (*Source, error) {
 		// Objects are read and never changed. Watch errors are retried by the informer and end here as logs.
 		DefaultUnsafeDisableDeepCopy: &inPlace,
 		DefaultWatchErrorHandler: func(_ context.Context, r *toolscache.Reflector, err error) {
+			if strings.HasSuffix(r.TypeDescription(), ".SteeringPolicy") && missing(err) {
+				if s.policies.miss() {
+					o.Log.Info("no SteeringPolicies to be had: annotations alone count until there are (hint: deploy/dnsingress/crd.yaml and rbac.yaml)", "error", err)
+				}
+				return
+			}
 			o.Log.Warn("watching the API server; the last state stays", "kind", r.TypeDescription(), "error", err)
 		},
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Service{}:            {Transform: s.stripService},
 			&discoveryv1.EndpointSlice{}: {Transform: stripSlice},
+			&v1alpha1.SteeringPolicy{}:   {Transform: stripPolicy},
 		},
 	})
 	if err != nil {
@@ -107,6 +121,7 @@ func New(o Options) (*Source, error) {
 		return nil, fmt.Errorf("preparing the Kubernetes client: %w", err)
 	}
 	s.reporter = &Reporter{client: writer, log: o.Log, queue: make(chan report, reportsQueued), known: map[model.Ref][]model.Problem{}, uids: map[model.Ref]types.UID{}}
+	s.statuses = newStatuses(s, writer, o.Log)
 	return s, nil
 }
 
@@ -134,6 +149,7 @@ func mapper() meta.RESTMapper {
 	m.Add(corev1.SchemeGroupVersion.WithKind("Service"), meta.RESTScopeNamespace)
 	m.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
 	m.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)
+	m.AddSpecific(v1alpha1.GroupVersion().WithKind("SteeringPolicy"), v1alpha1.GroupVersion().WithResource("steeringpolicies"), v1alpha1.GroupVersion().WithResource("steeringpolicy"), meta.RESTScopeNamespace)
 	return m
 }
 
@@ -188,7 +204,7 @@ func (s *Source) Run(ctx context.Context) error {
 		return fmt.Errorf("indexing EndpointSlices: %w", err)
 	}
 	var handlers []toolscache.ResourceEventHandlerRegistration
-	for _, o := range []client.Object{&corev1.Service{}, &discoveryv1.EndpointSlice{}} {
+	for _, o := range []client.Object{&corev1.Service{}, &discoveryv1.EndpointSlice{}, &v1alpha1.SteeringPolicy{}} {
 		informer, err := s.cache.GetInformer(ctx, o, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("watching %T: %w", o, err)
@@ -203,14 +219,19 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 		handlers = append(handlers, handler)
 	}
+	steering := handlers[len(handlers)-1]
+	s.policies.synced = steering.HasSynced
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	failed := make(chan error, 1)
 	wait.Go(func() { failed <- s.cache.Start(ctx) })
 	wait.Go(func() { s.reporter.run(ctx) })
+	wait.Go(func() { s.statuses.run(ctx) })
 
 	for _, h := range handlers {
-		if !toolscache.WaitForCacheSync(ctx.Done(), h.HasSynced) {
+		// Of policies it may turn out that there is no such kind; they are read when there is.
+		known := func() bool { return h.HasSynced() || h == steering && s.policies.missed() }
+		if !toolscache.WaitForCacheSync(ctx.Done(), known) {
 			return ctx.Err()
 		}
 	}
@@ -228,24 +249,28 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
-// touch notes that a Service, or one of its slices, has changed.
+// touch notes that a Service, one of its slices, or a policy has changed.
 func (s *Source) touch(o any) {
 	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 		o = gone.Obj
 	}
 	var key client.ObjectKey
+	var namespace string
 	switch o := o.(type) {
 	case *corev1.Service:
-		key = client.ObjectKeyFromObject(o)
+		key, namespace = client.ObjectKeyFromObject(o), o.Namespace
 	case *discoveryv1.EndpointSlice:
 		key = client.ObjectKey{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}
+	case *v1alpha1.SteeringPolicy:
+		namespace = o.Namespace
 	}
-	if key.Name == "" {
-		return
-	}
+	now := time.Now()
 	s.mu.Lock()
-	if _, ok := s.dirty[key]; !ok {
-		s.dirty[key] = time.Now()
+	if _, ok := s.dirty[key]; !ok && key.Name != "" {
+		s.dirty[key] = now
+	}
+	if _, ok := s.steered[namespace]; !ok && namespace != "" {
+		s.steered[namespace] = now
 	}
 	s.mu.Unlock()
 	select {
@@ -257,9 +282,14 @@ func (s *Source) touch(o any) {
 // drain translates everything that was touched and gives it to the sink in one piece.
 func (s *Source) drain(ctx context.Context) {
 	s.mu.Lock()
-	dirty := s.dirty
-	s.dirty = map[client.ObjectKey]time.Time{}
+	dirty, steered := s.dirty, s.steered
+	s.dirty, s.steered = map[client.ObjectKey]time.Time{}, map[string]time.Time{}
 	s.mu.Unlock()
+	for namespace, since := range steered {
+		if err := s.retarget(ctx, namespace, since, dirty); err != nil {
+			s.options.Log.Error("reading from the cache", "namespace", namespace, "error", err)
+		}
+	}
 	updates := make([]model.Update, 0, len(dirty))
 	for _, key := range slices.SortedFunc(maps.Keys(dirty), func(a, b client.ObjectKey) int {
 		return refOf(a.Namespace, a.Name).Compare(refOf(b.Namespace, b.Name))
@@ -295,5 +325,5 @@ func (s *Source) read(ctx context.Context, key client.ObjectKey) (model.Update, 
 		return u, err
 	}
 	u.Pool, u.Triggered = translate(&svc, endpoints.Items, s.options.Prefixes, s.options.Check)
-	return u, nil
+	return u, s.steer(ctx, &svc, u.Pool)
 }

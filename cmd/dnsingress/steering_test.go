@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/dnsingress/dnsingress/api/v1alpha1"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/policy"
+)
+
+// steering makes a SteeringPolicy on Services that keeps pods whose load is below a limit, without a hold.
+func steering(namespace, name, keep string, services ...string) *v1alpha1.SteeringPolicy {
+	p := &v1alpha1.SteeringPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	for _, s := range services {
+		p.Spec.TargetRefs = append(p.Spec.TargetRefs, v1alpha1.TargetRef{Kind: "Service", Name: s})
+	}
+	p.Spec.Signals = []v1alpha1.Signal{{Name: "load", Query: "load", Interval: "1s"}}
+	p.Spec.Rules = []v1alpha1.Rule{{Signal: "load", Keep: v1alpha1.Bound(keep)}}
+	p.Spec.Guards = &v1alpha1.Guards{Hold: "0s", HoldMax: "0s", MaxStep: "100%", MinShare: "0"}
+	return p
+}
+
+// awaitConditions returns the policy when its conditions, of its newest generation, are want, as in
+// "Accepted=True/Accepted Applied=False/Conflicted".
+func (c *cluster) awaitConditions(t testing.TB, p *v1alpha1.SteeringPolicy, want string) *v1alpha1.SteeringPolicy {
+	t.Helper()
+	now := new(v1alpha1.SteeringPolicy)
+	untilNil(t, func() error {
+		if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(p), now); err != nil {
+			return err
+		}
+		var got []string
+		for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionApplied} {
+			if one := meta.FindStatusCondition(now.Status.Conditions, kind); one != nil && one.ObservedGeneration == now.Generation {
+				got = append(got, fmt.Sprintf("%s=%s/%s", kind, one.Status, one.Reason))
+			}
+		}
+		if now.Status.ObservedGeneration != now.Generation || strings.Join(got, " ") != want {
+			return fmt.Errorf("policy %s: %v at generation %d, want %s; status %+v", p.Name, got, now.Generation, want, now.Status)
+		}
+		return nil
+	})
+	return now
+}
+
+func testSteeringPolicies(t *testing.T, c *cluster) {
+	const absent = "no SteeringPolicies to be had"
+	ns := c.namespace(t)
+	m := newMetric(t)
+	m.set("web-0", "1", "web-1", "9", "api-0", "1", "api-1", "9")
+	web := service(ns, "web", hostnameKey, "steered.apps.test")
+	api := service(ns, "api", hostnameKey, "api.apps.test")
+	c.create(t, web)
+	c.create(t, slice(ns, "web", "web-1", discoveryv1.AddressTypeIPv6, "fd00:1::1", "fd00:1::2"))
+	c.create(t, api)
+	c.create(t, slice(ns, "api", "api-1", discoveryv1.AddressTypeIPv6, "fd00:2::1", "fd00:2::2"))
+
+	// Without the kind, everything else works, and one line says so.
+	before := c.log.count(absent)
+	first := c.run(t, m.config("1m"))
+	if got := first.addresses("steered.apps.test.", dns.TypeAAAA); got != "fd00:1::1 fd00:1::2" {
+		t.Errorf("without the kind: %q", got)
+	}
+	if _, err := envtest.InstallCRDs(c.env.Config, envtest.CRDInstallOptions{Paths: []string{"../../deploy/dnsingress/crd.yaml"}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.log.count(absent) - before; n != 1 {
+		t.Errorf("the missing kind was told of %d times", n)
+	}
+
+	// The kind that comes later is found, and two replicas do not disturb one another.
+	second := c.run(t, m.config("1m"))
+	older := steering(ns, "older", "< 8", "web")
+	c.create(t, older)
+	for _, i := range []*instance{first, second} {
+		i.await(t, "steered.apps.test.", dns.TypeAAAA, "fd00:1::1")
+		i.await(t, "api.apps.test.", dns.TypeAAAA, "fd00:2::1 fd00:2::2")
+	}
+	const ok = "Accepted=True/Accepted Applied=True/Applied"
+	settled := c.awaitConditions(t, older, ok)
+	if len(settled.Status.Targets) != 1 || !settled.Status.Targets[0].Applied {
+		t.Errorf("targets: %+v", settled.Status.Targets)
+	}
+
+	// A second policy on the same target gives way and says to whom; elsewhere it steers. Names will do as targets.
+	younger := steering(ns, "younger", "< 100", "web", "api")
+	younger.Spec.TargetRefs = younger.Spec.TargetRefs[:1]
+	younger.Spec.Hostnames = []string{"API.apps.test."}
+	younger.Spec.Rules[0].Keep = "< 5"
+	c.create(t, younger)
+	got := c.awaitConditions(t, younger, "Accepted=True/Accepted Applied=False/Conflicted")
+	if s := fmt.Sprint(got.Status.Targets); !strings.Contains(s, "{Service api true }") || !strings.Contains(s, "{Service web false SteeringPolicy older") {
+		t.Errorf("targets: %s", s)
+	}
+	first.await(t, "api.apps.test.", dns.TypeAAAA, "fd00:2::1")
+	first.await(t, "steered.apps.test.", dns.TypeAAAA, "fd00:1::1")
+
+	// One that cannot be used keeps its target and the last good policy; the status says where it is wrong.
+	fresh := func(p *v1alpha1.SteeringPolicy, change func(*v1alpha1.SteeringPolicy)) {
+		t.Helper()
+		untilNil(t, func() error {
+			if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(p), p); err != nil {
+				return err
+			}
+			change(p)
+			return c.admin.Update(t.Context(), p)
+		})
+	}
+	fresh(older, func(p *v1alpha1.SteeringPolicy) { p.Spec.Signals[0].Query = "sum by (pod) (rate(load[5m])" })
+	bad := c.awaitConditions(t, older, "Accepted=False/Invalid Applied=False/Invalid")
+	if message := meta.FindStatusCondition(bad.Status.Conditions, v1alpha1.ConditionAccepted).Message; !strings.Contains(message, "spec.signals[0].query: PromQL: unclosed left parenthesis") {
+		t.Errorf("message: %s", message)
+	}
+	m.set("web-0", "9", "web-1", "1", "api-0", "1", "api-1", "9")
+	first.await(t, "steered.apps.test.", dns.TypeAAAA, "fd00:1::2")
+	fresh(older, func(p *v1alpha1.SteeringPolicy) { p.Spec.Signals[0].Query = "load"; p.Spec.Rules[0].Keep = "< 20" })
+	c.awaitConditions(t, older, ok)
+	first.await(t, "steered.apps.test.", dns.TypeAAAA, "fd00:1::1 fd00:1::2")
+
+	// Annotations on a steered Service count for nothing, which its owner is told.
+	web.Annotations["dnsingress.dev/promql"], web.Annotations["dnsingress.dev/keep"] = "load", "< 2"
+	c.update(t, web)
+	c.awaitEvent(t, web, "PolicyShadowed")
+
+	// Nothing is written that is there already: other things of the namespace change, and the status stays as it is.
+	quiet := c.awaitConditions(t, older, ok)
+	api.Annotations["external-dns.kubernetes.io/ttl"] = "9"
+	c.update(t, api)
+	lost := steering(ns, "lost", "< 8", "nowhere")
+	c.create(t, lost)
+	c.awaitConditions(t, lost, "Accepted=True/Accepted Applied=False/TargetNotFound")
+	if now := c.awaitConditions(t, older, ok); now.ResourceVersion != quiet.ResourceVersion {
+		t.Errorf("the status was written without need: version %s, then %s", quiet.ResourceVersion, now.ResourceVersion)
+	}
+
+	// When the older one goes, the younger one takes over; when both are gone, annotations count again.
+	c.delete(t, older)
+	c.awaitConditions(t, younger, ok)
+	first.await(t, "steered.apps.test.", dns.TypeAAAA, "fd00:1::2")
+	c.delete(t, younger)
+	first.await(t, "api.apps.test.", dns.TypeAAAA, "fd00:2::1 fd00:2::2")
+
+	t.Run("schema", func(t *testing.T) { testSchema(t, c, ns) })
+}
+
+// testSchema gives the API server what package policy reads and what it refuses.
+func testSchema(t *testing.T, c *cluster, namespace string) {
+	create := func(p *v1alpha1.SteeringPolicy) error {
+		p.Namespace = namespace
+		return c.admin.Create(t.Context(), p, client.DryRunAll)
+	}
+	files, err := filepath.Glob("../../deploy/policies/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(files, "internal/policy/testdata/whole.yaml") {
+		for _, p := range manifests(t, path) {
+			if err := create(p); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		if _, err := policy.Load(path); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, spoil := range map[string]func(*v1alpha1.SteeringPolicySpec){
+		"a policy needs targetRefs or hostnames": func(s *v1alpha1.SteeringPolicySpec) { s.TargetRefs = nil },
+		"a rule has one of":                      func(s *v1alpha1.SteeringPolicySpec) { s.Rules[0].Lowest = 3 },
+		"readmit needs keep": func(s *v1alpha1.SteeringPolicySpec) {
+			s.Rules[0] = v1alpha1.Rule{Signal: "load", Lowest: 1, Readmit: "< 3"}
+		},
+		"low must be below high": func(s *v1alpha1.SteeringPolicySpec) {
+			s.Rules[0] = v1alpha1.Rule{Signal: "load", Shed: &v1alpha1.Watermarks{Low: 3, High: 3}}
+		},
+		"spec.signals[0].interval":         func(s *v1alpha1.SteeringPolicySpec) { s.Signals[0].Interval = "soon" },
+		"spec.signals[1]: Duplicate value": func(s *v1alpha1.SteeringPolicySpec) { s.Signals = append(s.Signals, s.Signals[0]) },
+		"spec.guards.maxStep":              func(s *v1alpha1.SteeringPolicySpec) { s.Guards.MaxStep = "120%" },
+		"every protocol but icmp needs a port": func(s *v1alpha1.SteeringPolicySpec) {
+			s.HealthChecks = []v1alpha1.HealthCheck{{Name: "a", Protocol: "tcp"}}
+		},
+		"fixed needs a ttl": func(s *v1alpha1.SteeringPolicySpec) {
+			s.TTL = &v1alpha1.TTL{Rules: []v1alpha1.TTLRule{{Kind: "fixed"}}}
+		},
+		"linear and exponential need a low and a high that differ": func(s *v1alpha1.SteeringPolicySpec) {
+			s.TTL = &v1alpha1.TTL{Rules: []v1alpha1.TTLRule{{Kind: "linear"}}}
+		},
+	} {
+		p := steering("", "bad", "< 8", "web")
+		spoil(&p.Spec)
+		if err := create(p); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("want %q, got %v", name, err)
+		}
+		data, err := marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := policy.FromObject(data); err == nil {
+			t.Errorf("%s: the reader takes what the API server refuses", name)
+		}
+	}
+}
+
+// manifests reads the SteeringPolicies of a file as the API server would be given them.
+func manifests(t *testing.T, path string) []*v1alpha1.SteeringPolicy {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*v1alpha1.SteeringPolicy
+	for doc := range bytes.SplitSeq(data, []byte("\n---\n")) {
+		p := new(v1alpha1.SteeringPolicy)
+		if err := yaml.UnmarshalStrict(doc, p); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func marshal(p *v1alpha1.SteeringPolicy) ([]byte, error) {
+	o := p.DeepCopy()
+	o.APIVersion, o.Kind = policy.APIVersion, policy.Kind
+	return json.Marshal(o)
+}
