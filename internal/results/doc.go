@@ -40,6 +40,7 @@
 // phases dns, connect, tls and first_byte are durations of that phase alone and 0
 // where it did not happen (a cached answer, a reused connection, plain HTTP).
 // total_ns runs from the intended send to the last byte read, or to the error.
+// backend came later within version 1: files without the column say nothing of who answered.
 //
 // # Resources
 //

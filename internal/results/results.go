@@ -97,7 +97,7 @@ type Trial struct {
 
 // Fault is what was broken in a trial, with the instants seen by the node that it was done on.
 type Fault struct {
-	Kind    string `json:"kind"` // e.g. pod-sigkill, node-power-cut
+	Kind    string `json:"kind"` // e.g. pod-sigkill, pod-slow, node-power-cut
 	Node    string `json:"node"`
 	Target  string `json:"target"`
 	BeginNs int64  `json:"begin_unix_ns"`
@@ -158,8 +158,9 @@ type Sample struct {
 	Reused      bool   `parquet:"reused"` // the connection stood already
 	Status      int32  `parquet:"status"` // HTTP status, 0 for none
 	Error       string `parquet:"error,dict"`
-	Peer        string `parquet:"peer,dict"` // address that the connection went to
-	Bytes       int64  `parquet:"bytes"`     // body bytes read
+	Peer        string `parquet:"peer,dict"`    // address that the connection went to
+	Bytes       int64  `parquet:"bytes"`        // body bytes read
+	Backend     string `parquet:"backend,dict"` // pod that answered, as its header X-Backend says; empty where none does
 }
 
 // OK reports whether the attempt succeeded.

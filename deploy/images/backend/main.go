@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command backend is the service that every experiment puts behind an ingress: an HTTP server
-// whose response size and service time are set by flags and, for one request, by the query
-// parameters size (bytes) and delay (a Go duration).
+// query parameters size (bytes) and delay (a Go duration). An answer names the pod that gave it in the header
+// X-Backend. A PUT of /slow?delay=300ms to the administrative address makes every request take that much
+// longer from then on, until another says 0s.
 package main
 
 import (
@@ -48,7 +49,7 @@ func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.listen, "listen", "[::]:80", "address of the service")
-	f.StringVar(&o.admin, "admin", "[::]:9100", "address of /metrics and /readyz")
+	f.StringVar(&o.admin, "admin", "[::]:9100", "address of /metrics, /readyz and /slow")
 	f.Int64Var(&o.service.size, "size", 1024, "bytes of a response body")
 	f.DurationVar(&o.service.delay, "delay", 0, "time that a request takes")
 	f.DurationVar(&o.linger, "linger", time.Second, "time between turning not ready and refusing connections, so that clients can leave")
@@ -62,11 +63,15 @@ func (o *options) run(ctx context.Context, log *slog.Logger) error {
 		return cli.Misuse("--size %d --delay %s (hint: size is 0 to %d bytes, delay 0 to %s)", o.service.size, o.service.delay, int64(maxSize), maxDelay)
 	}
 	registry := prometheus.NewRegistry()
+	slow := new(slowness)
+	o.service.slow = slow
+	o.service.name, _ = os.Hostname() // in Kubernetes the pod's name; without one, answers do not say who gave them
 	ready := new(readiness)
 	service := &http.Server{Handler: o.service.handler(registry), ReadHeaderTimeout: 10 * time.Second}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("GET /readyz", ready)
+	mux.Handle("PUT /slow", slow)
 	admin := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 
 	failed := make(chan error, 2)

@@ -119,3 +119,55 @@ func TestRefusesBadFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestSlow makes requests slow and fast again while the service runs, and asks who answers.
+func TestSlow(t *testing.T) {
+	slow := new(slowness)
+	mux := http.NewServeMux()
+	mux.Handle("PUT /slow", slow)
+	admin := httptest.NewServer(mux)
+	defer admin.Close()
+	s := httptest.NewServer(service{size: 10, name: "backend-7", slow: slow}.handler(prometheus.NewRegistry()))
+	defer s.Close()
+	put := func(query string) int {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodPut, admin.URL+"/slow"+query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	for _, bad := range []string{"", "?delay=", "?delay=-1s", "?delay=1h", "?delay=soon"} {
+		if code := put(bad); code != http.StatusBadRequest {
+			t.Errorf("PUT /slow%s: status %d", bad, code)
+		}
+	}
+	took := func() time.Duration {
+		begin := time.Now()
+		resp, err := http.Get(s.URL + "/?delay=1ms")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("X-Backend"); got != "backend-7" {
+			t.Errorf("answered by %q", got)
+		}
+		return time.Since(begin)
+	}
+	if code := put("?delay=150ms"); code != http.StatusOK {
+		t.Fatalf("status %d", code)
+	}
+	if d := took(); d < 151*time.Millisecond {
+		t.Errorf("a request took %s while it had to take 151ms more", d)
+	}
+	if code := put("?delay=0s"); code != http.StatusOK {
+		t.Fatalf("status %d", code)
+	}
+	for fast := false; !fast; fast = took() < 150*time.Millisecond { // however busy the machine is, one will be
+	}
+}

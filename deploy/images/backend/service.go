@@ -27,6 +27,8 @@ const block = 32 << 10
 type service struct {
 	size  int64
 	delay time.Duration
+	name  string    // of who answers; empty: it is not said
+	slow  *slowness // nil: never
 }
 
 // handler returns the service with its metrics registered at r:
@@ -66,14 +68,17 @@ func (s service) answer(w http.ResponseWriter, req *http.Request, body []byte) i
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return http.StatusBadRequest
 	}
-	if asked.delay > 0 {
-		t := time.NewTimer(asked.delay)
+	if delay := asked.delay + s.slow.delay(); delay > 0 {
+		t := time.NewTimer(delay)
 		defer t.Stop()
 		select {
 		case <-t.C:
 		case <-req.Context().Done():
 			return statusGone
 		}
+	}
+	if s.name != "" {
+		w.Header().Set("X-Backend", s.name)
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.FormatInt(asked.size, 10))
@@ -102,6 +107,27 @@ func (s service) with(q url.Values) (service, error) {
 		s.delay = d
 	}
 	return s, nil
+}
+
+// slowness is how much longer every request takes. A PUT with the parameter delay sets it.
+type slowness struct{ ns atomic.Int64 }
+
+func (s *slowness) delay() time.Duration {
+	if s == nil {
+		return 0
+	}
+	return time.Duration(s.ns.Load())
+}
+
+func (s *slowness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	v := req.URL.Query().Get("delay")
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 0 || d > maxDelay {
+		http.Error(w, fmt.Sprintf("delay %q (hint: a duration from 0s to %s, such as 300ms)", v, maxDelay), http.StatusBadRequest)
+		return
+	}
+	s.ns.Store(int64(d))
+	fmt.Fprintln(w, d)
 }
 
 // readiness answers a readiness probe: 200 once set, else 503.

@@ -122,6 +122,9 @@ func (c *conn) exchange(t *Target, deadline time.Time, maxBody int64, s *results
 		return false, replyFailure(err, true)
 	}
 	s.Status = int32(resp.StatusCode)
+	if name := resp.Header.Get(backendHeader); len(name) <= maxBackend {
+		s.Backend = name
+	}
 	c.in.left = maxBody
 	s.Bytes, err = io.Copy(io.Discard, resp.Body)
 	if err != nil {
@@ -133,6 +136,12 @@ func (c *conn) exchange(t *Target, deadline time.Time, maxBody int64, s *results
 	}
 	return keep, nil
 }
+
+// A backend of the test bed says who it is, through whatever proxy. No pod's name is longer (RFC 1123).
+const (
+	backendHeader = "X-Backend"
+	maxBackend    = 253
+)
 
 // response reads headers, passing over interim replies (RFC 9110 §15.2).
 func (c *conn) response(t *Target) (*http.Response, error) {

@@ -30,18 +30,9 @@ type podKill struct {
 }
 
 func (f *podKill) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
-	pods, err := f.env.Kubectl.Pods(ctx, f.env.Backend)
+	ready, err := readyBackends(ctx, f.env, PodSIGKILL)
 	if err != nil {
 		return Target{}, err
-	}
-	var ready []kubectl.Pod
-	for _, p := range pods {
-		if p.Ready && !p.Terminating && len(p.Containers) > 0 {
-			ready = append(ready, p)
-		}
-	}
-	if len(ready) == 0 {
-		return Target{}, fmt.Errorf("aiming %s: none of %d backend pods is ready", PodSIGKILL, len(pods))
 	}
 	f.pod = ready[rng.IntN(len(ready))]
 	// cgroup v1 has the controller in a hierarchy of its own. The systemd driver writes the UID with underscores.
