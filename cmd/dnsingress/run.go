@@ -19,6 +19,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/admin"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/health"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
@@ -36,7 +37,9 @@ func runCommand(s streams) *cobra.Command {
 		Long: `Publish a cluster's Services and answer for them.
 
 A Service with a hostname annotation has its ready pods' addresses answered under
-that name. SIGTERM: /readyz says no, answers go on for lameDuck, then the process ends.
+that name; annotations or a SteeringPolicy say which of them, how often and for how long.
+
+SIGTERM: /readyz says no, answers go on for lameDuck, then the process ends.
 SIGUSR2 starts the program again and hands the sockets over to it once it is ready.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,6 +49,9 @@ SIGUSR2 starts the program again and hands the sockets over to it once it is rea
 			}
 			c, err := config.Load(path)
 			if err != nil {
+				return err
+			}
+			if _, err := configuredSigning(c, log); err != nil {
 				return err
 			}
 			if dry {
@@ -74,9 +80,11 @@ type daemon struct {
 	engine    *pool.Engine
 	source    *kube.Source
 	evaluator *promql.Evaluator
+	health    *health.Checker
 	dns       *server.Server
 	admin     *admin.Server
 	sockets   *handover.Sockets
+	signers   []func(context.Context) error
 	ending    chan struct{} // closed on SIGTERM
 }
 
@@ -89,7 +97,14 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	if d.sockets, err = handover.Inherit(); err != nil {
 		return nil, err
 	}
-	if d.engine, err = pool.New(pool.Options{Config: c, Catalog: catalog, Registerer: registry, Log: log}); err != nil {
+	signing, err := configuredSigning(c, log)
+	if err != nil {
+		return nil, err
+	}
+	if d.engine, err = pool.New(pool.Options{Config: c, Catalog: catalog, Registerer: registry, Sign: signing.sign, Log: log}); err != nil {
+		return nil, err
+	}
+	if d.signers, err = signing.follow(catalog, registry); err != nil {
 		return nil, err
 	}
 	metrics, err := promql.NewClient(c.Prometheus, registry, log)
@@ -110,6 +125,10 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.engine.Connect(d.evaluator, d.source.Reporter())
+	if d.health, err = health.New(health.Options{Deliver: d.engine.Checked, Registerer: registry, Log: log}); err != nil {
+		return nil, err
+	}
+	d.engine.ConnectProber(d.health)
 	dns, err := serverConfig(c)
 	if err != nil {
 		return nil, err
@@ -182,7 +201,7 @@ func (d *daemon) run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wait sync.WaitGroup
-	for _, part := range []func(context.Context) error{d.admin.Run, d.dns.Run, d.engine.Run, d.source.Run, d.restart} {
+	for _, part := range append([]func(context.Context) error{d.admin.Run, d.dns.Run, d.engine.Run, d.health.Run, d.source.Run, d.restart}, d.signers...) {
 		wait.Go(func() {
 			if err := part(work); err != nil && work.Err() == nil {
 				stop(err)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/dnssec"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/internal/cli"
@@ -45,6 +47,32 @@ func (f *signingFlags) load(log *slog.Logger) (*signing, error) {
 	}
 	for origin, keys := range zones {
 		s.options[origin] = dnssec.Options{Keys: keys, Validity: f.validity, Log: log}
+	}
+	return s, nil
+}
+
+// configuredSigning reads the keys that the zones of a configuration are signed with.
+func configuredSigning(c *config.Config, log *slog.Logger) (*signing, error) {
+	s := &signing{options: map[string]dnssec.Options{}, signers: map[string]*dnssec.Signer{}, log: log}
+	var errs []error
+	for _, z := range c.Zones {
+		if len(z.DNSSEC.Keys) == 0 {
+			continue
+		}
+		o := dnssec.Options{Validity: *z.DNSSEC.Validity, AddressTTL: uint32(*z.DNSSEC.AddressTTL / time.Second), Log: log}
+		zones, err := dnssec.LoadAll(z.DNSSEC.Keys)
+		errs = append(errs, err)
+		for _, keys := range zones {
+			o.Keys = append(o.Keys, keys...)
+		}
+		if err == nil {
+			_, err = dnssec.New(z.Origin, o) // the zones are made later
+			errs = append(errs, err)
+		}
+		s.options[z.Origin] = o
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, cli.Misuse("%w", err)
 	}
 	return s, nil
 }

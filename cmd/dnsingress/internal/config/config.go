@@ -59,6 +59,8 @@ type Zone struct {
 	// MaxAnswers bounds the addresses in one answer; which ones changes from answer to answer. 0: all
 	// that a message can hold, 2000. Default: 8.
 	MaxAnswers *int `yaml:"maxAnswers"`
+	// DNSSEC says how the zone is signed. Default: not.
+	DNSSEC DNSSEC `yaml:"dnssec"`
 }
 
 // Nameserver is one NS record.
@@ -151,6 +153,7 @@ func (c *Config) fill() {
 		orPointer(&z.NegativeTTL, 5*time.Second)
 		orPointer(&z.InfrastructureTTL, 5*time.Minute)
 		orPointer(&z.MaxAnswers, 8)
+		z.DNSSEC.fill()
 	}
 }
 
@@ -238,6 +241,7 @@ func (z Zone) check(f *strictyaml.File, at string) {
 	if *z.MaxAnswers < 0 {
 		f.Problem(at+".maxAnswers", "0 means all", "%d is negative", *z.MaxAnswers)
 	}
+	z.DNSSEC.check(f, at+".dnssec")
 }
 
 func checkName(f *strictyaml.File, at, name string) {
