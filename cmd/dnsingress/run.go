@@ -24,6 +24,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/transfer"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/internal/cli"
 )
@@ -81,6 +82,7 @@ type daemon struct {
 	source    *kube.Source
 	evaluator *promql.Evaluator
 	health    *health.Checker
+	transfers *transfer.Service
 	dns       *server.Server
 	admin     *admin.Server
 	sockets   *handover.Sockets
@@ -129,11 +131,15 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.engine.ConnectProber(d.health)
+	d.transfers, err = transfer.New(transfer.Options{Catalog: catalog, Keys: c.Keys, Policies: c.Policies(), Registerer: registry, Log: log})
+	if err != nil {
+		return nil, err
+	}
 	dns, err := serverConfig(c)
 	if err != nil {
 		return nil, err
 	}
-	dns.Catalog, dns.Registerer, dns.Log, dns.Sockets = catalog, registry, log, d.sockets
+	dns.Catalog, dns.Transfer, dns.Registerer, dns.Log, dns.Sockets = catalog, d.transfers, registry, log, d.sockets
 	d.dns = server.New(dns)
 	d.admin, err = admin.New(admin.Options{Listen: c.Admin, Sockets: d.sockets, Ready: d.ready, Explainer: d.engine, Gatherer: registry, Log: log})
 	return d, err
@@ -201,7 +207,7 @@ func (d *daemon) run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wait sync.WaitGroup
-	for _, part := range append([]func(context.Context) error{d.admin.Run, d.dns.Run, d.engine.Run, d.health.Run, d.source.Run, d.restart}, d.signers...) {
+	for _, part := range append([]func(context.Context) error{d.admin.Run, d.dns.Run, d.engine.Run, d.health.Run, d.transfers.Run, d.source.Run, d.restart}, d.signers...) {
 		wait.Go(func() {
 			if err := part(work); err != nil && work.Err() == nil {
 				stop(err)

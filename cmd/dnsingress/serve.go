@@ -76,25 +76,20 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
-			given, err := transfers.service(catalog, signing, registry, log)
+			exchange, err := transfers.service(catalog, signing, registry, log)
 			if err != nil {
 				return err
 			}
 			config := options.config()
-			config.Catalog, config.Registerer, config.Log, config.Sockets = catalog, registry, log, sockets
-			if given != nil {
-				config.Transfer = given
-			}
+			config.Catalog, config.Transfer, config.Registerer, config.Log, config.Sockets = catalog, exchange, registry, log, sockets
 			dns := server.New(config)
 			parts := []func(context.Context) error{
 				dns.Run,
+				exchange.Run,
 				func(ctx context.Context) error { return announce(ctx, s, dns, sockets) },
 				func(ctx context.Context) error { return sockets.Follow(ctx, restartTime, log) },
 			}
 			parts = append(append(parts, followers...), signers...)
-			if given != nil {
-				parts = append(parts, given.Run)
-			}
 			if metrics != "" {
 				registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 				l, err := sockets.Listen(cmd.Context(), "tcp", metrics)

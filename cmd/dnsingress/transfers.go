@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -35,7 +36,7 @@ func (f *transferFlags) options() (transfer.Options, error) {
 	var wrong []string
 	read := func(flag, text string, into encoding.TextUnmarshaler) {
 		if err := into.UnmarshalText([]byte(text)); err != nil {
-			wrong = append(wrong, "--"+flag+": "+err.Error())
+			wrong = append(wrong, fmt.Sprintf("--%s %q: %v", flag, text, err))
 		}
 	}
 	for _, path := range f.keys {
@@ -77,11 +78,8 @@ func (f *transferFlags) options() (transfer.Options, error) {
 	return o, nil
 }
 
-// service makes the transfers that the flags ask for; nil for none.
+// service makes the transfers that the flags ask for.
 func (f *transferFlags) service(catalog *zone.Catalog, signing *signing, registry prometheus.Registerer, log *slog.Logger) (*transfer.Service, error) {
-	if len(f.secondaries)+len(f.allow)+len(f.notify)+len(f.keys) == 0 {
-		return nil, nil
-	}
 	o, err := f.options()
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/transfer"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/strictyaml"
 )
@@ -36,8 +37,18 @@ type Config struct {
 	Prometheus Prometheus `yaml:"prometheus"`
 	// Kubernetes is where Services and EndpointSlices come from.
 	Kubernetes Kubernetes `yaml:"kubernetes"`
+	// TSIGKeys are files of keys: BIND's key "NAME" { algorithm hmac-sha256; secret "BASE64"; }; or lines of
+	// NAME:ALGORITHM:BASE64. Default: none.
+	TSIGKeys []string `yaml:"tsigKeys"`
+	// State is a directory that keeps serials over restarts. Without it the serial of a zone begins at the Unix
+	// time, which moves it forward unless the zone has changed more than once a second since the last start.
+	// Default: none.
+	State string `yaml:"state"`
 	// LameDuck is how long answers go on after SIGTERM while /readyz already says no. Default: 3s.
 	LameDuck *time.Duration `yaml:"lameDuck"`
+
+	// Keys are what TSIGKeys hold.
+	Keys transfer.Keys `yaml:"-"`
 }
 
 // Zone is one zone's own data. The names of its services come from the cluster.
@@ -61,6 +72,8 @@ type Zone struct {
 	MaxAnswers *int `yaml:"maxAnswers"`
 	// DNSSEC says how the zone is signed. Default: not.
 	DNSSEC DNSSEC `yaml:"dnssec"`
+	// Transfer says who may have the zone. Default: nobody.
+	Transfer Transfer `yaml:"transfer"`
 }
 
 // Nameserver is one NS record.
@@ -182,6 +195,7 @@ func (c *Config) check(f *strictyaml.File) {
 	if *c.LameDuck < 0 {
 		f.Problem("lameDuck", "", "%v is negative", *c.LameDuck)
 	}
+	c.checkTransfers(f)
 	c.Prometheus.check(f)
 	for i, p := range append(slices.Clone(c.Kubernetes.HostnamePrefixes), c.Kubernetes.PolicyPrefix) {
 		at := fmt.Sprintf("kubernetes.hostnamePrefixes[%d]", i)

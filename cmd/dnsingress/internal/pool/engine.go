@@ -17,6 +17,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/serial"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/internal/steer"
 )
@@ -102,7 +103,11 @@ func New(o Options) (*Engine, error) {
 		wakeups: map[model.Ref]time.Time{},
 	}
 	for _, z := range o.Config.Zones {
-		s, err := newServed(z, time.Now())
+		serials, err := serial.Open(o.Config.State, z.Origin, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		s, err := newServed(z, serials)
 		if err == nil && o.Sign != nil {
 			s.zone, err = o.Sign(s.zone)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/serial"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 )
 
@@ -22,6 +23,8 @@ type served struct {
 	config   config.Zone
 	reserved map[string]bool // names that the configuration itself gives data to
 	zone     *zone.Zone
+	serials  *serial.Counter
+	unkept   bool              // it has been said that serials are not kept
 	answers  map[string]answer // by host
 }
 
@@ -44,15 +47,14 @@ func (a answer) equal(b answer) bool {
 		slices.Equal(a.addresses, b.addresses) && slices.Equal(a.weights, b.weights) && slices.Equal(a.locations, b.locations)
 }
 
-// newServed makes the zone with nothing but its own records. The serial begins at the Unix time, so that it moves
-// forward over restarts.
-func newServed(c config.Zone, now time.Time) (*served, error) {
-	s := &served{origin: c.Origin, config: c, reserved: map[string]bool{}, answers: map[string]answer{}}
+// newServed makes the zone with nothing but its own records and the first of its serials.
+func newServed(c config.Zone, serials *serial.Counter) (*served, error) {
+	s := &served{origin: c.Origin, config: c, serials: serials, reserved: map[string]bool{}, answers: map[string]answer{}}
 	head := func(name string, rtype uint16) dns.RR_Header {
 		return dns.RR_Header{Name: name, Rrtype: rtype, Class: dns.ClassINET, Ttl: seconds(*c.InfrastructureTTL)}
 	}
 	rrs := []dns.RR{&dns.SOA{
-		Hdr: head(c.Origin, dns.TypeSOA), Ns: c.SOA.Primary, Mbox: c.SOA.Mailbox, Serial: uint32(now.Unix()),
+		Hdr: head(c.Origin, dns.TypeSOA), Ns: c.SOA.Primary, Mbox: c.SOA.Mailbox, Serial: serials.Start(),
 		Refresh: seconds(c.SOA.Refresh), Retry: seconds(c.SOA.Retry), Expire: seconds(c.SOA.Expire), Minttl: seconds(*c.NegativeTTL),
 	}}
 	for _, ns := range c.Nameservers {
@@ -113,6 +115,10 @@ func (e *Engine) compile(hosts map[string]bool) []*served {
 			// Names and addresses have been checked: only a mistake of ours can end here. The last zone stays.
 			e.options.Log.Error("changing a zone; its last state stays", "zone", z.origin, "error", err)
 			continue
+		}
+		if err := z.serials.Use(next.Serial()); err != nil && !z.unkept {
+			z.unkept = true
+			e.options.Log.Error("the zone's serial may go back at the next start", "zone", z.origin, "error", err)
 		}
 		z.zone = next
 		changed = append(changed, z)

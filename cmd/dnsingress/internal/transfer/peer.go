@@ -3,7 +3,7 @@
 package transfer
 
 import (
-	"fmt"
+	"errors"
 	"net/netip"
 	"strings"
 
@@ -28,7 +28,7 @@ func (r *Remote) UnmarshalText(text []byte) error {
 	}
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("%q is no address (hint: 192.0.2.1, [2001:db8::1]:53 or 2001:db8::1+key:NAME)", address)
+		return errors.New("no address (hint: 192.0.2.1, [2001:db8::1]:53 or 2001:db8::1+key:NAME)")
 	}
 	*r = Remote{at, key}
 	return nil
@@ -59,7 +59,7 @@ func (g *Grant) UnmarshalText(text []byte) error {
 	}
 	prefix, err := netip.ParsePrefix(address)
 	if err != nil {
-		return fmt.Errorf("%q is no prefix (hint: 2001:db8::/32, key:NAME or 2001:db8::/32+key:NAME)", address)
+		return errors.New("no prefix (hint: 2001:db8::/32, key:NAME or 2001:db8::/32+key:NAME)")
 	}
 	*g = Grant{prefix.Masked(), key}
 	return nil
@@ -95,11 +95,11 @@ func cutKey(text string) (address, key string, err error) {
 	if address != "" {
 		var plus bool
 		if address, plus = strings.CutSuffix(address, "+"); !plus {
-			return "", "", fmt.Errorf("%q: between address and key belongs a + (hint: 2001:db8::/32+key:NAME)", text)
+			return "", "", errors.New("between address and key belongs a + (hint: 2001:db8::/32+key:NAME)")
 		}
 	}
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
-		return "", "", fmt.Errorf("%q names no key (hint: key:NAME)", text)
+		return "", "", errors.New("it names no key (hint: key:NAME)")
 	}
 	return address, dns.CanonicalName(name), nil
 }
