@@ -92,7 +92,7 @@ likewise. Only the addresses given are opened.`,
 			parts = append(append(parts, followers...), signers...)
 			if metrics != "" {
 				registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-				l, err := sockets.Listen(cmd.Context(), "tcp", metrics)
+				l, err := sockets.Listen(cmd.Context(), "metrics", "tcp", metrics)
 				if err != nil {
 					return fmt.Errorf("listening for metrics: %w", err)
 				}

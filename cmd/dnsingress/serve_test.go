@@ -159,14 +159,20 @@ func TestServeMetrics(t *testing.T) {
 		return url != ""
 	})
 	waitFor(t, "counted the query", func() bool {
-		r, err := http.Get(url)
-		if err != nil {
-			return false
-		}
-		defer r.Body.Close()
-		body, err := io.ReadAll(r.Body)
-		return err == nil && strings.Contains(string(body), `dnsingress_dns_requests_total{family="2",proto="udp",type="SOA",zone="example.org."} 1`)
+		text, err := get(url)
+		return err == nil && strings.Contains(text, `dnsingress_dns_requests_total{family="2",proto="udp",type="SOA",zone="example.org."} 1`)
 	})
+}
+
+// get returns what is at an address.
+func get(url string) (string, error) {
+	r, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	return string(body), err
 }
 
 // TestExitCodes checks what the scripts cannot: which failure it is.

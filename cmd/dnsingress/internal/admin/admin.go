@@ -50,7 +50,7 @@ type Server struct {
 
 // New listens on the address, so that one in use is known at once.
 func New(o Options) (*Server, error) {
-	l, err := o.Sockets.Listen(context.Background(), "tcp", o.Listen)
+	l, err := o.Sockets.Listen(context.Background(), "admin", "tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listening for administration: %w (hint: admin in the configuration)", err)
 	}

@@ -124,7 +124,7 @@ func (s *Sockets) duplicate() (fds []int, keys []string, err error) {
 	for _, k := range s.kept {
 		raw, err := k.conn.SyscallConn()
 		if err != nil {
-			return fds, nil, fmt.Errorf("opening %s %s: %w", k.network, k.address, err)
+			return fds, nil, fmt.Errorf("opening %v: %w", k.key, err)
 		}
 		var dup int
 		var failed error
@@ -133,10 +133,10 @@ func (s *Sockets) duplicate() (fds []int, keys []string, err error) {
 			continue
 		}
 		if err = errors.Join(err, failed); err != nil {
-			return fds, nil, fmt.Errorf("duplicating %s %s: %w", k.network, k.address, err)
+			return fds, nil, fmt.Errorf("duplicating %v: %w", k.key, err)
 		}
 		fds = append(fds, dup)
-		keys = append(keys, k.network+"|"+k.address)
+		keys = append(keys, k.String())
 	}
 	return fds, keys, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -26,8 +27,15 @@ type Sockets struct {
 	ready *os.File // tells the process before that it has been replaced; nil: there was none
 }
 
-// key says what a socket is for. The address is as it was asked for, so that port 0 stays the same port.
-type key struct{ network, address string }
+// key says what a socket is for: "dns", "metrics". The address is as it was asked for, so that port 0 stays the same
+// port. What a service manager left is for nothing in particular.
+type key struct{ purpose, network, address string }
+
+func (k key) String() string { return k.purpose + "|" + k.network + "|" + k.address }
+
+func (k key) fits(o key) bool {
+	return k.network == o.network && k.address == o.address && (k.purpose == o.purpose || k.purpose == "")
+}
 
 type heir struct {
 	key
@@ -57,11 +65,11 @@ func Inherit() (*Sockets, error) {
 	}()
 	if list, ok := os.LookupEnv(envSockets); ok {
 		for i, entry := range strings.Fields(list) {
-			network, address, ok := strings.Cut(entry, "|")
-			if !ok {
+			k := strings.Split(entry, "|")
+			if len(k) != 3 {
 				return nil, fmt.Errorf("taking over sockets: %q in %s is no socket", entry, envSockets)
 			}
-			s.heirs = append(s.heirs, heir{key{network, address}, inherited(firstFD+i, entry)})
+			s.heirs = append(s.heirs, heir{key{k[0], k[1], k[2]}, inherited(firstFD+i, entry)})
 		}
 		fd, err := strconv.Atoi(os.Getenv(envReady))
 		if err != nil {
@@ -112,21 +120,22 @@ func keyOf(fd int) (key, error) {
 		return key{}, errors.New("it is neither IPv4 nor IPv6")
 	}
 	if kind == unix.SOCK_DGRAM {
-		return key{"udp", at.String()}, nil
+		return key{"", "udp", at.String()}, nil
 	}
-	return key{"tcp", at.String()}, nil
+	return key{"", "tcp", at.String()}, nil
 }
 
-// take returns the sockets that were left for an address.
-func (s *Sockets) take(k key) []*os.File {
+// take returns the sockets that were left for something, at most so many.
+func (s *Sockets) take(k key, most int) []*os.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var files []*os.File
 	s.heirs = slices.DeleteFunc(s.heirs, func(h heir) bool {
-		if h.key == k {
-			files = append(files, h.file)
+		if len(files) == most || !h.fits(k) {
+			return false
 		}
-		return h.key == k
+		files = append(files, h.file)
+		return true
 	})
 	return files
 }
@@ -137,13 +146,13 @@ func (s *Sockets) keep(k key, conn syscall.Conn) {
 	s.kept = append(s.kept, socket{k, conn})
 }
 
-// Listen gives the listener that was left for an address, or a new one; network is tcp, tcp4 or tcp6.
-func (s *Sockets) Listen(ctx context.Context, network, address string) (*net.TCPListener, error) {
+// Listen gives the listener that was left for a purpose and an address, or a new one; network is tcp, tcp4 or tcp6.
+func (s *Sockets) Listen(ctx context.Context, purpose, network, address string) (*net.TCPListener, error) {
 	if s == nil {
 		return listen(ctx, network, address)
 	}
-	k := key{"tcp", address}
-	for _, f := range s.take(k) { // there is one at most
+	k := key{purpose, "tcp", address}
+	for _, f := range s.take(k, 1) {
 		l, err := net.FileListener(f)
 		f.Close()
 		if err != nil {
@@ -168,15 +177,15 @@ func listen(ctx context.Context, network, address string) (*net.TCPListener, err
 	return l.(*net.TCPListener), nil
 }
 
-// Packets gives the UDP sockets that were left for an address, all of which must be read, for what came to one
+// Packets gives the UDP sockets that were left for a purpose and an address, all of which must be read, for what came to one
 // waits there. Keep has to be told of those that are opened in addition.
-func (s *Sockets) Packets(address string) ([]*net.UDPConn, error) {
+func (s *Sockets) Packets(purpose, address string) ([]*net.UDPConn, error) {
 	if s == nil {
 		return nil, nil
 	}
-	k := key{"udp", address}
+	k := key{purpose, "udp", address}
 	var conns []*net.UDPConn
-	for _, f := range s.take(k) {
+	for _, f := range s.take(k, math.MaxInt) {
 		c, err := net.FilePacketConn(f)
 		f.Close()
 		if err != nil {
@@ -190,8 +199,8 @@ func (s *Sockets) Packets(address string) ([]*net.UDPConn, error) {
 }
 
 // Keep has a UDP socket for an address outlive the process.
-func (s *Sockets) Keep(address string, conn *net.UDPConn) {
+func (s *Sockets) Keep(purpose, address string, conn *net.UDPConn) {
 	if s != nil {
-		s.keep(key{"udp", address}, conn)
+		s.keep(key{purpose, "udp", address}, conn)
 	}
 }

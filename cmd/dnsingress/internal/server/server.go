@@ -255,7 +255,7 @@ func (s *Server) open(ctx context.Context) (open *sockets, err error) {
 		if err != nil {
 			return open, err
 		}
-		l, err := s.config.Sockets.Listen(ctx, "tcp"+family, address)
+		l, err := s.config.Sockets.Listen(ctx, "tls", "tcp"+family, address)
 		if err != nil {
 			return open, fmt.Errorf("listening on TCP %s for TLS: %w", address, err)
 		}
@@ -283,7 +283,7 @@ func (s *Server) openBoth(ctx context.Context, address string) ([]*net.UDPConn, 
 	if err != nil {
 		return nil, nil, err
 	}
-	left, err := s.config.Sockets.Packets(address)
+	left, err := s.config.Sockets.Packets("dns", address)
 	if err == nil {
 		err = takeOver(left)
 	}
@@ -291,7 +291,7 @@ func (s *Server) openBoth(ctx context.Context, address string) ([]*net.UDPConn, 
 		return nil, nil, err
 	}
 	for tries := 0; ; tries++ {
-		tcp, err := s.config.Sockets.Listen(ctx, "tcp"+family, address)
+		tcp, err := s.config.Sockets.Listen(ctx, "dns", "tcp"+family, address)
 		if err != nil {
 			return nil, nil, fmt.Errorf("listening on TCP %s: %w", address, err)
 		}
@@ -302,7 +302,7 @@ func (s *Server) openBoth(ctx context.Context, address string) ([]*net.UDPConn, 
 		udp, err := listenUDP(ctx, "udp"+family, net.JoinHostPort(host, fmt.Sprint(chosen)), s.config.Workers)
 		if err == nil {
 			for _, c := range udp {
-				s.config.Sockets.Keep(address, c)
+				s.config.Sockets.Keep("dns", address, c)
 			}
 			return udp, tcp, nil
 		}
