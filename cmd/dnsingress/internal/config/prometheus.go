@@ -38,8 +38,8 @@ type Prometheus struct {
 	Staleness time.Duration `yaml:"staleness"`
 	// FirstPass is how long the start waits for the first values before it answers by readiness alone. Default: 5s.
 	FirstPass time.Duration `yaml:"firstPass"`
-	// Rebuild is how far back a start asks for values, so that it decides as if it had never been away. Default: 10m;
-	// 0s: nothing is asked, and hysteresis begins anew.
+	// Rebuild is how far back a start asks for values at least, so that it decides as if it had never been away; it
+	// goes back farther for a policy that remembers longer. Default: 10m; 0s: nothing is asked, and hysteresis begins anew.
 	Rebuild *time.Duration `yaml:"rebuild"`
 }
 

@@ -151,7 +151,8 @@ func (c chaos) run(t *testing.T, noData steer.NoData) {
 	}
 	tick("broken", 1)
 	b.update(web)
-	tick("broken", 14) // longer than the minute for which values live
+	b.now = b.now.Add(time.Minute) // for which values live
+	tick("broken", 2)
 	want := c.states
 	if c.away {
 		want = "web-1:in:no-signal web-2:in:no-signal web-3:in:no-signal web-4:in:no-signal"

@@ -30,6 +30,9 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 	if s == nil {
 		return
 	}
+	if c.why == byMetrics {
+		s.gathering = gathering{seen: c.due}
+	}
 	var signals map[string]steer.Signal
 	problems := e.conflicts(s)
 	if s.Policy != nil {
@@ -41,7 +44,6 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 	at := now
 	if c.why == byMetrics {
 		at = c.due
-		s.gathering = gathering{due: c.due}
 	}
 	if at.Before(s.decided) {
 		at = s.decided
@@ -54,7 +56,7 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 		e.options.Log.Warn("too few members satisfy the policy: all ready ones are answered with", "object", ref.String())
 	}
 	delete(e.wakeups, ref)
-	for _, at := range [...]time.Time{s.decision.Next, s.gathering.until} {
+	for _, at := range [...]time.Time{s.due(s.decision.Next), s.gathering.until} {
 		if old, ok := e.wakeups[ref]; !at.IsZero() && (!ok || at.Before(old)) {
 			e.wakeups[ref] = at
 		}
@@ -64,6 +66,18 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 		s.problems = problems
 		e.reporter.Report(ref, problems)
 	}
+}
+
+// due is when to decide though nothing comes in, if time alone changes something at next. A pool that hears of metrics is
+// decided at their instants, which replicas have in common; only when they fail to come, in between.
+func (s *state) due(next time.Time) time.Time {
+	if next.IsZero() || len(s.queries) == 0 || s.gathering.seen.IsZero() {
+		return next
+	}
+	if patience := s.gathering.seen.Add(s.shortest() * 3 / 2); next.Before(patience) {
+		return patience
+	}
+	return next
 }
 
 // note counts, logs and remembers what is other than before.

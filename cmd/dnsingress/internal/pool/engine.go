@@ -375,7 +375,7 @@ func (e *Engine) mayGoLive(now time.Time) bool {
 func (e *Engine) awaited() bool {
 	if len(e.options.Config.Prometheus.URLs) > 0 {
 		for _, s := range e.queries {
-			if s.at.IsZero() {
+			if s.Due.IsZero() {
 				return true
 			}
 		}

@@ -32,11 +32,12 @@ type bench struct {
 	t        testing.TB
 	now      time.Time
 	queries  []promql.Query
+	back     map[promql.Query]time.Duration // how much of the past is wanted
 	problems map[model.Ref][]model.Problem
 }
 
 func (b *bench) Set(_ context.Context, queries map[promql.Query]time.Duration) {
-	b.queries = slices.Collect(maps.Keys(queries))
+	b.queries, b.back = slices.Collect(maps.Keys(queries)), queries
 }
 
 func (b *bench) Report(ref model.Ref, problems []model.Problem) { b.problems[ref] = problems }

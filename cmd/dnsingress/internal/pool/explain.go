@@ -155,8 +155,8 @@ func (e *Engine) explainPolicy(s *state) *Policy {
 	now := time.Now()
 	for i, q := range s.queries {
 		m, have := s.Policy.Signals[i], e.queries[q]
-		x := Signal{Name: m.Name, Kind: "promql", Query: m.Query, Interval: q.Interval.Seconds(), Series: have.samples.Series}
-		if !have.at.IsZero() {
+		x := Signal{Name: m.Name, Kind: "promql", Query: m.Query, Interval: q.Interval.Seconds(), Series: have.Samples.Series}
+		if !have.Due.IsZero() {
 			x.Age = number(age(have, now))
 		}
 		if have.err != nil {
@@ -203,8 +203,8 @@ func (e *Engine) Names() []string {
 
 // age is how old the signal's values are, in seconds.
 func age(s *signal, now time.Time) float64 {
-	if s == nil || s.at.IsZero() {
+	if s == nil || s.Due.IsZero() {
 		return math.Inf(1)
 	}
-	return max(0, now.Sub(s.at).Seconds())
+	return max(0, now.Sub(s.At).Seconds())
 }

@@ -36,7 +36,7 @@ type fake struct {
 	asked  int                                               // requests so far
 }
 
-const fakeTimeout = 100 * time.Millisecond
+const fakeTimeout = 500 * time.Millisecond
 
 func newFake(t *testing.T, values func(expr string, at time.Time) map[string]string) *fake {
 	t.Helper()
@@ -182,14 +182,12 @@ func drip(w http.ResponseWriter, r *http.Request) {
 }
 
 // tick is one instant at which all queries of the bench are evaluated and what they gave is delivered.
-func (b *bench) tick(f *fake) { b.tickBack(f, 0) }
-
-func (b *bench) tickBack(f *fake, back time.Duration) {
+func (b *bench) tick(f *fake) {
 	b.t.Helper()
 	b.now = b.now.Add(interval)
 	var m mail
 	for _, q := range b.queries {
-		m.results = append(m.results, f.client.Evaluate(b.t.Context(), q, promql.Instant(b.now, q.Interval), promql.Samples{}, back))
+		m.results = append(m.results, f.client.Evaluate(b.t.Context(), q, promql.Instant(b.now, q.Interval), promql.Samples{}, b.back[q]))
 	}
 	b.step(b.t.Context(), m, b.now.Add(20*time.Millisecond)) // what asking takes
 }

@@ -35,6 +35,7 @@ const mostAnswers = 2000
 // answer is what a name is answered with. Empty is no data, not no such name.
 type answer struct {
 	ttl        uint32
+	negative   uint32 // TTL of no data; 0: the zone's
 	maxAnswers int
 	selection  zone.Selection
 	addresses  []netip.Addr // in order
@@ -43,7 +44,7 @@ type answer struct {
 }
 
 func (a answer) equal(b answer) bool {
-	return a.ttl == b.ttl && a.maxAnswers == b.maxAnswers && a.selection == b.selection &&
+	return a.ttl == b.ttl && a.negative == b.negative && a.maxAnswers == b.maxAnswers && a.selection == b.selection &&
 		slices.Equal(a.addresses, b.addresses) && slices.Equal(a.weights, b.weights) && slices.Equal(a.locations, b.locations)
 }
 
@@ -134,6 +135,9 @@ func (e *Engine) answerFor(host string, z *served) (answer, bool) {
 	}
 	s := e.pools[owner]
 	a := answer{ttl: seconds(s.decision.TTL), maxAnswers: *z.config.MaxAnswers, addresses: s.decision.In()}
+	if s.Policy != nil && s.decision.NegativeTTLRule != "pool" {
+		a.negative = seconds(s.decision.NegativeTTL)
+	}
 	if s.Policy == nil || s.decision.TTLRule == "pool" { // each zone has its own
 		a.ttl = seconds(*z.config.TTL)
 		if s.TTL != nil {
@@ -185,7 +189,7 @@ func (e *Engine) choose(a *answer, s *state) {
 
 // change is the zone change that makes host answered with a.
 func (a answer) change(host string) zone.Change {
-	c := zone.Change{Owner: host}
+	c := zone.Change{Owner: host, NegativeTTL: a.negative}
 	for _, family := range []struct {
 		rtype uint16
 		is4   bool

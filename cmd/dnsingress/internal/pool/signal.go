@@ -17,21 +17,29 @@ import (
 
 // signal is what one query last gave. All pools that ask the same share it.
 type signal struct {
-	users   map[model.Ref]bool
-	filters bool      // an empty result says something
-	due     time.Time // of the last evaluation; zero: there was none yet
-	heard   time.Time // for when the samples are; zero: there were none yet
-	at      time.Time // of the samples
-	samples promql.Samples
-	err     error // of the last evaluation
-	misfit  bool  // the last result named neither pods nor addresses
-	past    []promql.Past
+	users       map[model.Ref]bool
+	filters     bool      // an empty result says something
+	due         time.Time // of the last evaluation; zero: there was none yet
+	promql.Past           // the last one that gave values; its Due is zero when there was none yet
+	before      promql.Past
+	err         error // of the last evaluation
+	misfit      bool  // the last result named neither pods nor addresses
+	past        []promql.Past
 }
 
-// gathering is an instant at which some signals of a pool have been heard and others not yet.
+// gathering is how far a pool has heard its signals.
 type gathering struct {
-	due   time.Time
+	seen  time.Time // the last instant that was decided on
+	due   time.Time // the next one, of which some signals have been heard and others not yet
 	until time.Time // when the others are waited for no longer; zero: nothing is
+}
+
+// of returns what the pool knows of a signal: nothing newer than what it has heard of all.
+func (g gathering) of(s *signal) promql.Past {
+	if !g.until.IsZero() && s.Due.After(g.seen) {
+		return s.before
+	}
+	return s.Past
 }
 
 // use moves the object from the queries of its old policy to those of its new one.
@@ -78,15 +86,24 @@ func (e *Engine) query(m model.Signal) promql.Query {
 
 // wanted is what the evaluator shall evaluate. At the start it shall find the past, too.
 func (e *Engine) wanted() map[promql.Query]time.Duration {
-	back := *e.options.Config.Prometheus.Rebuild
-	if e.live {
-		back = 0
-	}
 	queries := make(map[promql.Query]time.Duration, len(e.queries))
-	for q := range e.queries {
-		queries[q] = back
+	for q, s := range e.queries {
+		queries[q] = e.memory(q, s)
 	}
 	return queries
+}
+
+// memory is how far back a start must look for what the query gave.
+func (e *Engine) memory(q promql.Query, s *signal) time.Duration {
+	back := *e.options.Config.Prometheus.Rebuild
+	if e.live || back == 0 {
+		return 0
+	}
+	for ref := range s.users {
+		remembered, evaluations := e.pools[ref].Policy.Steer.Memory()
+		back = max(back, remembered, time.Duration(evaluations)*q.Interval)
+	}
+	return back
 }
 
 // hear takes the result of a query. A failed one changes nothing but what is reported.
@@ -99,7 +116,7 @@ func (e *Engine) hear(r promql.Result, dirty causes, now time.Time) {
 	switch {
 	case s.misfit:
 		r.Err = errors.New("no series has a label pod or a pod's address")
-	case r.Err == nil && r.Samples.Series == 0 && s.samples.Series > 0 && !s.filters:
+	case r.Err == nil && r.Samples.Series == 0 && s.Samples.Series > 0 && !s.filters:
 		r.Err = errors.New("no series any more")
 	}
 	if (r.Err == nil) != (s.err == nil) {
@@ -111,7 +128,7 @@ func (e *Engine) hear(r promql.Result, dirty causes, now time.Time) {
 	}
 	s.err, s.due = r.Err, r.Due
 	if r.Err == nil {
-		s.heard, s.at, s.samples = r.Due, r.At, r.Samples
+		s.before, s.Past = s.Past, promql.Past{Due: r.Due, At: r.At, Samples: r.Samples}
 		if r.Past != nil && !e.live {
 			s.past = r.Past
 		}
@@ -125,24 +142,33 @@ func (e *Engine) hear(r promql.Result, dirty causes, now time.Time) {
 // decides on the same ones, whichever comes first. A slow one is waited for no longer than half an interval.
 func (e *Engine) gather(ref model.Ref, due, now time.Time, dirty causes) {
 	s := e.pools[ref]
-	if due.Before(s.gathering.due) { // late, and decided without: it counts with the next
-		due = s.gathering.due
+	for _, heard := range [...]time.Time{s.gathering.seen, s.gathering.due} { // this one may be seldom, or late
+		if due.Before(heard) {
+			due = heard
+		}
 	}
-	shortest := time.Duration(math.MaxInt64)
 	complete := true
 	for _, q := range s.queries {
-		shortest = min(shortest, q.Interval)
 		complete = complete && !e.queries[q].due.Before(promql.Instant(due, q.Interval))
 	}
-	until := due.Add(shortest / 2)
+	until := due.Add(s.shortest() / 2)
 	if complete || !now.Before(until) {
 		dirty.add(ref, byMetrics, due)
 		return
 	}
-	s.gathering = gathering{due, until}
+	s.gathering.due, s.gathering.until = due, until
 	if at, ok := e.wakeups[ref]; !ok || until.Before(at) {
 		e.wakeups[ref] = until
 	}
+}
+
+// shortest is the interval of the pool's most frequent query.
+func (s *state) shortest() time.Duration {
+	shortest := time.Duration(math.MaxInt64)
+	for _, q := range s.queries {
+		shortest = min(shortest, q.Interval)
+	}
+	return shortest
 }
 
 // signalsFor gives the pool's members the values of its policy's signals, by name.
@@ -155,10 +181,11 @@ func (e *Engine) signalsFor(s *state) (map[string]steer.Signal, []model.Problem)
 			problems = append(problems, model.Problem{Reason: "UselessMetric", Message: fmt.Sprintf(
 				"no series of the policy's expression has a label %s or a pod's address (hint: sum by (namespace, pod) (...)): %s", cmp.Or(q.Match.Pod, q.Match.Address, "pod"), m.Query)})
 		}
-		if have.at.IsZero() {
+		heard := s.gathering.of(have)
+		if heard.Due.IsZero() {
 			continue
 		}
-		signal, ambiguous := e.values(s, m, have.samples, have.heard, have.at)
+		signal, ambiguous := e.values(s, m, heard)
 		out[m.Name] = signal
 		if ambiguous {
 			problems = append(problems, model.Problem{Reason: "AmbiguousMetric", Message: fmt.Sprintf(
@@ -180,12 +207,12 @@ func (e *Engine) signalsFor(s *state) (map[string]steer.Signal, []model.Problem)
 }
 
 // values are those that samples have for the pool's members; ambiguous: some member has several.
-func (e *Engine) values(s *state, m model.Signal, samples promql.Samples, heard, at time.Time) (signal steer.Signal, ambiguous bool) {
+func (e *Engine) values(s *state, m model.Signal, heard promql.Past) (signal steer.Signal, ambiguous bool) {
 	// A policy that is evaluated seldom keeps its values until two evaluations in a row have failed.
 	life := max(cmp.Or(m.Staleness, e.options.Config.Prometheus.Staleness), 2*cmp.Or(m.Interval, e.options.Config.Prometheus.Interval))
-	signal = steer.Signal{At: at, Expires: heard.Add(life), Values: make([]float64, len(s.Members))}
+	signal = steer.Signal{At: heard.At, Expires: heard.Due.Add(life), Values: make([]float64, len(s.Members))}
 	for i, member := range s.Members {
-		value, series := samples.Value(s.Ref.Namespace, member.Pod, member.Address)
+		value, series := heard.Samples.Value(s.Ref.Namespace, member.Pod, member.Address)
 		if series != 1 {
 			value = math.NaN()
 			ambiguous = ambiguous || series > 1
@@ -222,7 +249,7 @@ func (e *Engine) replay(s *state) bool {
 			instants = append(instants, p.Due)
 		}
 		if have := e.queries[q]; len(have.past) > 0 {
-			instants = append(instants, have.heard)
+			instants = append(instants, have.Due)
 		}
 	}
 	if len(instants) == 0 {
@@ -239,11 +266,11 @@ func (e *Engine) replay(s *state) bool {
 			have, m := e.queries[q], s.Policy.Signals[i]
 			for ; next[i] < len(have.past) && !have.past[next[i]].Due.After(at); next[i]++ {
 				if p := have.past[next[i]]; p.Samples.Series > 0 || have.filters {
-					known[m.Name], _ = e.values(s, m, p.Samples, p.Due, p.At)
+					known[m.Name], _ = e.values(s, m, p)
 				}
 			}
-			if have.heard.Equal(at) {
-				known[m.Name], _ = e.values(s, m, have.samples, have.heard, have.at)
+			if have.Due.Equal(at) {
+				known[m.Name], _ = e.values(s, m, have.Past)
 			}
 		}
 		s.decision = steer.Decide(pool, known, s.decision, at)

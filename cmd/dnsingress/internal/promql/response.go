@@ -147,7 +147,7 @@ func (d *decoder) one() error {
 			return err
 		}
 	} else if err := d.object(func(key string) error {
-		if key == "metric" {
+		if key == "metric" && !found {
 			labels, err := d.raw()
 			if err != nil {
 				return err
