@@ -70,6 +70,10 @@ e2e: ## A short run end to end on a twin of its own, removed afterwards (needs r
 bench: ## Benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./cmd/dnsingress/internal/zone ./cmd/dnsingress/internal/server ./cmd/loadgen/...
 
+.PHONY: bench-dns
+bench-dns: ## dnsingress beside Knot, NSD, gdnsd and CoreDNS: build/dns/tables.md (ROUNDS, SETS; needs gcc)
+	bench/dns/bench-dns $(or $(ROUNDS),5) $(SETS)
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME each (default 30s)
 	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \

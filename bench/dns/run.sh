@@ -3,30 +3,43 @@
 # run.sh NAME -- SERVER COMMAND...
 # Starts the command pinned to core $SCORE (0), waits until it answers on ::1:$PORT, runs dnsperf and
 # dnsblast pinned to core $CCORE (1), prints one CSV line, stops the server by pid.
-# Environment: PORT(5300) Q(query file) SECS(10 dnsperf) BSECS(4 blast) RATE(5000 latency probe, 0=off)
+# Environment: PORT(5300) Q(query file) SECS(10 dnsperf, 0: none) BSECS(4 blast) RATE(5000 latency probe, 0=off) LSECS(3)
 #   OUTQ(dnsperf outstanding, 100) CLIENTS(10) WIN(dnsblast window 256) PROBE(name to wait for)
-# CSV: name,perf_qps,perf_us_per_q,perf_lost,perf_avg_lat_us,blast_qps,blast_us_per_q,p50,p99,p999,rss_kb,load_s,avg_an,avg_len,foreign_cpu_pct,perf_user_us,blast_user_us
+#   PRIMARY(command of a primary on ::1:$PRIMARY_PORT (5301) whose zone changes, and which the server follows): started first,
+#   on core $CCORE; stopped before the last probe, so that p99 with changes and without are of the same process.
+# CSV: name,perf_qps,perf_us_per_q,perf_lost,perf_avg_lat_us,blast_qps,blast_us_per_q,p50,p99,p999,rss_kb,load_s,avg_an,avg_len,foreign_cpu_pct,perf_user_us,blast_user_us,p99_quiet,serials_behind
 set -u; here=$(cd "$(dirname "$0")" && pwd)
 NAME=$1; shift; [ "$1" = -- ] && shift
 PORT=${PORT:-5300}; SECS=${SECS:-10}; BSECS=${BSECS:-4}; RATE=${RATE:-5000}; OUTQ=${OUTQ:-100}; CLIENTS=${CLIENTS:-10}
 WIN=${WIN:-256}; PROBE=${PROBE:-svc-0000007.ns007.bench.test}; SCORE=${SCORE:-0}; CCORE=${CCORE:-1}; BLAST=${BLAST:-${DNSB:-$PWD/build}/dnsblast}
 HZ=$(getconf CLK_TCK); LOG=${LOG:-${DNSB:-$PWD/build}/log/$NAME.log}; mkdir -p "$(dirname "$LOG")"
+first=; pid=
+wait_for() { echo "$PROBE AAAA" >"$LOG.probe"; taskset -c $CCORE $BLAST $1 "$LOG.probe" ${WAITS:-60} -1; }
+fail() { echo "$NAME,FAILED ($1, see $LOG)"; exit 1; }
+end() { [ -z "$first" ] || { kill $first 2>/dev/null; wait $first 2>/dev/null; first=; }; }
+trap end EXIT
+if [ -n "${PRIMARY:-}" ]; then
+  # shellcheck disable=SC2086
+  taskset -c $CCORE $PRIMARY >"$LOG.primary" 2>&1 & first=$!
+  wait_for ${PRIMARY_PORT:-5301} || fail "no primary"
+fi
 t0=$(date +%s.%N)
-taskset -c $SCORE "$@" >"$LOG" 2>&1 & pid=$!
+taskset -c $SCORE "${REAPER:-${DNSB:-$PWD/build}/reaper}" "$@" >"$LOG" 2>&1 & pid=$!
 tree() { # pid and all its descendants
   local l="$pid" n="$pid" c
   while [ -n "$n" ]; do c=""; for p in $n; do c="$c $(cat /proc/$p/task/*/children 2>/dev/null)"; done; n=$(echo $c); l="$l $n"; done; echo $l; }
-cpu() { local s=0 u=0 p x; for p in $(tree); do x=$(sed 's/.*) //' /proc/$p/stat 2>/dev/null | awk '{print $12+$13, $12}'); set -- ${x:-0 0}; s=$((s+$1)); u=$((u+$2)); done; echo $s $u; }
+# of the processes there are, and of those that have ended
+cpu() { local s=0 u=0 p x; for p in $(tree); do x=$(sed 's/.*) //' /proc/$p/stat 2>/dev/null | awk '{print $12+$13+$14+$15, $12+$14}'); set -- ${x:-0 0}; s=$((s+$1)); u=$((u+$2)); done; echo $s $u; }
 rss() { local p; for p in $(tree); do awk '/^VmRSS/{print $2}' /proc/$p/status 2>/dev/null; done | awk '{s+=$1}END{print s}'; }
 busy() { awk '/^cpu /{print $2+$3+$4+$7+$8+$9}' /proc/stat; }
 stop() { local all; all=$(tree); kill $pid 2>/dev/null; for i in $(seq 50); do kill -0 $pid 2>/dev/null || break; sleep .1; done
   for p in $all; do kill -9 $p 2>/dev/null; done; wait $pid 2>/dev/null; }
-trap stop EXIT
+trap 'stop; end' EXIT
 ok=0
 if [ "${NOPROBE:-0}" = 1 ]; then sleep .3; ok=1
-else echo "$PROBE AAAA" >"$LOG.probe"; taskset -c $CCORE $BLAST $PORT "$LOG.probe" ${WAITS:-60} -1 && kill -0 $pid 2>/dev/null && ok=1; fi
+else wait_for $PORT && kill -0 $pid 2>/dev/null && ok=1; fi
 t1=$(date +%s.%N); load=$(echo "$t1 $t0" | awk '{printf "%.2f",$1-$2}')
-[ $ok = 1 ] || { echo "$NAME,FAILED (see $LOG)"; exit 1; }
+[ $ok = 1 ] || fail "no answer"
 sleep ${SETTLE:-0.5}
 read c0 u0 <<<$(cpu); b0=$(busy); w0=$(date +%s%N)
 if [ "$SECS" != 0 ]; then taskset -c $CCORE dnsperf -f inet6 -s ::1 -p $PORT -d "$Q" -c $CLIENTS -T 1 -q $OUTQ -l $SECS -t 1 >"$LOG.perf" 2>&1; else : >"$LOG.perf"; fi
@@ -37,14 +50,19 @@ pq=$(awk '/Queries completed/{print $3}' "$LOG.perf"); pl=$(awk '/Queries lost/{
 qps=$(awk '/Queries per second/{printf "%.0f",$4}' "$LOG.perf"); al=$(awk '/Average Latency/{printf "%.0f",$4*1e6}' "$LOG.perf")
 pus=$(echo "$c0 $c1 $pq $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}')
 puu=$(echo "$u0 $u1 $pq $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}')
-# foreign: busy time that is neither server nor (one fully busy) client core, as % of wall
-fg=$(echo "$b0 $b1 $c0 $c1 $w0 $w1 $HZ" | awk '{d=($6-$5)/1e9; printf "%.0f",(($2-$1-($4-$3))/$7-d)/d*100}')
 fi
 bq=-; bus=-; buu=-; an=-; ln=-; p50=-; p99=-; p999=-
-if [ "$BSECS" != 0 ]; then read c0 u0 <<<$(cpu); o=$(taskset -c $CCORE $BLAST $PORT "$Q" $BSECS $WIN); read c1 u1 <<<$(cpu); echo "$o" >>"$LOG.perf"
+if [ "$BSECS" != 0 ]; then read c0 u0 <<<$(cpu); b0=$(busy); w0=$(date +%s%N); o=$(taskset -c $CCORE $BLAST $PORT "$Q" $BSECS $WIN); read c1 u1 <<<$(cpu); b1=$(busy); w1=$(date +%s%N); echo "$o" >>"$LOG.perf"
   bq=$(echo "$o" | sed 's/.*qps=\([0-9]*\).*/\1/'); g=$(echo "$o" | sed 's/.* got=\([0-9]*\).*/\1/'); an=$(echo "$o" | sed 's/.*avg_an=\([0-9.]*\).*/\1/'); ln=$(echo "$o" | sed 's/.*avg_len=\([0-9.]*\).*/\1/')
+  # foreign: busy time that is neither server nor (one fully busy) client core, as % of wall
+  fg=$(echo "$b0 $b1 $c0 $c1 $w0 $w1 $HZ" | awk '{d=($6-$5)/1e9; printf "%.0f",(($2-$1-($4-$3))/$7-d)/d*100}')
   bus=$(echo "$c0 $c1 $g $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}'); buu=$(echo "$u0 $u1 $g $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}'); fi
 if [ "$RATE" != 0 ]; then o=$(taskset -c $CCORE $BLAST $PORT "$Q" ${LSECS:-3} 0 $RATE); echo "$o" >>"$LOG.perf"
   p50=$(echo "$o" | sed 's/.*p50=\([0-9.]*\)us.*/\1/'); p99=$(echo "$o" | sed 's/.*p99=\([0-9.]*\)us.*/\1/'); p999=$(echo "$o" | sed 's/.*p999=\([0-9.]*\)us.*/\1/'); fi
-r=$(rss)
-echo "$NAME,$qps,$pus,$pl,$al,$bq,$bus,$p50,$p99,$p999,$r,$load,$an,$ln,$fg,$puu,$buu"
+r=$(rss); quiet=-; behind=-
+if [ -n "$first" ]; then
+  # One SOA query to each, the server first: what the primary has, and the server has not yet.
+  behind=$("$here/behind.py" $PORT ${PRIMARY_PORT:-5301}); end; sleep 1
+  o=$(taskset -c $CCORE $BLAST $PORT "$Q" ${LSECS:-3} 0 $RATE); echo "$o" >>"$LOG.perf"; quiet=$(echo "$o" | sed 's/.*p99=\([0-9.]*\)us.*/\1/')
+fi
+echo "$NAME,$qps,$pus,$pl,$al,$bq,$bus,$p50,$p99,$p999,$r,$load,$an,$ln,$fg,$puu,$buu,$quiet,$behind"
