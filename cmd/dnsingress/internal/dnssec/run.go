@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	tick = time.Second
+	tick = 10 * time.Second
 	// between is how long it is at most from one look at everything to the next: what is due is made again that late.
 	between = time.Hour
 	// slack is how many entries there may be beside twice those that the last look at everything left.
