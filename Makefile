@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 CACHE := $(or $(TESTBED_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dnsingress)
 # Where tools/bootstrap puts a Go toolchain, and servers for the tests, if it has to.
-export PATH := $(CACHE)/go/go1.26.8/bin:$(PATH):$(subst $() ,:,$(foreach p,prometheus nginx knot nsd,$(CACHE)/debian/$p/bin))
+export PATH := $(CACHE)/go/go1.26.8/bin:$(PATH):$(subst $() ,:,$(foreach p,prometheus nginx knot nsd unbound-host,$(CACHE)/debian/$p/bin))
 export CGO_ENABLED := 0
 
 COMMANDS := dnsingress testbed loadgen analyze

@@ -88,8 +88,12 @@ func TestSignaturesAreMadeAheadAndKeptFresh(t *testing.T) {
 				name  string
 				rtype uint16
 			}{
-				{"example.org.", dns.TypeSOA}, {"example.org.", dns.TypeDNSKEY}, {"web.example.org.", dns.TypeAAAA},
-				{"www.example.org.", dns.TypeAAAA}, {"leaf.tree.example.org.", dns.TypeA}, {"signed.example.org.", dns.TypeDS},
+				{"example.org.", dns.TypeSOA},
+				{"example.org.", dns.TypeDNSKEY},
+				{"web.example.org.", dns.TypeAAAA},
+				{"www.example.org.", dns.TypeAAAA},
+				{"leaf.tree.example.org.", dns.TypeA},
+				{"signed.example.org.", dns.TypeDS},
 			} {
 				m := c.ask(t, catalog.Zone("example.org."), q.name, q.rtype, nil)
 				verify(t, m.Answer, keys, time.Now())
