@@ -15,6 +15,7 @@ type settings struct {
 	Dir       string // nginx.conf, control.sock, nginx.pid and temporary files
 	User      string // of the workers
 	Keepalive int    // idle upstream connections a worker; 0: none
+	Balance   string // how a server is chosen: a directive of nginx
 }
 
 // file is the path of nginx.conf.
@@ -35,6 +36,13 @@ func render(s settings, servers []netip.AddrPort, version int) ([]byte, error) {
 	}{s, s.socket(), servers, version})
 	return b.Bytes(), err
 }
+
+// The ways to choose a server: of two at random the one with fewer connections, as kubernetes-ingress does by default,
+// and of all the one with the fewest.
+const (
+	balanceRandomTwo = "random two least_conn"
+	balanceLeast     = "least_conn"
+)
 
 // configuration has the defaults of F5's kubernetes-ingress 5 for an Ingress with one path: the load balancing
 // "random two least_conn" over a shared zone, max_fails, the timeouts, the X-Forwarded headers, HTTP/1.1 upstream
@@ -64,7 +72,7 @@ http {
 {{- if .Servers}}
     upstream endpoints {
         zone endpoints 256k;
-        random two least_conn;
+        {{.Balance}};
 {{- range .Servers}}
         server {{.}} max_fails=1 fail_timeout=10s max_conns=0;
 {{- end}}

@@ -47,7 +47,7 @@ func TestNginxFollowsTheEndpoints(t *testing.T) {
 	go func() {
 		ended <- serve(ctx, options{
 			metrics: metrics.String(), nginx: program,
-			settings: settings{Listen: listen, Dir: t.TempDir(), User: me.Username},
+			settings: settings{Listen: listen, Dir: t.TempDir(), User: me.Username, Balance: balanceLeast},
 			quiet:    time.Millisecond, longest: 10 * time.Millisecond, reload: time.Minute, drain: time.Second,
 		}, api, slog.New(slog.NewTextHandler(t.Output(), nil)), t.Output())
 	}()

@@ -41,6 +41,9 @@ func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 			if o.settings.Keepalive < 0 {
 				return cli.Misuse("--upstream-keepalive %d (hint: 0 for none)", o.settings.Keepalive)
 			}
+			if b := o.settings.Balance; b != balanceRandomTwo && b != balanceLeast {
+				return cli.Misuse("--balance %q (hint: %q or %q)", b, balanceRandomTwo, balanceLeast)
+			}
 			namespace, name, ok := strings.Cut(service, "/")
 			if !ok || namespace == "" || name == "" {
 				return cli.Misuse("parsing --service %q: it is no NAMESPACE/NAME", service)
@@ -66,6 +69,7 @@ func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 	f.StringVar(&o.settings.Dir, "dir", "/var/lib/nginx", "`directory` of nginx.conf, the control socket and temporary files")
 	f.StringVar(&o.settings.User, "user", "www-data", "`user` of the nginx workers")
 	f.IntVar(&o.settings.Keepalive, "upstream-keepalive", 0, "idle upstream connections kept by each worker, `N`; 0 closes each after its request, as kubernetes-ingress does by default")
+	f.StringVar(&o.settings.Balance, "balance", balanceRandomTwo, "`how` an endpoint is chosen: "+balanceRandomTwo+", or "+balanceLeast)
 	f.DurationVar(&o.quiet, "quiet", 100*time.Millisecond, "reload when no endpoint has changed for this long")
 	f.DurationVar(&o.longest, "longest", 500*time.Millisecond, "reload at the latest this long after a change")
 	f.DurationVar(&o.reload, "reload-timeout", time.Minute, "how long a reload may take until the new configuration answers")

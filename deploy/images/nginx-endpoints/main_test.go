@@ -22,6 +22,7 @@ func TestBadInput(t *testing.T) {
 		"no address":         {[]string{"--service", "bench/backend", "--listen", "80"}, cli.ExitMisuse, "(hint: [::]:80)"},
 		"no cluster":         {[]string{"--service", "bench/backend"}, cli.ExitFailed, "finding the API server"},
 		"no kubeconfig":      {[]string{"--service", "bench/backend", "--kubeconfig", "testdata/none"}, cli.ExitFailed, "testdata/none"},
+		"unknown balance":    {[]string{"--service", "bench/backend", "--balance", "best"}, cli.ExitMisuse, `--balance "best" (hint: "random two least_conn" or "least_conn")`},
 		"negative keepalive": {[]string{"--service", "bench/backend", "--upstream-keepalive", "-1"}, cli.ExitMisuse, "--upstream-keepalive -1"},
 	} {
 		t.Run(name, func(t *testing.T) {

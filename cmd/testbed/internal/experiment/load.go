@@ -271,7 +271,7 @@ func (t *trial) logs(ctx context.Context) {
 	}
 	namespaces := map[string]bool{}
 	for i := range t.pods {
-		if t.pods[i].Labels[system.SystemLabel] == t.system.Name {
+		if t.pods[i].Labels[system.SystemLabel] == t.system.Product() {
 			namespaces[t.pods[i].Namespace] = true
 		}
 	}

@@ -129,7 +129,7 @@ func (t *trial) look(ctx context.Context) error {
 		switch {
 		case p.Labels[system.ComponentLabel] == results.ComponentBackend && p.Ready && !p.Terminating:
 			t.facts.backends++
-		case owner != "" && (owner != t.system.Name || p.Terminating):
+		case owner != "" && (owner != t.system.Product() || p.Terminating):
 			t.facts.leftovers = append(t.facts.leftovers, "pod "+p.FullName())
 		}
 	}

@@ -4,6 +4,7 @@ package system
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -92,8 +93,13 @@ if ls "$stay"/apiextensions* >/dev/null 2>&1; then kubectl wait --for=condition=
 // Deploy puts s on the cluster and returns when a request from every client has come through every
 // address that s offers.
 func (b *Bench) Deploy(ctx context.Context, s System) error {
+	k := b.Kubectl()
+	if s.plain {
+		if _, err := k.Run(ctx, append([]string{"annotate", "service", "-n", "bench", "backend"}, noSteering...)...); err != nil {
+			return fmt.Errorf("taking the steering off the backend: %w", err)
+		}
+	}
 	if s.Dir != "" {
-		k := b.Kubectl()
 		workloads, err := k.Apply(ctx, path.Join(renderedDir, s.Name))
 		if err != nil {
 			return err
@@ -105,12 +111,20 @@ func (b *Bench) Deploy(ctx context.Context, s System) error {
 	return b.probe(ctx, s)
 }
 
+// noSteering takes what steers by annotation off the backend's Service.
+var noSteering = []string{"dnsingress.dev/promql-", "dnsingress.dev/keep-", "dnsingress.dev/readmit-"}
+
 // Remove deletes s and returns when none of its pods is left.
 func (b *Bench) Remove(ctx context.Context, s System) error {
 	if s.Dir == "" {
 		return nil
 	}
-	return b.Kubectl().Delete(ctx, removeTimeout, path.Join(renderedDir, s.Name), s.Selector())
+	err := b.Kubectl().Delete(ctx, removeTimeout, path.Join(renderedDir, s.Name), s.Selector())
+	if s.plain { // as it was before
+		_, applied := b.Kubectl().Apply(ctx, path.Join(renderedDir, "backend"))
+		err = errors.Join(err, applied)
+	}
+	return err
 }
 
 // RemoveAll removes every system that stands.
@@ -119,9 +133,18 @@ func (b *Bench) RemoveAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(pods) == 0 {
+		return nil
+	}
+	rendered, err := b.Shell.Shell(ctx, b.Kubectl().Node, "ls "+renderedDir, nil)
+	if err != nil {
+		return fmt.Errorf("looking for what stands: %w", err)
+	}
 	var errs []error
 	for _, s := range All() {
-		if slices.ContainsFunc(pods, func(p kubectl.Pod) bool { return p.Labels[SystemLabel] == s.Name }) {
+		// Which level of a product stands is not to be seen, so that all that were rendered go.
+		if slices.ContainsFunc(pods, func(p kubectl.Pod) bool { return p.Labels[SystemLabel] == s.Product() }) &&
+			slices.Contains(strings.Fields(string(rendered)), s.Name) {
 			errs = append(errs, b.Remove(ctx, s))
 		}
 	}
@@ -154,6 +177,9 @@ type question struct {
 	Seconds   float64  `json:"seconds"`
 }
 
+// zoneAnswers is how many addresses dnsingress gives at once unless it is told otherwise.
+const zoneAnswers = 8
+
 // probe asks, from every client, for one answer through every address, until it comes. What the
 // client's resolver remembers of the system before is dropped first.
 func (b *Bench) probe(ctx context.Context, s System) error {
@@ -167,7 +193,7 @@ func (b *Bench) probe(ctx context.Context, s System) error {
 	case byAddress:
 		q.Addresses = b.Target(s, pods).Addresses
 	case byZone:
-		q.Expect = len(pods)
+		q.Expect = min(len(pods), cmp.Or(s.answers, zoneAnswers))
 		for _, w := range workers {
 			q.Servers = append(q.Servers, w.Address.String())
 		}

@@ -4,6 +4,7 @@
 package system
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
@@ -34,6 +35,13 @@ type System struct {
 	// Difference says in what it is not what its name promises elsewhere; empty for none.
 	Difference string
 
+	// product is the system that it is a level of: whose pods, label and host name it has. Empty: its own.
+	product string
+	// plain systems stand without the steering annotations of the backend's Service.
+	plain bool
+	// answers is how many addresses dnsingress gives at once; 0: as many as the zone's default.
+	answers int
+
 	reach reach
 	// controller names the container that is the control plane, beside the data plane in its pod.
 	controller string
@@ -48,8 +56,15 @@ const (
 	byProxy                // it resolves a name with the proxies' static addresses
 )
 
+// In what systems differ from what is run elsewhere.
+const (
+	ownNGINX      = "the data plane is Debian's nginx; its configuration is rendered from EndpointSlices by deploy/images/nginx-endpoints, since no NGINX controller can be built from the Go module proxy"
+	contourBeside = "every replica has a control plane (Contour) of its own beside it, instead of one for all"
+)
+
 // All lists the systems.
 func All() []System {
+	const steered = "as dnsingress, steered by the SteeringPolicy in deploy/policies/"
 	const proxied = "hostNetwork replicas on every worker, behind one name with the workers' static AAAA records (TTL 30 s)"
 	return []System{
 		{
@@ -62,12 +77,25 @@ func All() []System {
 		},
 		{
 			Name: "nginx", Dir: "baselines/nginx", Front: proxied, reach: byProxy,
-			Difference: "the data plane is Debian's nginx; its configuration is rendered from EndpointSlices by deploy/images/nginx-endpoints, since no NGINX controller can be built from the Go module proxy",
+			Difference: ownNGINX,
 		},
 		{Name: "traefik", Dir: "baselines/traefik", Front: proxied, reach: byProxy},
 		{
 			Name: "envoy", Dir: "baselines/envoy", Front: proxied, reach: byProxy, controller: "contour",
-			Difference: "every replica has a control plane (Contour) of its own beside it, instead of one for all",
+			Difference: contourBeside,
+		},
+		{
+			Name: "static", product: "dnsingress", Dir: "dnsingress", reach: byZone, plain: true,
+			Front: "as dnsingress, without steering: every ready pod's address by DNS",
+		},
+		{Name: "dnsingress-threshold", product: "dnsingress", Dir: "policies/threshold", Front: steered + "threshold", reach: byZone, plain: true},
+		{Name: "dnsingress-outlier", product: "dnsingress", Dir: "policies/outlier", Front: steered + "outlier", reach: byZone, plain: true},
+		{Name: "dnsingress-weighted", product: "dnsingress", Dir: "policies/weighted", Front: steered + "weighted", reach: byZone, plain: true, answers: 5},
+		{Name: "nginx-least", product: "nginx", Dir: "baselines/nginx-least", Front: proxied, reach: byProxy, Difference: ownNGINX},
+		{Name: "traefik-least", product: "traefik", Dir: "baselines/traefik-least", Front: proxied, reach: byProxy},
+		{
+			Name: "envoy-least", product: "envoy", Dir: "baselines/envoy-least", Front: proxied, reach: byProxy, controller: "contour",
+			Difference: contourBeside,
 		},
 	}
 }
@@ -91,17 +119,20 @@ func ByName(name string) (System, bool) {
 	return System{}, false
 }
 
+// Product is the system that s is a level of: its own name, or that of the product whose pods it has.
+func (s System) Product() string { return cmp.Or(s.product, s.Name) }
+
 // Host is the name in the requests' Host header, and the one that clients resolve.
 func (s System) Host(inv *inventory.Inventory) string {
 	zone := strings.TrimSuffix(inv.Zone, ".")
 	if s.reach == byProxy {
-		return s.Name + "." + strings.TrimSuffix(ProxyDomain, ".")
+		return s.Product() + "." + strings.TrimSuffix(ProxyDomain, ".")
 	}
 	return "backend." + zone
 }
 
 // Selector matches the system's pods.
-func (s System) Selector() string { return SystemLabel + "=" + s.Name }
+func (s System) Selector() string { return SystemLabel + "=" + s.Product() }
 
 // Target is what a load generator is told.
 type Target struct {

@@ -149,7 +149,7 @@ func TestKustomizations(t *testing.T) {
 			case "Deployment", "DaemonSet", "StatefulSet":
 				workloads++
 				labels := object.Spec.Template.Metadata.Labels
-				if labels[SystemLabel] != s.Name || labels[ComponentLabel] == "" {
+				if labels[SystemLabel] != s.Product() || labels[ComponentLabel] == "" {
 					t.Errorf("%s: pods of %s have labels %v", s.Name, object.Metadata.Name, labels)
 				}
 			}
