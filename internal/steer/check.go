@@ -194,9 +194,6 @@ func (c *check) guards(g *Guards) {
 	oneOf(c, "guards.noData", g.NoData, NoDataKeep, NoDataDrop, NoDataReadiness)
 	c.duration("guards.hold", g.Hold)
 	c.duration("guards.holdMax", g.HoldMax)
-	if g.HoldMax > 0 && g.Hold == 0 {
-		c.add("guards.holdMax", "holdMax without hold", "hold is what doubles up to holdMax")
-	}
 	c.number("guards.votes", g.Votes)
 	c.number("guards.of", g.Of)
 	switch {
@@ -208,6 +205,7 @@ func (c *check) guards(g *Guards) {
 		c.add("guards.votes", fmt.Sprintf("%d of %d evaluations never agree", g.Votes, g.Of), "votes at most of")
 	}
 	c.share("guards.maxStep", g.MaxStep)
+	c.share("guards.maxOut", g.MaxOut)
 	c.number("guards.minMembers", g.MinMembers)
 	c.share("guards.minShare", g.MinShare)
 	c.duration("guards.slowStart", g.SlowStart)

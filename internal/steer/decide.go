@@ -46,6 +46,7 @@ type work struct {
 
 	scratch, vector []float64
 	candidates      []candidate
+	order           []int
 
 	d Decision
 }
@@ -55,7 +56,7 @@ func newWork(pool Pool, signals map[string]Signal, previous Decision, now time.T
 	order := w.arrange()
 	n := len(w.members)
 	names, moving := w.policy.signals()
-	w.d = Decision{Members: make([]Verdict, n), Signals: names, At: previous.At}
+	w.d = Decision{Members: make([]Verdict, n), Signals: names, At: previous.At, Opened: previous.Opened}
 	w.columns = make([]Signal, len(w.d.Signals))
 	for k, name := range w.d.Signals {
 		if s := signals[name]; s.live(now) {
@@ -172,21 +173,25 @@ func (w *work) byRules() {
 		}
 		return
 	}
+	panicked := w.tooFew() || !w.fresh && w.previous.FailOpen
 	for r, i := range w.ready {
 		w.turn(&w.judged[r], &w.d.Members[i], w.old[i])
 	}
-	w.limitStep()
-	w.failOpen()
+	if panicked || w.tooFew() {
+		w.failOpen()
+	} else {
+		w.limit()
+	}
+	w.settle()
 }
 
-// turn makes a judgement a verdict, as far as missing values, votes and hold let it.
+// turn makes a judgement a verdict, as far as missing values, votes and hold let it. What was until now is still in the
+// verdict's memory.
 func (w *work) turn(j *judgement, v, old *Verdict) {
-	guards := &w.policy.Guards
-	var m Memory
+	m := &v.Memory
 	if old != nil {
-		m = old.Memory
+		*m = old.Memory
 	}
-	excluded := m.Excluded
 	if j.missing && !j.out {
 		w.noData(j, m)
 	}
@@ -201,30 +206,19 @@ func (w *work) turn(j *judgement, v, old *Verdict) {
 	if j.out {
 		m.Votes |= 1
 	}
-	if j.out != excluded {
-		switch {
-		case !w.confirmed(m, j.out):
-			j.out, j.reason = excluded, Unconfirmed
-		case !m.Turned.IsZero() && w.d.At.Before(m.Turned.Add(guards.hold(m))):
-			j.out, j.reason = excluded, Held
-		default:
-			if j.out && !m.Turned.IsZero() && w.d.At.Sub(m.Turned) < guards.HoldMax {
-				m.Relapses = min(m.Relapses+1, 30)
-			} else if j.out {
-				m.Relapses = 0
-			}
-			m.Excluded, m.Turned = j.out, w.d.At
-		}
+	if j.out == m.Excluded {
+		return
 	}
-	v.In, v.Reason, v.Value, v.Limit, v.Memory = !j.out, j.reason, j.value, j.limit, m
-	if j.rule >= 0 {
-		rule := &w.policy.Rules[j.rule]
-		v.Rule, v.Signal = rule.name(), rule.Signal
+	switch {
+	case !w.confirmed(m, j.out):
+		j.out, j.reason = m.Excluded, Unconfirmed
+	case w.held(m):
+		j.out, j.reason = m.Excluded, Held
 	}
 }
 
 // noData decides on a member that no rule puts out and some rule has no value for.
-func (w *work) noData(j *judgement, m Memory) {
+func (w *work) noData(j *judgement, m *Memory) {
 	switch w.policy.Guards.NoData {
 	case NoDataDrop:
 		j.out = true
@@ -252,9 +246,13 @@ func (w *work) life() (life time.Duration, ends bool) {
 	return life, ends
 }
 
-// confirmed reports whether enough of the last evaluations say out, or in.
-func (w *work) confirmed(m Memory, out bool) bool {
+// confirmed reports whether enough of the last evaluations say out, or in. The first one that a pool has is believed:
+// nothing else is known.
+func (w *work) confirmed(m *Memory, out bool) bool {
 	need := max(1, w.policy.Guards.Votes)
+	if w.previous.At.IsZero() {
+		need = 1
+	}
 	of := min(max(need, w.policy.Guards.Of), m.Cast)
 	said := bits.OnesCount64(m.Votes << (64 - of))
 	if !out {
@@ -264,7 +262,7 @@ func (w *work) confirmed(m Memory, out bool) bool {
 }
 
 // hold is how long a member keeps its verdict. One that relapses stays out longer each time.
-func (g *Guards) hold(m Memory) time.Duration {
+func (g *Guards) hold(m *Memory) time.Duration {
 	hold := g.Hold
 	if m.Excluded {
 		for range m.Relapses {
@@ -277,54 +275,99 @@ func (g *Guards) hold(m Memory) time.Duration {
 	return hold
 }
 
-// limitStep takes back exclusions beyond the share that one evaluation may newly put out, the mildest first.
-func (w *work) limitStep() {
-	var leaving []int // indices of ready
+// held reports whether it is too early for the member's verdict to change: after its last change, or after all were let
+// in.
+func (w *work) held(m *Memory) bool {
+	guards := &w.policy.Guards
+	if !m.Turned.IsZero() && w.d.At.Before(m.Turned.Add(guards.hold(m))) {
+		return true
+	}
+	opened := w.previous.Opened
+	return !m.Excluded && !opened.IsZero() && opened.Before(w.d.At) && w.d.At.Before(opened.Add(guards.Hold))
+}
+
+// tooFew reports whether the judgements leave fewer ready members than the minimum.
+func (w *work) tooFew() bool {
+	left := 0
+	for r := range w.judged {
+		if !w.judged[r].out {
+			left++
+		}
+	}
+	return left < w.policy.Guards.minimum(len(w.ready))
+}
+
+// failOpen puts every ready member in: if nearly all are bad it is not they that are, and the few others would get all of
+// the load.
+func (w *work) failOpen() {
+	w.d.FailOpen, w.d.Opened = true, w.d.At
+	for r := range w.judged {
+		if j := &w.judged[r]; j.out {
+			j.out, j.reason = false, FailOpen
+		}
+	}
+}
+
+// limit takes back exclusions beyond the shares that may be put out by one evaluation and in all, the mildest first.
+func (w *work) limit() {
+	guards := &w.policy.Guards
+	leaving, out := w.order[:0], 0
 	for r, i := range w.ready {
-		if w.d.Members[i].Memory.Excluded && !w.excluded(i) {
+		switch {
+		case !w.judged[r].out:
+		case w.excluded(i):
+			out++
+		default:
 			leaving = append(leaving, r)
 		}
 	}
-	if step := w.policy.Guards.MaxStep; step > 0 {
-		slices.SortFunc(leaving, func(a, b int) int {
-			return cmp.Or(cmp.Compare(w.judged[b].severity, w.judged[a].severity), cmp.Compare(a, b))
-		})
-		allowed := min(len(leaving), max(0, max(1, int(float64(step)*float64(len(w.ready))))-w.d.Put))
-		for _, r := range leaving[allowed:] {
-			v := &w.d.Members[w.ready[r]]
-			v.In, v.Reason = true, Limited
-			votes, cast, heard := v.Memory.Votes, v.Memory.Cast, v.Memory.Heard
-			v.Memory = Memory{}
-			if old := w.old[w.ready[r]]; old != nil {
-				v.Memory = old.Memory
-			}
-			v.Memory.Votes, v.Memory.Cast, v.Memory.Heard = votes, cast, heard
-		}
-		leaving = leaving[:allowed]
+	allowed := min(len(leaving), guards.step(guards.MaxStep, len(w.ready))-w.d.Put, guards.step(guards.MaxOut, len(w.ready))-out)
+	allowed = max(0, allowed)
+	w.d.Put += allowed
+	if allowed == len(leaving) {
+		return
 	}
-	w.d.Put += len(leaving)
+	slices.SortFunc(leaving, func(a, b int) int {
+		return cmp.Or(cmp.Compare(w.judged[b].severity, w.judged[a].severity), cmp.Compare(a, b))
+	})
+	for _, r := range leaving[allowed:] {
+		w.judged[r].out, w.judged[r].reason = false, Limited
+	}
+}
+
+// settle writes the judgements down, and remembers what has turned.
+func (w *work) settle() {
+	for r, i := range w.ready {
+		j, v := &w.judged[r], &w.d.Members[i]
+		v.In, v.Reason, v.Value, v.Limit = !j.out, j.reason, j.value, j.limit
+		if j.rule >= 0 {
+			rule := &w.policy.Rules[j.rule]
+			v.Rule, v.Signal = rule.name(), rule.Signal
+		}
+		m := &v.Memory
+		if j.out == m.Excluded {
+			continue
+		}
+		if j.out {
+			if m.Turned.IsZero() || w.d.At.Sub(m.Turned) >= w.policy.Guards.HoldMax {
+				m.Relapses = 0
+			} else {
+				m.Relapses = min(m.Relapses+1, 30)
+			}
+		}
+		m.Excluded, m.Turned = j.out, w.d.At
+	}
 }
 
 // excluded reports whether the signals had excluded the i-th member until now.
 func (w *work) excluded(i int) bool { return w.old[i] != nil && w.old[i].Memory.Excluded }
 
-// failOpen puts every ready member in when fewer than the minimum would be left.
-func (w *work) failOpen() {
-	left := 0
-	for _, i := range w.ready {
-		if w.d.Members[i].In {
-			left++
-		}
+// step is how many of so many members a share is, at least one; without a share all.
+func (*Guards) step(share Share, ready int) int {
+	if share <= 0 {
+		return ready
 	}
-	if left >= w.policy.Guards.minimum(len(w.ready)) {
-		return
-	}
-	w.d.FailOpen = true
-	for _, i := range w.ready {
-		if v := &w.d.Members[i]; !v.In {
-			v.In, v.Reason = true, FailOpen
-		}
-	}
+	return max(1, int(float64(share)*float64(ready)+1e-9))
 }
 
 // minimum is how many of so many ready members must be left.

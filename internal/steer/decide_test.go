@@ -121,9 +121,10 @@ func TestDecide(t *testing.T) {
 			{"rr", []float64{1, 5.9}, "+within +within"},
 			{"rr", []float64{1, 7}, "+within +within"},
 		}},
-		{"fail open and hysteresis remembers", band, []step{
-			{"rr", []float64{9, 9}, "+fail-open +fail-open FAIL-OPEN"},
-			{"rr", []float64{5, 7}, "+within -waiting"},
+		{"those that are let in are in: hysteresis begins anew", band, []step{
+			{"rr", []float64{1, 9}, "+within -beyond"},
+			{"rr", []float64{9, 7}, "+fail-open +fail-open FAIL-OPEN"},
+			{"rr", []float64{5, 7}, "+within +within"},
 		}},
 		{"minimum", bounded(t, Guards{MinMembers: 2}, "< 8"), []step{
 			{"rrr", []float64{1, 1, 9}, "+within +within -beyond"},

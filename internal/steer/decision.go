@@ -100,7 +100,8 @@ type Decision struct {
 	Members  []Verdict
 	Signals  []string  // the signals that the policy's rules and weight read, in the order of their first use
 	Limits   []float64 // what each rule compares with to keep a member that is in; NaN: nothing, or the rule is silent
-	FailOpen bool      // the minimum forced members in
+	FailOpen bool      // the rules would have left too few, and put nobody out
+	Opened   time.Time // the last evaluation at which that was so; zero: never
 
 	TTL             time.Duration // of the answer
 	TTLRule         string        // that set it, by its name; "floor" or "ceiling": it would have gone beyond; "pool": no rule spoke

@@ -73,13 +73,14 @@ type Watermarks struct {
 // that a policy should begin with.
 type Guards struct {
 	NoData        NoData        `json:"noData"`        // empty: NoDataKeep
-	Hold          time.Duration `json:"hold"`          // shortest time between two changes of a member's verdict; 0: none
-	HoldMax       time.Duration `json:"holdMax"`       // a member that relapses stays out twice as long each time, up to this; at most Hold: always Hold
+	Hold          time.Duration `json:"hold"`          // shortest time between two changes of a member's verdict, and before anybody leaves after all were let in; 0: none
+	HoldMax       time.Duration `json:"holdMax"`       // one that leaves again within this time of its return stays out twice as long each time, up to this; at most Hold: never
 	Votes         int           `json:"votes"`         // evaluations that must agree to change a verdict; 0: 1
 	Of            int           `json:"of"`            // of so many last ones, at most 64; 0: Votes
 	MaxStep       Share         `json:"maxStep"`       // of the ready members that one evaluation may newly put out, at least one member; 0: no limit
-	MinMembers    int           `json:"minMembers"`    // ready members that are always left; below 1 means 1
-	MinShare      Share         `json:"minShare"`      // of the ready members that is always left; the greater of both counts
+	MaxOut        Share         `json:"maxOut"`        // of the ready members that may be out at a time, at least one member; 0: no limit
+	MinMembers    int           `json:"minMembers"`    // when the rules would leave fewer ready members than this, all are in; below 1 means 1
+	MinShare      Share         `json:"minShare"`      // or a lesser share of them than this; the greater of both counts
 	SlowStart     time.Duration `json:"slowStart"`     // over which the weight of a member that enters grows to its full size; 0: none
 	SlowStartFrom Share         `json:"slowStartFrom"` // of the full weight at the beginning; 0: 10 %
 }
@@ -101,7 +102,7 @@ type Weight struct {
 	Signal   string      `json:"signal"`
 	Value    Expr        `json:"value"`    // in place of Signal
 	Shed     *Watermarks `json:"shed"`     // of WeightShed
-	Gain     Share       `json:"gain"`     // part of the way to a new weight that one evaluation goes; 0: 25 %
+	Gain     Share       `json:"gain"`     // part of the way to a new weight that one evaluation goes; 0: 5 %
 	Floor    Share       `json:"floor"`    // least weight beside the greatest; 0: 5 %
 	Deadband Share       `json:"deadband"` // relative change below which a weight stays; 0: 5 %
 }
@@ -208,9 +209,11 @@ func (s Share) MarshalText() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(s), 'g', -1, 64), nil
 }
 
-// Defaults is the policy that readers of policies begin with: no rules, and guards with which no rule oscillates.
+// Defaults is the policy that readers of policies begin with: no rules, and guards with which no rule oscillates. What
+// each of them is for can be seen from the stability table in docs/steering.md.
 func Defaults() Policy {
 	return Policy{Guards: Guards{
-		NoData: NoDataKeep, Hold: 30 * time.Second, HoldMax: 10 * time.Minute, MaxStep: 0.25, MinMembers: 1, MinShare: 0.5,
+		NoData: NoDataKeep, Votes: 3, Hold: 30 * time.Second, HoldMax: 10 * time.Minute,
+		MaxStep: 0.25, MaxOut: 0.2, MinMembers: 1, MinShare: 0.5,
 	}}
 }

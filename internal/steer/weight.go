@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	defaultGain     = 0.25
+	defaultGain     = 0.05
 	defaultFloor    = 0.05
 	defaultDeadband = 0.05
 	defaultStart    = 0.1
