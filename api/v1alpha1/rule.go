@@ -80,10 +80,10 @@ type Guards struct {
 	// Hold is the shortest time between two changes of a pod's verdict. Default: 30s.
 	// +optional
 	Hold Duration `json:"hold,omitempty"`
-	// HoldMax bounds hold, which doubles each time that a pod relapses. Default: 10m.
+	// HoldMax bounds hold, which doubles for a pod that leaves again within this time of its return. Default: 10m.
 	// +optional
 	HoldMax Duration `json:"holdMax,omitempty"`
-	// Votes is how many evaluations must agree to change a verdict. Default: 1.
+	// Votes is how many evaluations must agree to change a verdict. Default: 3.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=64
@@ -96,11 +96,14 @@ type Guards struct {
 	// MaxStep is the share of the ready pods that one evaluation may newly put out, at least one pod. Default: 25%.
 	// +optional
 	MaxStep Share `json:"maxStep,omitempty"`
-	// MinMembers is how many ready pods are always left. Default: 1.
+	// MaxOut is the share of the ready pods that may be out at a time, at least one pod. Default: 20%.
+	// +optional
+	MaxOut Share `json:"maxOut,omitempty"`
+	// MinMembers: when the rules would leave fewer ready pods than this, all are in. Default: 1.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	MinMembers int32 `json:"minMembers,omitempty"`
-	// MinShare is the share of the ready pods that is always left. Default: 50%.
+	// MinShare: or a lesser share of them than this. The greater of both counts. Default: 50%.
 	// +optional
 	MinShare Share `json:"minShare,omitempty"`
 	// SlowStart is the time over which the weight of a pod that enters grows to its full size. Default: 0s.

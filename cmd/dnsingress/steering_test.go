@@ -31,7 +31,7 @@ func steering(namespace, name, keep string, services ...string) *v1alpha1.Steeri
 	}
 	p.Spec.Signals = []v1alpha1.Signal{{Name: "load", Query: "load", Interval: "1s"}}
 	p.Spec.Rules = []v1alpha1.Rule{{Signal: "load", Keep: v1alpha1.Bound(keep)}}
-	p.Spec.Guards = &v1alpha1.Guards{Hold: "0s", HoldMax: "0s", MaxStep: "100%", MinShare: "0"}
+	p.Spec.Guards = &v1alpha1.Guards{Votes: 1, Hold: "0s", HoldMax: "0s", MaxStep: "100%", MaxOut: "100%", MinShare: "0"}
 	return p
 }
 
@@ -168,6 +168,11 @@ func testSchema(t *testing.T, c *cluster, namespace string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	more, err := filepath.Glob("../../deploy/policies/*/policy.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	files = append(files, more...)
 	for _, path := range append(files, "internal/policy/testdata/whole.yaml") {
 		for _, p := range manifests(t, path) {
 			if err := create(p); err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dnsingress/dnsingress/api/v1alpha1"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -137,8 +138,8 @@ spec:
 	if len(p.Steer.Rules) != 2 || p.Steer.Rules[0].Signal != "alive" || p.Steer.Rules[0].Keep.String() != "> 0" {
 		t.Errorf("checks that nothing reads give the rules %+v", p.Steer.Rules)
 	}
-	if g := p.Steer.Guards; g.Hold != 30*time.Second || g.MaxStep != 0.25 || g.MinShare != 0.5 {
-		t.Errorf("guards are %+v", g)
+	if d := cmp.Diff(steer.Defaults().Guards, p.Steer.Guards); d != "" {
+		t.Error(d)
 	}
 	if p.Hostnames[0] != "a.test." {
 		t.Errorf("host name %s", p.Hostnames[0])

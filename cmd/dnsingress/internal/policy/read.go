@@ -144,7 +144,10 @@ func (r reader) steer(p *model.Policy) {
 	for _, c := range p.Checks {
 		names = append(names, c.Name)
 	}
-	for _, problem := range p.Steer.Check(names) {
+	problems := p.Steer.Check(names)
+	// A rule of which something could not be read is not what it was meant to be.
+	problems = slices.DeleteFunc(problems, func(one steer.Problem) bool { return r.Wrong("spec." + one.Path) })
+	for _, problem := range problems {
 		r.Problem("spec."+problem.Path, problem.Hint, "%s", problem.Text)
 	}
 	used := p.Steer.Signals()
