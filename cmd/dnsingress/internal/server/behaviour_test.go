@@ -31,8 +31,16 @@ var behaviours = []struct {
 	{"outside the zones", msg(ask("example.net.", dns.TypeA)), "REFUSED q=1", ""},
 	{"the root", msg(ask(".", dns.TypeNS)), "REFUSED q=1", ""},
 	{"class CH", msg(ask("version.bind.", dns.TypeTXT), class(dns.ClassCHAOS)), "REFUSED q=1", ""},
+	{"version.bind of type SOA", msg(ask("version.bind.", dns.TypeSOA), class(dns.ClassCHAOS)), "REFUSED q=1", ""},
+	{"id.server with EDNS", raw(ednsFor("id.server.", 1232, nil), func(b []byte) []byte { b[12+11+3] = byte(dns.ClassCHAOS); return b }), "REFUSED q=1 edns=0/1232 option=15:0014", ""},
 	{"class ANY", msg(ask("www.example.org.", dns.TypeA), class(dns.ClassANY)), "REFUSED q=1", ""},
 	{"type ANY", msg(ask("www.example.org.", dns.TypeANY)), "NOERROR aa q=1 an=1", ""},
+	{"a TSIG that nobody looks at", raw(msg(ask("www.example.org.", dns.TypeA)), func(b []byte) []byte { b[11] = 1; return append(b, tsig...) }), "NOERROR aa q=1 an=1", ""},
+	{"a TSIG that is not last", raw(edns(1232, nil), func(b []byte) []byte {
+		b[11] = 2
+		return append(append(b[:len(b)-11:len(b)-11], tsig...), b[len(b)-11:]...)
+	}), "FORMERR q=1", ""},
+	{"a TSIG among the answers", raw(msg(ask("www.example.org.", dns.TypeA)), func(b []byte) []byte { b[7] = 1; return append(b, tsig...) }), "FORMERR q=1", ""},
 	{"AXFR", msg(ask("example.org.", dns.TypeAXFR)), "REFUSED q=1", ""},
 	{"IXFR", ixfr, "REFUSED q=1", ""},
 	{"type OPT", msg(ask("www.example.org.", dns.TypeOPT)), "FORMERR q=1", ""},
@@ -75,6 +83,8 @@ var behaviours = []struct {
 	{"EDNS version 100 with an option and DO", edns(1232, func(o *dns.OPT) { o.SetVersion(100); o.SetDo(); o.Option = local(100) }), "BADVERS q=1 edns=0/1232 do", ""},
 	{"EDNS with an unknown option", edns(1232, func(o *dns.OPT) { o.Option = local(100) }), "NOERROR aa q=1 an=1 edns=0/1232", ""},
 	{"EDNS with unknown flags", edns(1232, func(o *dns.OPT) { o.Hdr.Ttl |= 0x7FFF }), "NOERROR aa q=1 an=1 edns=0/1232", ""},
+	{"EDNS with CO alone", edns(1232, func(o *dns.OPT) { o.Hdr.Ttl |= 0x4000 }), "NOERROR aa q=1 an=1 edns=0/1232", ""},
+	{"EDNS with CO and DO", edns(1232, func(o *dns.OPT) { o.Hdr.Ttl |= 0xC000 }), "NOERROR aa q=1 an=1 edns=0/1232 do flags=4000", ""},
 	{"EDNS with NSID", edns(1232, func(o *dns.OPT) { o.Option = []dns.EDNS0{&dns.EDNS0_NSID{Code: dns.EDNS0NSID}} }), "NOERROR aa q=1 an=1 edns=0/1232", ""},
 	{"a client subnet of IPv6", edns(1232, option(dns.EDNS0SUBNET, "00023800 20010db8000001")), "NOERROR aa q=1 an=1 edns=0/1232 option=8:0002380020010db8000001", ""},
 	{"a client subnet of IPv4", edns(1232, option(dns.EDNS0SUBNET, "00011500 c00028")), "NOERROR aa q=1 an=1 edns=0/1232 option=8:00011500c00028", ""},
@@ -145,14 +155,21 @@ var behaviours = []struct {
 	{"one octet", func() []byte { return []byte{0} }, "silence", ""},
 }
 
+// tsig is a TSIG record that no key has signed.
+const tsig = "\x03key\x00\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x1b\x09hmac-sha1\x00\x00\x00\x00\x00\x00\x00\x01\x2c\x00\x00\x00\x00\x00\x00\x00\x00"
+
 func TestBehaviour(t *testing.T) {
-	s := start(t, Config{})
-	for _, network := range []string{"udp", "tcp"} {
-		c := dial(t, network, s.Addrs()[0])
+	s := start(t, Config{TLS: newPair(t).config()})
+	for _, network := range []string{"udp", "tcp", "tls"} {
+		to := s.Addrs()[0]
+		if network == "tls" {
+			to = s.TLSAddrs()[0]
+		}
+		c := dial(t, network, to)
 		for i, b := range behaviours {
 			t.Run(network+"/"+b.name, func(t *testing.T) {
 				want := b.want
-				if network == "tcp" && b.tcp != "" {
+				if network != "udp" && b.tcp != "" {
 					want = b.tcp
 				}
 				query := b.query()

@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -56,6 +57,12 @@ www.example.org. 300 IN A 192.0.2.80
 	return compile(t, b.String())
 }
 
+func exampleCatalog(t testing.TB) *zone.Catalog {
+	c := new(zone.Catalog)
+	c.Publish(exampleZone(t))
+	return c
+}
+
 type running struct {
 	*Server
 	registry *prometheus.Registry
@@ -67,8 +74,7 @@ type running struct {
 func start(t testing.TB, c Config) *running {
 	t.Helper()
 	if c.Catalog == nil {
-		c.Catalog = new(zone.Catalog)
-		c.Catalog.Publish(exampleZone(t))
+		c.Catalog = exampleCatalog(t)
 	}
 	if c.Listen == nil {
 		c.Listen = []string{"[::1]:0"}
@@ -96,7 +102,13 @@ func start(t testing.TB, c Config) *running {
 
 func dial(t testing.TB, network string, to netip.AddrPort) net.Conn {
 	t.Helper()
-	c, err := net.Dial(network, to.String())
+	var c net.Conn
+	var err error
+	if network == "tls" {
+		c, err = tls.Dial("tcp", to.String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"dot"}})
+	} else {
+		c, err = net.Dial(network, to.String())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +122,7 @@ func dial(t testing.TB, network string, to netip.AddrPort) net.Conn {
 // send writes one message, with its length over TCP.
 func send(t testing.TB, c net.Conn, msg []byte) {
 	t.Helper()
-	if _, ok := c.(*net.TCPConn); ok {
+	if c.LocalAddr().Network() == "tcp" {
 		msg = append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
 	}
 	if _, err := c.Write(msg); err != nil {
@@ -122,7 +134,7 @@ func send(t testing.TB, c net.Conn, msg []byte) {
 func receive(t testing.TB, c net.Conn) []byte {
 	t.Helper()
 	buf := make([]byte, maxMessage)
-	if _, ok := c.(*net.TCPConn); ok {
+	if c.LocalAddr().Network() == "tcp" {
 		if _, err := io.ReadFull(c, buf[:2]); err != nil {
 			t.Fatal(err)
 		}

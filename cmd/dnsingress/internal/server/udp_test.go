@@ -271,7 +271,12 @@ func TestMetrics(t *testing.T) {
 		`dnsingress_panics_total 0`,
 		`dnsingress_dns_tcp_accepted_total 1`,
 	}
-	// A query is counted after its reply has left.
+	awaitMetrics(t, s, want...)
+}
+
+// awaitMetrics waits until all lines are among the metrics: a query is counted after its reply has left.
+func awaitMetrics(t testing.TB, s *running, want ...string) {
+	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		have := scrape(t, s)
 		missing := slices.DeleteFunc(slices.Clone(want), func(w string) bool { return slices.Contains(have, w) })
@@ -282,4 +287,22 @@ func TestMetrics(t *testing.T) {
 			t.Fatalf("missing\n%s\nin\n%s", strings.Join(missing, "\n"), strings.Join(have, "\n"))
 		}
 	}
+}
+
+// syncLog keeps what is written by whomever.
+type syncLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *syncLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *syncLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
