@@ -136,7 +136,9 @@ func randomPolicy(t *testing.T, r *rand.Rand) Policy {
 		p.Selection.Kind = SelectWeighted
 	}
 	ttls := []TTLRule{
-		{Kind: TTLFixed, TTL: 7 * time.Second}, {Kind: TTLChurn}, {Kind: TTLCalm},
+		{Kind: TTLFixed, TTL: 7 * time.Second},
+		{Kind: TTLChurn},
+		{Kind: TTLCalm},
 		{Kind: TTLLinear, Signal: "load", Low: 2, High: 8},
 		{Kind: TTLExponential, Value: mustExpr(t, "load * errors"), Of: "p90", Low: 50, High: 10},
 		{Kind: TTLSteps, Signal: "errors", Of: "p100", Steps: []Step{{3, 10 * time.Second}, {6, 3 * time.Second}}},

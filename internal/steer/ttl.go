@@ -92,9 +92,9 @@ func (w *work) rung(rule *TTLRule, floor, ceiling, stays time.Duration) (time.Du
 			return stays, true
 		}
 	case TTLChurn:
-		seconds = w.untilChange(rule, ceiling)
+		seconds = w.untilChange(rule, floor, ceiling)
 	case TTLCalm:
-		seconds = w.sinceChange(rule, ceiling)
+		seconds = w.sinceChange(rule, floor, ceiling)
 	default:
 		return 0, false
 	}
@@ -132,7 +132,7 @@ func (w *work) aggregate(rule *TTLRule) (float64, bool) {
 
 // untilChange is the time within which the pool changes with the rule's probability, if changes come as often as those
 // that are remembered: they are C, decayed with half-life H, so that their rate is C ln 2 / H.
-func (w *work) untilChange(rule *TTLRule, ceiling time.Duration) float64 {
+func (w *work) untilChange(rule *TTLRule, floor, ceiling time.Duration) float64 {
 	changes := w.churn()
 	if changes <= 0 {
 		return math.Inf(1)
@@ -140,20 +140,20 @@ func (w *work) untilChange(rule *TTLRule, ceiling time.Duration) float64 {
 	half := w.policy.churnWindow().Seconds()
 	seconds := -math.Log1p(-or(rule.Risk, defaultRisk)) * half / (changes * math.Ln2)
 	if seconds < ceiling.Seconds() {
-		w.wake(half * math.Log2(min(nextRung(seconds), ceiling.Seconds())/seconds))
+		w.wake(half * math.Log2(above(seconds, floor, ceiling)/seconds))
 	}
 	return seconds
 }
 
 // sinceChange grows with the time since the last change.
-func (w *work) sinceChange(rule *TTLRule, ceiling time.Duration) float64 {
+func (w *work) sinceChange(rule *TTLRule, floor, ceiling time.Duration) float64 {
 	if w.d.Changed.IsZero() {
 		return math.Inf(1)
 	}
 	growth := or(rule.Growth, defaultGrowth)
 	seconds := growth * w.now.Sub(w.d.Changed).Seconds()
 	if seconds < ceiling.Seconds() {
-		w.wake((min(nextRung(seconds), ceiling.Seconds()) - seconds) / growth)
+		w.wake((above(seconds, floor, ceiling) - seconds) / growth)
 	}
 	return seconds
 }
@@ -184,6 +184,11 @@ func nextRung(seconds float64) float64 {
 	default:
 		return last / 1.5 * 2
 	}
+}
+
+// above is the first rung above seconds that is not below the floor.
+func above(seconds float64, floor, ceiling time.Duration) float64 {
+	return min(nextRung(max(seconds, floor.Seconds())), ceiling.Seconds())
 }
 
 // churn is the number of changes that are remembered, decayed to now.
