@@ -21,7 +21,7 @@ func TestPoliciesOfTheTestbed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := policy.Parse(data, f); err != nil {
+		if _, err := policy.Parse(f, data); err != nil {
 			t.Error(err)
 		}
 	}
