@@ -54,16 +54,21 @@ func readyBackends(ctx context.Context, e Env, kind string) ([]kubectl.Pod, erro
 	return ready, nil
 }
 
-// slowProgram asks the pod at argv[2] to be slower by argv[3] at the instant argv[1] on a connection that stands before,
-// and prints the instants before and after.
+// slowProgram asks the pod at argv[2] to be slower by argv[3] at the instant argv[1] on a connection that stands before
+// that, and prints the instants before and after.
 const slowProgram = `import http.client, sys, time
 at, address, delay = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+
+
+def until(at):
+    time.sleep(max(0, (at - time.time_ns()) / 1e9))
+
+
 host, port = address.rsplit(":", 1)
 c = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=10)
+until(at - 10**9)  # no server waits for a request for ever
 c.connect()
-left = (at - time.time_ns()) / 1e9
-if left > 0:
-    time.sleep(left)
+until(at)
 before = time.time_ns()
 c.request("PUT", "/slow?delay=" + delay)
 r = c.getresponse()
