@@ -72,7 +72,7 @@ func newWork(pool Pool, signals map[string]Signal, previous Decision, now time.T
 	}
 	width := len(w.columns)
 	values := make([]float64, n*width)
-	w.old = make([]*Verdict, n)
+	w.old, w.ready = make([]*Verdict, n), make([]int, 0, n)
 	before := previous.Members
 	for i := range w.members {
 		v := &w.d.Members[i]

@@ -102,7 +102,7 @@ func (w *work) evaluate(e *Expr, over Over) ([]float64, bool) {
 
 // sample returns the values that statistics are of, sorted. It is valid until sample is called again.
 func (w *work) sample(values []float64, over Over) []float64 {
-	w.scratch = w.scratch[:0]
+	w.scratch = slices.Grow(w.scratch[:0], len(values))
 	if over == OverIn {
 		for r, value := range values {
 			if old := w.old[w.ready[r]]; !math.IsNaN(value) && (old == nil || old.In) {
