@@ -70,6 +70,10 @@ e2e: ## A short run end to end on a twin of its own, removed afterwards (needs r
 bench: ## Benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./cmd/dnsingress/internal/zone ./cmd/dnsingress/internal/server ./cmd/loadgen/...
 
+.PHONY: truth
+truth: ## Ten minutes of changes under a load of queries, every answer checked, twice (TRUTH=10m)
+	TRUTH=$(or $(TRUTH),10m) go test -run '^TestTruth$$' -v -timeout 2h ./cmd/dnsingress/internal/server
+
 .PHONY: bench-dns
 bench-dns: ## dnsingress beside Knot, NSD, gdnsd and CoreDNS: build/dns/tables.md (ROUNDS, SETS; needs gcc)
 	bench/dns/bench-dns $(or $(ROUNDS),5) $(SETS)
