@@ -7,6 +7,8 @@
 //	/readyz        200 from when names are answered until the process is told to end, else 503 and why
 //	/explain       the names that objects have, as JSON
 //	/explain?name= why that name is answered as it is, as JSON; 404 when no object has it
+//	/pools         names with the state of their pools, as JSON; ?match= what they contain, ?limit= how many at most
+//	/              a read-only page that shows all this as it changes
 package admin
 
 import (
@@ -30,6 +32,7 @@ import (
 type Explainer interface {
 	Explain(name string) (pool.Explanation, bool)
 	Names() []string
+	Pools(match string, limit int) (list []pool.Summary, total int)
 }
 
 // Options of a Server.
@@ -91,6 +94,9 @@ func (s *Server) handler() http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /explain", s.explain)
+	mux.HandleFunc("GET /pools", s.pools)
+	mux.HandleFunc("GET /{$}", servePage)
+	mux.HandleFunc("GET /page/{file}", servePage)
 	return mux
 }
 

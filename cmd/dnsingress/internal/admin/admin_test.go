@@ -26,6 +26,13 @@ func (b book) Names() []string { return []string{b.Name} }
 
 func (b book) Explain(name string) (pool.Explanation, bool) { return b.Explanation, name == b.Name }
 
+func (b book) Pools(match string, limit int) ([]pool.Summary, int) {
+	if limit < 1 || !strings.Contains(b.Name, match) {
+		return []pool.Summary{}, 0
+	}
+	return []pool.Summary{{Name: b.Name, Members: len(b.Members)}}, 1
+}
+
 func TestServer(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "some_gauge"}))
@@ -71,7 +78,14 @@ func TestServer(t *testing.T) {
 		{"/explain", 200, `"a.test."`},
 		{"/explain?name=a.test.", 200, `"value": "+Inf"`},
 		{"/explain?name=b.test.", 404, `no object has the name "b.test."`},
-		{"/", 404, ""},
+		{"/pools", 200, `"total": 1`},
+		{"/pools?match=A.te", 200, `"pools": []`},
+		{"/pools?limit=0", 400, `limit "0" is no number of names (hint: 1 to 10000)`},
+		{"/", 200, "<title>dnsingress</title>"},
+		{"/page/app.js", 200, "SPDX-License-Identifier"},
+		{"/page/", 404, ""},
+		{"/page/none.js", 404, ""},
+		{"/elsewhere", 404, ""},
 	} {
 		if code, body := get(c.path); code != c.code || !strings.Contains(body, c.want) {
 			t.Errorf("%s: %d %s, want %d %s", c.path, code, body, c.code, c.want)

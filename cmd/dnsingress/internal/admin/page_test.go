@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
+)
+
+// shop is an explainer whose pool changes: from the third question on, a pod is out.
+type shop struct {
+	mu    sync.Mutex
+	asked int
+}
+
+func (s *shop) Names() []string { return []string{"web.shop.test."} }
+
+func (s *shop) Pools(match string, _ int) ([]pool.Summary, int) {
+	changed := time.Now().Add(-90 * time.Second)
+	all := []pool.Summary{
+		{Name: "api.shop.test.", Object: "Service shop/api", In: 0, Ready: 0, Members: 1, TTL: 5, Problems: 1},
+		{Name: "web.shop.test.", Object: "Service shop/web", In: 2, Ready: 3, Members: 3, TTL: 8, Steered: true, FailOpen: false, Changed: &changed},
+	}
+	var list []pool.Summary
+	for _, p := range all {
+		if strings.Contains(p.Name, match) {
+			list = append(list, p)
+		}
+	}
+	return list, len(list)
+}
+
+func (s *shop) Explain(name string) (pool.Explanation, bool) {
+	if name != "web.shop.test." {
+		return pool.Explanation{}, false
+	}
+	s.mu.Lock()
+	s.asked++
+	asked := s.asked
+	s.mu.Unlock()
+	now := time.Now()
+	number := func(f float64) *pool.Number { n := pool.Number(f); return &n }
+	x := pool.Explanation{
+		Name: name, Object: "Service shop/web", Zone: "shop.test.", Serial: 7, TTL: 8, TTLRule: "calm", NegativeTTL: 2, Selection: "weighted", Max: 2,
+		Policy: &pool.Policy{Signals: []pool.Signal{
+			{Name: "load", Kind: "promql", Query: "sum by (pod) (load)", Interval: 5, Age: number(1.25), Series: 3},
+			{Name: "port", Kind: "health", Interval: 5},
+		}},
+		Problems: []string{"NameTaken: <img src=x onerror=alert(1)>"},
+	}
+	for i := range 3 {
+		m := pool.Member{
+			Address: netip.MustParseAddr(fmt.Sprintf("fd00::%d", i+1)), Pod: fmt.Sprintf("web-%d", i), Node: "worker-1",
+			State: "in", Reason: "within", Rule: "load", Signal: "load", Value: number(float64(asked + i)), Limit: number(8), Weight: 0.5, Since: now.Add(-time.Hour),
+		}
+		if i == 2 && asked > 2 {
+			m.State, m.Reason, m.Value, m.Weight, m.Since = "out", "beyond", number(9.5), 0, now
+		}
+		x.Members = append(x.Members, m)
+	}
+	x.History = []pool.Event{
+		{At: now.Add(-time.Minute), Trigger: "restart", TTL: 5, TTLRule: "pool", In: 3, Ready: 3, Changes: []pool.Change{}},
+		{At: now.Add(-10 * time.Second), Trigger: "metrics", TTL: 8, TTLRule: "calm", In: 2, Ready: 3, Changes: []pool.Change{
+			{Address: netip.MustParseAddr("fd00::3"), Pod: "web-2", Was: "in", State: "out", Reason: "beyond", Rule: "load", Value: number(9.5)},
+		}},
+	}
+	return x, true
+}
+
+// browser finds a Chromium, or ends the test.
+func browser(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	text := "NOT TESTED in a browser: there is no chromium (hint: apt-get install chromium; make test-page)"
+	if os.Getenv("CI") == "true" || os.Getenv("TEST_PAGE") != "" {
+		t.Fatal(text)
+	}
+	t.Skip(text)
+	return ""
+}
+
+// TestPageInABrowser has a real browser show the page, lets two virtual minutes pass, and reads what it shows then.
+// PAGE_SCREENSHOTS=DIR keeps pictures.
+func TestPageInABrowser(t *testing.T) {
+	chromium := browser(t)
+	s := &Server{options: Options{Explainer: new(shop), Gatherer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)}}
+	var mu sync.Mutex
+	var paths []string
+	var headers http.Header
+	handler := s.handler()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r)
+		mu.Lock()
+		defer mu.Unlock()
+		paths = append(paths, r.URL.Path)
+		if r.URL.Path == "/" {
+			headers = w.Header().Clone()
+		}
+	}))
+	defer server.Close()
+	show := func(fragment string, more ...string) (dom, log string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		args := append([]string{
+			"--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage", "--no-first-run",
+			"--user-data-dir=" + t.TempDir(), "--enable-logging=stderr", "--virtual-time-budget=9000", "--window-size=1280,1100",
+		}, more...)
+		var out, errs strings.Builder
+		cmd := exec.CommandContext(ctx, chromium, append(args, server.URL+"/"+fragment)...)
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%v: %s", err, errs.String())
+		}
+		return out.String(), errs.String()
+	}
+	dom, log := show("#web.shop.test.", "--dump-dom")
+	text := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(dom, " ")
+	text = regexp.MustCompile(`\s+`).ReplaceAllString(text, " ")
+	for _, want := range []string{
+		"live", "2 names", "api.shop.test.", "1 problem", "2 / 3", // the list
+		"Service shop/web", "shop.test. serial 7", "2 of 3 members; weighted, at most 2 in an answer", "8 s, set by calm; 2 s when nobody is in",
+		"web-0 fd00::1 worker-1 ● in within load", "limit 8", "50 %", // a member
+		"web-2 fd00::3 worker-1 ○ out beyond load 9.5 limit 8", // which has gone out since the page was opened
+		"sum by (pod) (load)", "1.25 s", "none yet", "web-2: in → ○ out beyond load 9.5", "restart",
+		"NameTaken: &lt;img src=x onerror=alert(1)&gt;", // text, not markup
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not show %q", want)
+		}
+	}
+	for _, want := range []string{`<a href="#web.shop.test." aria-current="true">`, `aria-label="web-0: from 1 to`, `aria-label="members in the answer since`, `<th scope="row">`} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("the document has no %s", want)
+		}
+	}
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "CONSOLE") {
+			t.Errorf("the browser complains: %s", line)
+		}
+	}
+	if csp := headers.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none';") || strings.Contains(csp, "unsafe") {
+		t.Errorf("the page's policy is %q", csp)
+	}
+	mu.Lock()
+	for _, p := range paths {
+		switch p {
+		case "/", "/page/app.js", "/page/style.css", "/pools", "/explain":
+		default:
+			t.Errorf("the page asked for %s", p)
+		}
+	}
+	mu.Unlock()
+	if strings.Contains(dom, "http://") && strings.Count(dom, "http://") != strings.Count(dom, "http://www.w3.org/2000/svg") {
+		t.Error("the document refers to somewhere else")
+	}
+
+	if dir := os.Getenv("PAGE_SCREENSHOTS"); dir != "" {
+		show("#web.shop.test.", "--screenshot="+filepath.Join(dir, "light.png"))
+		show("#web.shop.test.", "--screenshot="+filepath.Join(dir, "dark.png"), "--blink-settings=preferredColorScheme=0")
+		show("#web.shop.test.", "--screenshot="+filepath.Join(dir, "narrow.png"), "--window-size=420,1600")
+		show("", "--screenshot="+filepath.Join(dir, "list.png"))
+	}
+	if dom, _ := show("#gone.shop.test.", "--dump-dom"); !strings.Contains(dom, "No object has this name now.") {
+		t.Error("a name that nobody has is not told of")
+	}
+}
