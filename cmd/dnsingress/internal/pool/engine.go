@@ -76,6 +76,7 @@ type Engine struct {
 type state struct {
 	model.Pool
 	queries   []promql.Query     // of the policy's signals, in their order
+	finders   []promql.Finder    // of the signals' values
 	checks    map[string]checked // what health checks found, by name
 	decision  steer.Decision
 	decided   time.Time // for when the decision is

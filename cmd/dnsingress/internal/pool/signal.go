@@ -53,6 +53,7 @@ func (e *Engine) use(ref model.Ref, old *state) {
 	}
 	if s := e.pools[ref]; s != nil && s.Policy != nil {
 		s.queries = make([]promql.Query, len(s.Policy.Signals))
+		s.finders = make([]promql.Finder, len(s.Policy.Signals))
 		for i, m := range s.Policy.Signals {
 			q := e.query(m)
 			s.queries[i] = q
@@ -185,7 +186,7 @@ func (e *Engine) signalsFor(s *state) (map[string]steer.Signal, []model.Problem)
 		if heard.Due.IsZero() {
 			continue
 		}
-		signal, ambiguous := e.values(s, m, heard)
+		signal, ambiguous := e.values(s, i, heard)
 		out[m.Name] = signal
 		if ambiguous {
 			problems = append(problems, model.Problem{Reason: "AmbiguousMetric", Message: fmt.Sprintf(
@@ -206,19 +207,13 @@ func (e *Engine) signalsFor(s *state) (map[string]steer.Signal, []model.Problem)
 	return out, problems
 }
 
-// values are those that samples have for the pool's members; ambiguous: some member has several.
-func (e *Engine) values(s *state, m model.Signal, heard promql.Past) (signal steer.Signal, ambiguous bool) {
+// values are those of the pool's i-th signal that samples have for the pool's members; ambiguous: some member has several.
+func (e *Engine) values(s *state, i int, heard promql.Past) (signal steer.Signal, ambiguous bool) {
+	m := &s.Policy.Signals[i]
 	// A policy that is evaluated seldom keeps its values until two evaluations in a row have failed.
 	life := max(cmp.Or(m.Staleness, e.options.Config.Prometheus.Staleness), 2*cmp.Or(m.Interval, e.options.Config.Prometheus.Interval))
-	signal = steer.Signal{At: heard.At, Expires: heard.Due.Add(life), Values: make([]float64, len(s.Members))}
-	for i, member := range s.Members {
-		value, series := heard.Samples.Value(s.Ref.Namespace, member.Pod, member.Address)
-		if series != 1 {
-			value = math.NaN()
-			ambiguous = ambiguous || series > 1
-		}
-		signal.Values[i] = value
-	}
+	signal = steer.Signal{At: heard.At, Expires: heard.Due.Add(life)}
+	signal.Values, ambiguous = s.finders[i].Values(heard.Samples, s.Ref.Namespace, s.Members)
 	return signal, ambiguous
 }
 
@@ -266,11 +261,11 @@ func (e *Engine) replay(s *state) bool {
 			have, m := e.queries[q], s.Policy.Signals[i]
 			for ; next[i] < len(have.past) && !have.past[next[i]].Due.After(at); next[i]++ {
 				if p := have.past[next[i]]; p.Samples.Series > 0 || have.filters {
-					known[m.Name], _ = e.values(s, m, p)
+					known[m.Name], _ = e.values(s, i, p)
 				}
 			}
 			if have.Due.Equal(at) {
-				known[m.Name], _ = e.values(s, m, have.Past)
+				known[m.Name], _ = e.values(s, i, have.Past)
 			}
 		}
 		s.decision = steer.Decide(pool, known, s.decision, at)

@@ -30,7 +30,8 @@ type Result struct {
 	At      time.Time // the instant that the values are of: Due, or earlier by the configured delay
 	Samples Samples
 	Err     error
-	Past    []Past // of a first evaluation: what earlier ones would have given, oldest first
+	Took    time.Duration // from asking to all values or the error
+	Past    []Past        // of a first evaluation: what earlier ones would have given, oldest first
 }
 
 // Past is what an evaluation would have given.
@@ -169,7 +170,8 @@ func (e *Evaluator) Evaluate(ctx context.Context, q Query, due time.Time, last S
 	r := Result{Query: q, Due: due, At: due.Add(-e.options.Delay)}
 	began := time.Now()
 	r.Samples, r.Err = e.options.Client.Instant(ctx, q, r.At, last)
-	e.duration.Observe(time.Since(began).Seconds())
+	r.Took = time.Since(began)
+	e.duration.Observe(r.Took.Seconds())
 	if r.Err != nil {
 		e.evaluations.WithLabelValues("error").Inc()
 		return r

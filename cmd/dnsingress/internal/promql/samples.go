@@ -5,6 +5,7 @@ package promql
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 
@@ -31,17 +32,68 @@ func (s Samples) Value(namespace, pod string, address netip.Addr) (value float64
 	if s.table == nil {
 		return 0, 0
 	}
-	if pod != "" && len(s.table.pods) > 0 {
-		for _, ns := range [...]string{namespace, ""} {
-			if slot, ok := s.table.pods[podKey{ns, pod}]; ok && s.values[slot].count > 0 {
-				return s.values[slot].value, int(s.values[slot].count)
-			}
+	return s.at(s.table.find(namespace, pod, address))
+}
+
+// place is where a pod's value may be, the first that has one counts: by pod and namespace, by pod, by address.
+type place [3]int32
+
+func (t *table) find(namespace, pod string, address netip.Addr) place {
+	p := place{-1, -1, -1}
+	if pod != "" && len(t.pods) > 0 {
+		if slot, ok := t.pods[podKey{namespace, pod}]; ok {
+			p[0] = slot
+		}
+		if slot, ok := t.pods[podKey{"", pod}]; ok {
+			p[1] = slot
 		}
 	}
-	if slot, ok := s.table.addresses[address]; ok {
-		return s.values[slot].value, int(s.values[slot].count)
+	if slot, ok := t.addresses[address]; ok {
+		p[2] = slot
+	}
+	return p
+}
+
+func (s Samples) at(p place) (value float64, series int) {
+	for _, slot := range p {
+		if slot >= 0 && s.values[slot].count > 0 {
+			return s.values[slot].value, int(s.values[slot].count)
+		}
 	}
 	return 0, 0
+}
+
+// Finder finds the values of always the same members, and remembers where they are for as long as the series are the
+// same. The zero value is ready.
+type Finder struct {
+	table  *table
+	places []place
+}
+
+// Values are those of the members, NaN where there is none or, ambiguous, several.
+func (f *Finder) Values(s Samples, namespace string, members []model.Member) (values []float64, ambiguous bool) {
+	values = make([]float64, len(members))
+	if s.table == nil {
+		for i := range values {
+			values[i] = math.NaN()
+		}
+		return values, false
+	}
+	if f.table != s.table || len(f.places) != len(members) {
+		f.table, f.places = s.table, make([]place, len(members))
+		for i := range members {
+			f.places[i] = s.table.find(namespace, members[i].Pod, members[i].Address)
+		}
+	}
+	for i, p := range f.places {
+		value, series := s.at(p)
+		if series != 1 {
+			value = math.NaN()
+			ambiguous = ambiguous || series > 1
+		}
+		values[i] = value
+	}
+	return values, ambiguous
 }
 
 // table says whose value each series of a response is. It does not change, and most responses have the one of the
