@@ -174,11 +174,12 @@ func (r *Reply) draw(s set) uint64 {
 func spread(n uint64) uint64 { return n * 0x6A09E667F3BCC909 }
 
 // sign appends the signatures of the records that were written since m of a set, whose owner in lower-case wire
-// form is given, and tells whether they fitted. A set that lasts has the owner itself in the zone.
+// form is given, if there is a signer, and tells whether they fitted. A set that lasts has the owner itself in the zone.
 func (r *Reply) sign(to section, s set, m mark, owner []byte, lasts bool) bool {
-	if r.signer == nil {
-		return true
-	}
+	return r.signer == nil || r.cover(to, s, m, owner, lasts)
+}
+
+func (r *Reply) cover(to section, s set, m mark, owner []byte, lasts bool) bool {
 	ttl := be32(s.wire, 6)
 	set := signable(r.sheet[:0], owner, s.rtype, ttl)
 	if written := r.counts[to] - m.counts[to]; written == s.count {
