@@ -28,6 +28,10 @@ build: ## Build the four binaries into bin/
 test: setup ## Set up what the tests need, and run them all
 	go test -timeout 20m ./...
 
+.PHONY: differential
+differential: setup ## Ask Knot DNS and NSD what dnsingress is asked, of ZONES generated zones (default 60)
+	DIFFERENTIAL=$(or $(ZONES),60) CI=true go test -count 1 -timeout 60m -v -run 'Differential|Interop' ./cmd/dnsingress/internal/server
+
 .PHONY: race
 race: setup ## The tests of concurrent packages under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -timeout 20m ./cmd/dnsingress/... ./internal/...

@@ -3,8 +3,10 @@
 package transfer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/miekg/dns"
@@ -90,6 +92,9 @@ func (r *receiver) take(rr dns.RR) error {
 		return errors.New("records behind the last SOA")
 	}
 	soa, isSOA := rr.(*dns.SOA)
+	if err := sound(rr); err != nil {
+		return fmt.Errorf("%s %s: %w", rr.Header().Name, dns.Type(rr.Header().Rrtype), err)
+	}
 	if isSOA && dns.CanonicalName(soa.Hdr.Name) != r.origin {
 		return fmt.Errorf("a SOA of %s in a transfer of %s", soa.Hdr.Name, r.origin)
 	}
@@ -121,6 +126,48 @@ func (r *receiver) take(rr dns.RR) error {
 		r.done = true
 	}
 	return r.add(rr)
+}
+
+// sound tells whether a record's data are whole. The library takes some that end early for shorter ones, which it
+// then packs into what it cannot read again.
+func sound(rr dns.RR) error {
+	errShort := errors.New("data that end early")
+	whole := true
+	switch rr := rr.(type) {
+	case *dns.A:
+		whole = rr.Hdr.Rdlength == net.IPv4len
+	case *dns.AAAA:
+		whole = rr.Hdr.Rdlength == net.IPv6len
+	case *dns.NS:
+		whole = rr.Ns != ""
+	case *dns.CNAME:
+		whole = rr.Target != ""
+	case *dns.PTR:
+		whole = rr.Ptr != ""
+	case *dns.MX:
+		whole = rr.Mx != ""
+	case *dns.RFC3597: // whatever octets
+	default:
+		if rr.Header().Rdlength == 0 && rr.Header().Rrtype != dns.TypeNULL && rr.Header().Rrtype != dns.TypeAPL {
+			return errShort
+		}
+		once := make([]byte, dns.Len(rr)+256)
+		n, err := dns.PackRR(rr, once, 0, nil, false)
+		if err != nil {
+			return err
+		}
+		again, _, err := dns.UnpackRR(once[:n], 0)
+		if err != nil {
+			return errShort
+		}
+		twice := make([]byte, dns.Len(again)+256)
+		m, err := dns.PackRR(again, twice, 0, nil, false)
+		whole = err == nil && bytes.Equal(once[:n], twice[:m])
+	}
+	if !whole {
+		return errShort
+	}
+	return nil
 }
 
 // add takes a record of a whole zone.
