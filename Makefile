@@ -28,6 +28,10 @@ build: ## Build the four binaries into bin/
 test: setup ## Set up what the tests need, and run them all
 	go test -timeout 20m ./...
 
+.PHONY: test-page
+test-page: ## The page of dnsingress in a real browser (needs chromium; make test does it too where there is one)
+	TEST_PAGE=1 go test -count=1 -run TestPageInABrowser ./cmd/dnsingress/internal/admin
+
 .PHONY: differential
 differential: setup ## Ask Knot DNS and NSD what dnsingress is asked, of ZONES generated zones (default 60)
 	DIFFERENTIAL=$(or $(ZONES),60) CI=true go test -count 1 -timeout 60m -v -run 'Differential|Interop' ./cmd/dnsingress/internal/server
@@ -81,6 +85,10 @@ truth: ## Ten minutes of changes under a load of queries, every answer checked, 
 .PHONY: bench-dns
 bench-dns: ## dnsingress beside Knot, NSD, gdnsd and CoreDNS: build/dns/tables.md (ROUNDS, SETS; needs gcc)
 	bench/dns/bench-dns $(or $(ROUNDS),5) $(SETS)
+
+.PHONY: bench-steer
+bench-steer: ## What 1,000 policies over 100,000 pods cost beside a real Prometheus (TIME=60s a case, of four)
+	DNSINGRESS_SCALE=$(or $(TIME),60s) go test -count=1 -timeout 1h -run '^TestScale$$' -v ./cmd/dnsingress/internal/pool
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME each (default 30s)
