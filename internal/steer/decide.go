@@ -35,8 +35,11 @@ type work struct {
 	policy   *Policy
 	previous *Decision
 	now      time.Time
-	fresh    bool // an evaluation has come in since the previous decision
-	sameSet  bool // the same members are in as in the previous decision
+	fresh    bool      // an evaluation has come in since the previous decision
+	states   bool      // all that is live and moves the state are states
+	onStates bool      // so is all that the rule at hand has read
+	sameSet  bool      // the same members are in as in the previous decision
+	clock    time.Time // that state goes by: of the newest evaluation, or now where there are but states
 
 	members []Member    // in the order of their addresses, distinct
 	old     []*Verdict  // of the members in the previous decision; nil: not in it
@@ -58,14 +61,21 @@ func newWork(pool Pool, signals map[string]Signal, previous Decision, now time.T
 	names, moving := w.policy.signals()
 	w.d = Decision{Members: make([]Verdict, n), Signals: names, At: previous.At, Opened: previous.Opened}
 	w.columns = make([]Signal, len(w.d.Signals))
+	w.states = true
 	for k, name := range w.d.Signals {
 		if s := signals[name]; s.live(now) {
 			w.columns[k] = s
-			if k < moving && s.At.After(w.d.At) {
-				w.d.At, w.fresh = s.At, true
+			if k < moving {
+				w.states = w.states && s.state()
+				if s.At.After(w.d.At) {
+					w.d.At, w.fresh = s.At, true
+				}
 			}
 			w.d.Next = earlier(w.d.Next, s.Expires)
 		}
+	}
+	if w.clock = w.d.At; w.states {
+		w.clock = now
 	}
 	if w.d.At.Equal(previous.At) {
 		w.d.Put = previous.Put
@@ -173,7 +183,7 @@ func (w *work) byRules() {
 		}
 		return
 	}
-	panicked := w.tooFew() || !w.fresh && w.previous.FailOpen
+	panicked := w.tooFew() || w.previous.FailOpen && w.previous.Opened.Equal(w.clock)
 	for r, i := range w.ready {
 		w.turn(&w.judged[r], &w.d.Members[i], w.old[i])
 	}
@@ -196,7 +206,7 @@ func (w *work) turn(j *judgement, v, old *Verdict) {
 		w.noData(j, m)
 	}
 	if !j.missing {
-		m.Heard = w.d.At
+		m.Heard = w.clock
 	}
 	if w.fresh || m.Cast == 0 {
 		m.Votes <<= 1
@@ -210,7 +220,7 @@ func (w *work) turn(j *judgement, v, old *Verdict) {
 		return
 	}
 	switch {
-	case !w.confirmed(m, j.out):
+	case !w.states && !(j.out && j.settled) && !w.confirmed(m, j.out):
 		j.out, j.reason = m.Excluded, Unconfirmed
 	case w.held(m):
 		j.out, j.reason = m.Excluded, Held
@@ -226,10 +236,10 @@ func (w *work) noData(j *judgement, m *Memory) {
 		return
 	default:
 		life, ends := w.life()
-		j.out = m.Excluded && (!ends || w.d.At.Before(m.Heard.Add(life)))
+		j.out = m.Excluded && (!ends || w.clock.Before(m.Heard.Add(life)))
 	}
 	if j.out {
-		j.reason, j.rule, j.value, j.limit = NoValue, -1, math.NaN(), math.NaN()
+		j.reason, j.rule, j.value, j.limit, j.settled = NoValue, -1, math.NaN(), math.NaN(), w.states
 	}
 }
 
@@ -276,14 +286,23 @@ func (g *Guards) hold(m *Memory) time.Duration {
 }
 
 // held reports whether it is too early for the member's verdict to change: after its last change, or after all were let
-// in.
+// in. Where there are but states, nothing but the time ends it.
 func (w *work) held(m *Memory) bool {
-	guards := &w.policy.Guards
-	if !m.Turned.IsZero() && w.d.At.Before(m.Turned.Add(guards.hold(m))) {
-		return true
+	var until time.Time
+	guards, opened := &w.policy.Guards, w.previous.Opened
+	if !m.Turned.IsZero() {
+		until = m.Turned.Add(guards.hold(m))
 	}
-	opened := w.previous.Opened
-	return !m.Excluded && !opened.IsZero() && opened.Before(w.d.At) && w.d.At.Before(opened.Add(guards.Hold))
+	if !m.Excluded && !opened.IsZero() && opened.Before(w.clock) && until.Before(opened.Add(guards.Hold)) {
+		until = opened.Add(guards.Hold)
+	}
+	if !w.clock.Before(until) {
+		return false
+	}
+	if w.states {
+		w.d.Next = earlier(w.d.Next, until)
+	}
+	return true
 }
 
 // tooFew reports whether the judgements leave fewer ready members than the minimum.
@@ -300,7 +319,7 @@ func (w *work) tooFew() bool {
 // failOpen puts every ready member in: if nearly all are bad it is not they that are, and the few others would get all of
 // the load.
 func (w *work) failOpen() {
-	w.d.FailOpen, w.d.Opened = true, w.d.At
+	w.d.FailOpen, w.d.Opened = true, w.clock
 	for r := range w.judged {
 		if j := &w.judged[r]; j.out {
 			j.out, j.reason = false, FailOpen
@@ -315,7 +334,7 @@ func (w *work) limit() {
 	for r, i := range w.ready {
 		switch {
 		case !w.judged[r].out:
-		case w.excluded(i):
+		case w.excluded(i) || w.judged[r].settled:
 			out++
 		default:
 			leaving = append(leaving, r)
@@ -349,13 +368,13 @@ func (w *work) settle() {
 			continue
 		}
 		if j.out {
-			if m.Turned.IsZero() || w.d.At.Sub(m.Turned) >= w.policy.Guards.HoldMax {
+			if m.Turned.IsZero() || w.clock.Sub(m.Turned) >= w.policy.Guards.HoldMax {
 				m.Relapses = 0
 			} else {
 				m.Relapses = min(m.Relapses+1, 30)
 			}
 		}
-		m.Excluded, m.Turned = j.out, w.d.At
+		m.Excluded, m.Turned = j.out, w.clock
 	}
 }
 

@@ -20,16 +20,21 @@ type Member struct {
 // available reports whether readiness alone would answer with the member.
 func (m Member) available() bool { return m.Ready && !m.Terminating }
 
-// Signal is one evaluation of a metric, or the state of a health check.
+// Signal is one evaluation of a metric, or a state: one that stands until there is another, such as that of a health
+// check. A state has been confirmed by who gives it, and does not follow the load: Votes, MaxStep and MaxOut do not hold
+// it back.
 type Signal struct {
 	At      time.Time // the evaluation's instant; zero: there was none
-	Expires time.Time // from here on the values say nothing any more; zero: never
+	Expires time.Time // from here on the values say nothing any more; zero: it is a state
 	Values  []float64 // parallel to Pool.Members; NaN, and what is missing at the end, count as no value
 }
 
 func (s Signal) live(now time.Time) bool {
 	return !s.At.IsZero() && (s.Expires.IsZero() || now.Before(s.Expires))
 }
+
+// state reports whether the signal is one.
+func (s Signal) state() bool { return s.Expires.IsZero() }
 
 // Pool is what is decided upon.
 type Pool struct {
@@ -81,8 +86,8 @@ type Verdict struct {
 	Memory Memory
 }
 
-// Memory is what the next decision must know of a member besides In, Reason and Since. Times are instants of evaluations,
-// which are the same on all replicas.
+// Memory is what the next decision must know of a member besides In, Reason and Since. Its times are instants of evaluations,
+// which are the same on all replicas, unless only states are live.
 type Memory struct {
 	Excluded bool      // what the signals alone say
 	Turned   time.Time // when Excluded last changed; zero: never

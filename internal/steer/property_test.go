@@ -223,6 +223,11 @@ func TestChurnIsBounded(t *testing.T) {
 		if !m.d.At.Equal(m.previous.At) || m.previous.At.IsZero() {
 			put = 0
 		}
+		for _, s := range m.signals {
+			if s.state() {
+				return // states are not held back
+			}
+		}
 		guards := m.pool.Policy.Guards
 		ready, newly, out := 0, 0, 0
 		for _, v := range m.d.Members {

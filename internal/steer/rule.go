@@ -17,6 +17,7 @@ type judgement struct {
 	limit    float64
 	severity float64 // how far it is out, relative to the limit
 	missing  bool    // some rule has no value for it
+	settled  bool    // a rule on states puts it out
 }
 
 // keep notes that a rule keeps the member.
@@ -26,12 +27,14 @@ func (j *judgement) keep(rule int, value, limit float64) {
 	}
 }
 
-// drop notes that a rule puts the member out; the first to do so is named.
-func (j *judgement) drop(rule int, reason Reason, value, limit, severity float64) {
+// drop notes that a rule puts a ready member out; the first to do so is named.
+func (w *work) drop(r, rule int, reason Reason, value, limit, severity float64) {
+	j := &w.judged[r]
 	if !j.out {
 		j.out, j.rule, j.reason, j.value, j.limit = true, rule, reason, value, limit
 	}
 	j.severity = max(j.severity, severity)
+	j.settled = j.settled || w.onStates
 }
 
 // excess is how far a value is beyond a limit, relative to the limit.
@@ -79,6 +82,7 @@ func (w *work) judge() int {
 // apply lets one rule judge; false: its signals are not live.
 func (w *work) apply(k int) bool {
 	rule := &w.policy.Rules[k]
+	w.onStates = true
 	if !rule.KeepIf.IsZero() {
 		return w.conditioned(k, rule)
 	}
@@ -119,9 +123,9 @@ func (w *work) bounded(k int, rule *Rule, values []float64) {
 		case bound.holds(value, limit):
 			j.keep(k, value, limit)
 		case rule.Keep.holds(value, keep):
-			j.drop(k, Waiting, value, limit, excess(value, limit))
+			w.drop(r, k, Waiting, value, limit, excess(value, limit))
 		default:
-			j.drop(k, Beyond, value, limit, excess(value, limit))
+			w.drop(r, k, Beyond, value, limit, excess(value, limit))
 		}
 	}
 }
@@ -151,9 +155,9 @@ func (w *work) conditioned(k int, rule *Rule) bool {
 		case holds == 1:
 			j.keep(k, none, none)
 		case keep[r] == 1:
-			j.drop(k, Waiting, none, none, 0)
+			w.drop(r, k, Waiting, none, none, 0)
 		default:
-			j.drop(k, Beyond, none, none, 0)
+			w.drop(r, k, Beyond, none, none, 0)
 		}
 	}
 	return true
@@ -208,9 +212,9 @@ func (w *work) ranked(k int, rule *Rule, values []float64) {
 		case i < places:
 			j.keep(k, value, limit)
 		case sign*value < worst: // better, but not by the margin
-			j.drop(k, Waiting, value, limit, 0)
+			w.drop(c.r, k, Waiting, value, limit, 0)
 		default:
-			j.drop(k, Outranked, value, limit, excess(value, limit))
+			w.drop(c.r, k, Outranked, value, limit, excess(value, limit))
 		}
 	}
 }
@@ -238,7 +242,7 @@ func (w *work) shed(k int, rule *Rule, values []float64) {
 		switch {
 		case share == 1:
 			whole++
-			j.drop(k, Beyond, value, marks.High, excess(value, marks.Low))
+			w.drop(r, k, Beyond, value, marks.High, excess(value, marks.Low))
 		case share == 0:
 			j.keep(k, value, marks.Low)
 		default:
@@ -254,7 +258,7 @@ func (w *work) shed(k int, rule *Rule, values []float64) {
 	for i, c := range w.candidates {
 		value, j := values[c.r], &w.judged[c.r]
 		if i < leave {
-			j.drop(k, Shedding, value, marks.Low, excess(value, marks.Low))
+			w.drop(c.r, k, Shedding, value, marks.Low, excess(value, marks.Low))
 		} else {
 			j.keep(k, value, marks.High)
 		}

@@ -253,6 +253,55 @@ func TestGuards(t *testing.T) {
 	}
 }
 
+// TestStates: what stands until something else is said, as a health check does, is not voted on and not limited, and what
+// is held because of it is let go in time though nothing comes in.
+func TestStates(t *testing.T) {
+	p := Defaults()
+	p.Guards.MinShare = 0.25
+	p.Rules = []Rule{{Signal: "health", Keep: mustBound(t, "> 0")}}
+	pool := Pool{Members: members("rrrr"), Policy: p}
+	at := func(seconds int) time.Time { return start().Add(time.Duration(seconds) * time.Second) }
+	state := func(seconds int, values ...float64) map[string]Signal {
+		return map[string]Signal{"health": {At: at(seconds), Values: values}}
+	}
+	var d Decision
+	for _, c := range []struct {
+		now  int
+		s    map[string]Signal
+		want string
+		next int // 0: never
+	}{
+		{0, state(0, 1, 1, 1, math.NaN()), "+within +within +within +no-data", 0},
+		{5, state(5, 1, 0, 0, 1), "+within -beyond -beyond +within", 0}, // two at once
+		{15, state(15, 1, 1, 0, 1), "+within -held -beyond +within", 35},
+		{34, state(15, 1, 1, 0, 1), "+within -held -beyond +within", 35},
+		{35, state(15, 1, 1, 0, 1), "+within +within -beyond +within", 0},
+		{70, state(70, 0, 0, 0, 0), "+fail-open +fail-open +fail-open +fail-open FAIL-OPEN", 0},
+		{75, state(75, 0, 1, 1, 1), "+held +within +within +within", 100},
+		{100, state(75, 0, 1, 1, 1), "-beyond +within +within +within", 0},
+	} {
+		d = Decide(pool, c.s, d, at(c.now))
+		if got := show(d); got != c.want || d.Next.IsZero() != (c.next == 0) || c.next > 0 && !d.Next.Equal(at(c.next)) {
+			t.Errorf("%d s: %s, next %v; want %s, next in %d s", c.now, got, d.Next, c.want, c.next)
+		}
+	}
+
+	// Beside a metric the state goes first, and the metric alone is voted on.
+	p.Rules = append(p.Rules, Rule{Signal: "load", Keep: mustBound(t, "< 8")})
+	d = Decision{}
+	for i, want := range []string{"+within +within +within", "-beyond +unconfirmed +within", "-beyond +unconfirmed +within", "-beyond +limited +within"} {
+		now := at(5 * i)
+		s := state(0, 1, 1, 1)
+		s["load"] = Signal{At: now, Expires: now.Add(time.Minute), Values: []float64{1, 1, 1}}
+		if i > 0 {
+			s["health"].Values[0], s["load"].Values[1] = 0, 9
+		}
+		if d = Decide(Pool{Members: members("rrr"), Policy: p}, s, d, now); show(d) != want {
+			t.Errorf("evaluation %d: %s, want %s", i, show(d), want)
+		}
+	}
+}
+
 func TestPolicyCheck(t *testing.T) {
 	expr := func(s string) Expr { return mustExpr(t, s) }
 	below := Rule{Signal: "load", Keep: mustBound(t, "< 8")}

@@ -66,12 +66,13 @@ func (w *work) values(signal string, e *Expr, over Over) ([]float64, bool) {
 	return w.vector, true
 }
 
-// column is where the signal's values stand; -1: it is not live.
+// column is where the signal's values stand; -1: it is not live. It also notes whether all that is read are states.
 func (w *work) column(signal string) int {
 	k := slices.Index(w.d.Signals, signal)
 	if k >= 0 && w.columns[k].At.IsZero() {
 		return -1
 	}
+	w.onStates = w.onStates && k >= 0 && w.columns[k].state()
 	return k
 }
 
