@@ -76,7 +76,7 @@ e2e: ## A short run end to end on a twin of its own, removed afterwards (needs r
 
 .PHONY: bench
 bench: ## Benchmarks of the hot paths
-	go test -run '^$$' -bench . -benchmem ./cmd/dnsingress/internal/zone ./cmd/dnsingress/internal/server ./cmd/loadgen/...
+	go test -run '^$$' -bench . -benchmem ./cmd/dnsingress/internal/zone ./cmd/dnsingress/internal/zonefile ./cmd/dnsingress/internal/server ./cmd/loadgen/...
 
 .PHONY: truth
 truth: ## Ten minutes of changes under a load of queries, every answer checked, twice (TRUTH=10m)
