@@ -68,10 +68,14 @@ func (o *office) take(ctx context.Context, x *Exchange, seen outcome) bool {
 
 func (o *office) handle(ctx context.Context, x *Exchange, seen outcome) {
 	begin, asked := time.Now(), len(x.Query)
+	seen.ignored = answered
 	var first sync.Once
 	send := x.Reply
 	size := 0
 	x.Reply = func(message []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		first.Do(func() {
 			if len(message) >= headerLen {
 				seen.rcode = int(message[3] & 0xF)
