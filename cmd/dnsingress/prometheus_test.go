@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -45,26 +46,32 @@ func testRealPrometheus(t *testing.T, c *cluster) {
 	}
 	address := free.Addr().String()
 	free.Close()
-	var output bytes.Buffer
-	p := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	p.Stdout, p.Stderr = &output, &output
-	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = p.Process.Kill()
-		_ = p.Wait()
-		if t.Failed() {
-			t.Log(output.String())
+	start := func() (kill func()) {
+		var output bytes.Buffer
+		p := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+		p.Stdout, p.Stderr = &output, &output
+		p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
 		}
-	})
+		kill = sync.OnceFunc(func() {
+			_ = p.Process.Kill()
+			_ = p.Wait()
+			if t.Failed() {
+				t.Log(output.String())
+			}
+		})
+		t.Cleanup(kill)
+		return kill
+	}
+	kill := start()
 
 	ns := c.namespace(t)
 	c.create(t, service(ns, "web", hostnameKey, "real.apps.test",
-		"dnsingress.dev/promql", "sum by (pod) (inflight)", "dnsingress.dev/keep", "< 8"))
+		"dnsingress.dev/promql", "sum by (pod) (inflight)", "dnsingress.dev/keep", "< 8", "dnsingress.dev/readmit", "< 3"))
 	c.create(t, slice(ns, "web", "web-1", discoveryv1.AddressTypeIPv6, "fd00::1", "fd00::2"))
-	i := c.run(t, fmt.Sprintf("prometheus: {urls: [%q], interval: 200ms, staleness: 1h}", "http://"+address))
+	more := fmt.Sprintf("prometheus: {urls: [%q], interval: 200ms, staleness: 1h, firstPass: 1m}", "http://"+address)
+	i := c.run(t, more)
 	untilNil(t, func() error {
 		x, _ := i.engine.Explain("real.apps.test")
 		if x.Policy == nil || x.Policy.SignalAge == nil || len(x.Members) != 2 || x.Members[0].Value == nil {
@@ -79,9 +86,7 @@ func testRealPrometheus(t *testing.T, c *cluster) {
 	i.await(t, "real.apps.test.", dns.TypeAAAA, "fd00::1 fd00::2")
 	busy.Store(20)
 	i.await(t, "real.apps.test.", dns.TypeAAAA, "fd00::1")
-	if err := p.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	kill()
 	untilNil(t, func() error {
 		if x, _ := i.engine.Explain("real.apps.test"); x.Policy.Error == "" {
 			return fmt.Errorf("no evaluation has failed yet")
@@ -90,5 +95,30 @@ func testRealPrometheus(t *testing.T, c *cluster) {
 	})
 	if got := i.addresses("real.apps.test.", dns.TypeAAAA); got != "fd00::1" {
 		t.Errorf("answer after Prometheus was killed: %q", got)
+	}
+
+	// It comes back, and so do its values.
+	start()
+	busy.Store(0)
+	i.await(t, "real.apps.test.", dns.TypeAAAA, "fd00::1 fd00::2")
+	busy.Store(20)
+	i.await(t, "real.apps.test.", dns.TypeAAAA, "fd00::1")
+
+	// A value between keep and readmit: who is out stays out, also to one that has not seen why.
+	busy.Store(5)
+	waiting := func(i *instance) error {
+		x, _ := i.engine.Explain("real.apps.test")
+		if len(x.Members) != 2 || x.Members[1].Reason != "waiting" || x.Members[1].Value == nil || *x.Members[1].Value != 5 {
+			return fmt.Errorf("members %+v", x.Members)
+		}
+		return nil
+	}
+	untilNil(t, func() error { return waiting(i) })
+	late := c.run(t, more)
+	if got := late.addresses("real.apps.test.", dns.TypeAAAA); got != "fd00::1" {
+		t.Errorf("first answer after a restart: %q", got)
+	}
+	if err := waiting(late); err != nil {
+		t.Errorf("after a restart: %v", err)
 	}
 }

@@ -73,6 +73,12 @@ prometheus:
   urls: [prometheus:9090]
   interval: 5
   staleness: 1s
+  delay: -1s
+  bearerTokenFile: /token
+  basicAuth: {passwordFile: /password}
+  headers: {Host: x}
+  headerFiles: {Host: /host}
+  tls: {keyFile: /key}
 kubernetes:
   policyPrefix: dnsingress.dev
 `))
@@ -93,7 +99,13 @@ kubernetes:
 		`c.yaml:14:10: prometheus.urls[0]: "prometheus:9090" is no HTTP address (hint: `,
 		`c.yaml:15:13: prometheus.interval: want a duration`,
 		`c.yaml:16:14: prometheus.staleness: values would be stale after 1s`,
-		`c.yaml:18:17: kubernetes.policyPrefix: annotation prefix "dnsingress.dev"`,
+		`c.yaml:17:10: prometheus.delay: -1s is negative`,
+		`c.yaml:18:20: prometheus.bearerTokenFile: bearerTokenFile and basicAuth both want the Authorization header (hint: one of them)`,
+		`c.yaml:19:14: prometheus.basicAuth: a username is missing (hint: `,
+		`c.yaml:21:16: prometheus.headerFiles: header "Host" is in headers too`,
+		`c.yaml:22:8: prometheus.tls: a client certificate needs certFile and keyFile`,
+		`prometheus: setting header "Host" is not allowed`,
+		`c.yaml:24:17: kubernetes.policyPrefix: annotation prefix "dnsingress.dev"`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)
