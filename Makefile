@@ -90,6 +90,10 @@ bench-dns: ## dnsingress beside Knot, NSD, gdnsd and CoreDNS: build/dns/tables.m
 bench-steer: ## What 1,000 policies over 100,000 pods cost beside a real Prometheus (TIME=60s a case, of four)
 	DNSINGRESS_SCALE=$(or $(TIME),60s) go test -count=1 -timeout 1h -run '^TestScale$$' -v ./cmd/dnsingress/internal/pool
 
+.PHONY: dnsviz
+dnsviz: ## DNSViz judges signed zones that dnsingress serves (apt and PyPI once, then a minute)
+	@tools/dnsviz
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME each (default 30s)
 	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \

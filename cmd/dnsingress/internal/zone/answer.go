@@ -240,7 +240,7 @@ func (z *Zone) refer(q *Question, r *Reply, c cursor, n node, left int) {
 	s, _ := n.set(dns.TypeNS)
 	owner := c.name.suffix(left)
 	m := r.mark()
-	if !r.add(authority, s, c.offset(left), owner) || !z.vouch(r, n, m.size, owner) {
+	if !r.add(authority, s, c.offset(left), owner) || r.signer != nil && !z.vouch(r, n, m.size, owner) {
 		r.rewind(m)
 		r.Truncated = true
 		return
