@@ -50,6 +50,7 @@ func lay(run *digest.Run) *sheet {
 				name += "-" + kind
 			}
 			s.add(figure.Timeline(name, kind, panels(c, kind)))
+			s.add(figure.Share(strings.Replace(name, "error-timeline", "pod-share", 1), kind, sharePanels(c, kind)))
 		}
 		s.add(figure.CPU("cpu"+suffix, cpuBars(c)))
 		s.add(figure.Phases("phases"+suffix, phaseBars(c)))
@@ -61,6 +62,9 @@ func lay(run *digest.Run) *sheet {
 			s.tables = append(s.tables, namedTable{resultTable("results"+suffix, title, c), false})
 		}
 		if t := faultTable("faults"+suffix, title, c); len(t.Rows) > 0 {
+			s.tables = append(s.tables, namedTable{t, false})
+		}
+		if t := shareTable("pod-share"+suffix, title, c); len(t.Rows) > 0 {
 			s.tables = append(s.tables, namedTable{t, false})
 		}
 		if t := comparisonTable("comparison"+suffix, title, c); len(t.Rows) > 0 {
@@ -215,6 +219,57 @@ func panels(c *digest.Cell, kind string) []figure.Panel {
 		if p.Trials > 0 {
 			out = append(out, p)
 		}
+	}
+	return out
+}
+
+// shareBin is the width of a bin of shares: finer ones hold too few requests for a share to be seen in them.
+const shareBin = int64(1e9)
+
+// sharePanels adds up the fault trials of each system that say which pod answered, as panels does.
+func sharePanels(c *digest.Cell, kind string) []figure.SharePanel {
+	start, end := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, s := range c.Systems {
+		for _, t := range s.Faults {
+			if l := t.Share; l != nil && t.Fault.Kind == kind {
+				start, end = min(start, l.StartNs), max(end, t.WindowEndNs-t.Fault.BeginNs)
+			}
+		}
+	}
+	if end < start {
+		return nil
+	}
+	bin := shareBin * max(1, (end-start)/shareBin/timelineBins)
+	first := int64(math.Floor(float64(start)/float64(bin))) * bin
+	n := (end - first + bin - 1) / bin
+	var out []figure.SharePanel
+	for _, s := range c.Systems {
+		p := figure.SharePanel{System: s.Name, Bin: sec(bin), Start: sec(first), Answered: make([]float64, n), Target: make([]float64, n)}
+		var sum [3]digest.SharePart
+		for _, t := range s.Faults {
+			l := t.Share
+			if l == nil || t.Fault.Kind != kind {
+				continue
+			}
+			p.Trials++
+			p.FaultEnd = max(p.FaultEnd, sec(t.Fault.EndNs-t.Fault.BeginNs))
+			for i := range l.Answered {
+				at := min((l.StartNs+int64(i)*l.BinNs-first)/bin, n-1)
+				p.Answered[at] += l.Answered[i]
+				p.Target[at] += l.Target[i]
+			}
+			for i := range sum {
+				sum[i].Answered += l.Parts[i].Answered
+				sum[i].Target += l.Parts[i].Target
+			}
+		}
+		if p.Trials == 0 {
+			continue
+		}
+		for i := range sum {
+			p.Parts[i] = sum[i].Of()
+		}
+		out = append(out, p)
 	}
 	return out
 }

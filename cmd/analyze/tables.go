@@ -97,6 +97,52 @@ func faultTable(name, title string, c *digest.Cell) *table.Table {
 	return t
 }
 
+// shareTable says what part of the requests the fault's target answered, and how long all requests took, before, during and
+// after the fault.
+func shareTable(name, title string, c *digest.Cell) *table.Table {
+	t := &table.Table{
+		Name: name, Caption: "The pod with the fault" + title + ": its share of the requests, and latency of all requests, before, during and after",
+		Columns: []table.Column{
+			{Head: "system", Key: "system"},
+			{Head: "fault", Key: "fault", Wide: true},
+			{Head: "trial", Key: "trial", Wide: true},
+		},
+		Notes: []string{
+			"Of answered requests, by when they were due. p99: from the intended send to the last byte.",
+			"First 5 s: of the time during the fault.",
+		},
+	}
+	parts := [3]string{"before", "during", "after"}
+	for _, part := range parts {
+		t.Columns = append(t.Columns, table.Column{Head: "share " + part + " (%)", Key: "share_" + part + "_percent", Right: true})
+	}
+	t.Columns = append(t.Columns, table.Column{Head: "first 5 s (%)", Key: "share_first_5s_percent", Right: true, Wide: true})
+	for _, part := range parts {
+		t.Columns = append(t.Columns, table.Column{Head: "p99 " + part + " (ms)", Key: "p99_" + part + "_ms", Right: true})
+	}
+	for _, s := range c.Systems {
+		for _, f := range s.Faults {
+			if f.Share == nil {
+				continue
+			}
+			row := []table.Cell{table.Text(f.System), table.Text(f.Fault.Kind), table.Text(f.ID)}
+			for i := range f.Share.Parts {
+				row = append(row, table.Number(100*f.Share.Parts[i].Of()))
+			}
+			row = append(row, table.Number(100*f.Share.Within(0, 5e9)))
+			for i := range f.Share.Parts {
+				p99 := math.NaN()
+				if ns, ok := f.Share.Parts[i].Latency.PercentileNs(99); ok {
+					p99 = float64(ns) / 1e6
+				}
+				row = append(row, table.Number(p99))
+			}
+			t.Rows = append(t.Rows, row)
+		}
+	}
+	return t
+}
+
 func comparisonTable(name, title string, c *digest.Cell) *table.Table {
 	t := &table.Table{
 		Name: name, Caption: "Systems against dnsingress" + title + ": Mann-Whitney test over trials",

@@ -13,7 +13,11 @@ import (
 )
 
 // order is how systems are listed everywhere; others follow by name.
-var order = []string{"direct", "dnsingress", "nginx", "traefik", "envoy"}
+var order = []string{
+	"direct", "static",
+	"dnsingress", "dnsingress-threshold", "dnsingress-outlier", "dnsingress-weighted",
+	"nginx", "nginx-least", "traefik", "traefik-least", "envoy", "envoy-least",
+}
 
 // Cell holds the trials that differ in nothing but system, fault and chance: they may be compared, and steady ones pooled.
 type Cell struct {

@@ -19,6 +19,7 @@ type block struct {
 	attempt                                         []int32
 	intended, sent, dns, connect, tls, first, total []int64
 	client, class                                   words
+	backend                                         words // of empty texts where the file has no such column
 }
 
 // words is a column of few different texts.
@@ -94,7 +95,22 @@ func (b *block) read(schema *parquet.Schema, group parquet.RowGroup) (err error)
 			return fmt.Errorf("column %s: %w", name, err)
 		}
 	}
+	if _, ok := schema.Lookup("backend"); !ok {
+		b.backend.none(b.rows)
+		return nil
+	}
+	if column, err = chunk("backend", parquet.ByteArray); err != nil {
+		return err
+	}
+	if err := b.backend.read(column, b.rows); err != nil {
+		return fmt.Errorf("column backend: %w", err)
+	}
 	return nil
+}
+
+// none makes the column one of empty texts.
+func (w *words) none(rows int) {
+	w.index, w.text = append(w.index[:0], make([]int32, rows)...), append(w.text[:0], "")
 }
 
 // numbers appends a column's values to into; R is the reader that pages of its type give.

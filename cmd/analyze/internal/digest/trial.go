@@ -34,6 +34,7 @@ type Trial struct {
 	Phases   Phases
 	Usage    *Usage    // nil when resources.parquet could not be read
 	Timeline *Timeline // fault trials only
+	Share    *Share    // fault trials on a pod whose samples name backends, else nil
 	Outage   stats.Outage
 	// ClockBoundNs is how far the fault's instant may be off on the clients' clocks.
 	ClockBoundNs int64
@@ -117,6 +118,7 @@ func (t *Trial) readSamples(ctx context.Context, c clocks, thinned bool, logged 
 	if t.Fault != nil {
 		g.timeline = newTimeline(t.Trial)
 		t.Timeline = g.timeline
+		g.share = newShare(t.Trial)
 		for client := range t.Generators {
 			shift, bound := c.between(client, t.Fault.Node)
 			g.shift[client] = shift
@@ -140,6 +142,7 @@ type gather struct {
 	trial    *Trial
 	counted  *stats.Latency
 	timeline *Timeline
+	share    *Share
 	shift    map[string]int64 // by client: to the clock of the fault's node
 
 	rows, ok, retries, broken, long uint64
@@ -180,13 +183,18 @@ func (g *gather) add(b *block, i int) {
 	}
 	g.total += float64(total)
 	if f := t.Fault; f != nil {
-		g.timeline.count(intended+g.shift[b.client.at(i)]-f.BeginNs, g.timeline.OK)
+		at := intended + g.shift[b.client.at(i)] - f.BeginNs
+		g.timeline.count(at, g.timeline.OK)
+		g.share.add(f, at, total, b.backend.at(i))
 	}
 }
 
 // finish sets what needs all rows, and holds the trial's accounts against each other.
 func (g *gather) finish(thinned bool, logged *stats.Latency) {
 	t := g.trial
+	if g.share.known() {
+		t.Share = g.share
+	}
 	if g.broken > 0 {
 		t.warn(true, "%d rows with negative times were left out", g.broken)
 	}

@@ -79,6 +79,23 @@ func panels(names []string) []Panel {
 	return out
 }
 
+func sharePanels(names []string) []SharePanel {
+	var out []SharePanel
+	for i, name := range names {
+		p := SharePanel{System: name, Bin: 1, Start: -15, FaultEnd: 40, Parts: [3]float64{0.1, 0.1 / float64(i+1), math.NaN()}, Trials: 1}
+		for b := range 75 {
+			p.Answered = append(p.Answered, 120)
+			part := 12 + float64(5*b%7) - 3
+			if at := b - 15; at >= 8-2*i && at < 40+3*i && i > 0 {
+				part /= float64(4 * i)
+			}
+			p.Target = append(p.Target, part)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
 func cpuBars(names []string) []Bar {
 	var out []Bar
 	for i, name := range names {
@@ -109,6 +126,7 @@ func figures(t testing.TB) []*Figure {
 	return []*Figure{
 		CDF("latency-cdf", distributions(t, names, 3, 4000)),
 		Timeline("error-timeline", "pod-sigkill", panels(names)),
+		Share("pod-share", "pod-slow", sharePanels([]string{"static", "dnsingress-outlier", "nginx-least", "envoy-least"})),
 		CPU("cpu", cpuBars(names)),
 		Phases("phases", phaseBars(names)),
 	}
@@ -181,6 +199,7 @@ func TestNothingClippedOrOverlapping(t *testing.T) {
 		CDF("narrow", []Distribution{{System: "a", Pooled: constant(t, 5_000_000, 100)}}),
 		Timeline("many", "node-power-cut", panels(long)),
 		Timeline("one", "pod-sigkill", panels(long[:1])),
+		Share("many", "pod-slow", sharePanels(long)), Share("one", "pod-slow", sharePanels(long[:1])),
 		CPU("many", cpuBars(long)), CPU("one", cpuBars(long[:1])), Phases("many", phaseBars(long)),
 		CPU("huge", []Bar{{System: "direct", Parts: []Part{{"proxy", 123_456}}, Trials: []float64{123_456}}}),
 		CPU("nothing", []Bar{{System: "direct"}}),
@@ -229,7 +248,7 @@ func constant(t testing.TB, ns int64, n int64) *stats.Latency {
 
 // Figures without data are not drawn at all.
 func TestNoData(t *testing.T) {
-	if CDF("x", nil) != nil || CDF("x", []Distribution{{System: "nginx"}}) != nil || Timeline("x", "y", nil) != nil || CPU("x", nil) != nil {
+	if CDF("x", nil) != nil || CDF("x", []Distribution{{System: "nginx"}}) != nil || Timeline("x", "y", nil) != nil || Share("x", "y", nil) != nil || CPU("x", nil) != nil {
 		t.Error("something was drawn of nothing")
 	}
 }

@@ -90,6 +90,12 @@ func (t *Theme) system(name string, i int) stroke {
 	return t.others[i%len(t.others)]
 }
 
+// knows tells whether a system has a line of its own.
+func (t *Theme) knows(system string) bool {
+	_, ok := t.systems[system]
+	return ok
+}
+
 // Sizes of type, in points: seven is the least that ACM and IEEE print.
 const (
 	labelSize = 7.0

@@ -36,7 +36,7 @@ func Timeline(name, fault string, panels []Panel) *Figure {
 	}
 	return &Figure{
 		Name: name, Title: "Failed requests around the fault " + fault + " by system",
-		Height: max(0.62*vg.Inch+vg.Length(len(panels))*0.475*vg.Inch, 1.7*vg.Inch),
+		Height: stack{}.height(len(panels)),
 		draw:   func(p *pen) { drawTimeline(p, fault, panels) },
 	}
 }
@@ -54,41 +54,54 @@ func drawTimeline(p *pen, fault string, panels []Panel) {
 			}
 		}
 	}
-	head := p.legend([]key{{name: "fault: " + fault, fill: p.theme.Fault}, {name: "client error window", line: &stroke{color: p.theme.Ink}}})
-	foot := p.note(fmt.Sprintf("Shares of requests due within %s; %s a system. Window: first failed intended send to last failure seen.",
-		span(bin), count(trials, "trial")), false)
-	bottom := p.Min.Y + foot + 24
-	slot := (p.Max.Y - head - bottom) / vg.Length(len(panels))
+	s := &stack{
+		pen: p, from: from, to: to, peak: peak, label: "failed requests (%)",
+		head: p.legend([]key{{name: "fault: " + fault, fill: p.theme.Fault}, {name: "client error window", line: &stroke{color: p.theme.Ink}}}),
+		foot: p.note(fmt.Sprintf("Shares of requests due within %s; %s a system. Window: first failed intended send to last failure seen.",
+			span(bin), count(trials, "trial")), false),
+	}
+	s.draw(len(panels), func(f *frame, i int) { f.panel(panels[i], i) })
+}
+
+// stack is panels one below the other, with shares in per cent over the time since a fault began, on one scale.
+type stack struct {
+	*pen
+	head, foot     vg.Length // what legend and note take
+	from, to, peak float64
+	label          string
+}
+
+// height is that of a figure with so many panels.
+func (stack) height(panels int) vg.Length {
+	return max(0.62*vg.Inch+vg.Length(panels)*0.475*vg.Inch, 1.7*vg.Inch)
+}
+
+func (s *stack) draw(panels int, each func(f *frame, i int)) {
+	p := s.pen
+	bottom := p.Min.Y + s.foot + 24
+	slot := (p.Max.Y - s.head - bottom) / vg.Length(panels)
 	f := &frame{pen: p}
-	f.x = linear(from, to, 8, false)
+	f.x = linear(s.from, s.to, 8, false)
 	f.right = p.Max.X - max(6, p.overhang(f.x))
-	f.y = shares(peak)
+	f.y = shares(s.peak)
 	f.left = p.Min.X + p.margin(f.y)
-	for i, d := range panels {
-		f.top = p.Max.Y - head - vg.Length(i)*slot - 1.45*labelSize
-		f.bottom = p.Max.Y - head - vg.Length(i+1)*slot + 4
-		last := i == len(panels)-1
+	for i := range panels {
+		f.top = p.Max.Y - s.head - vg.Length(i)*slot - 1.45*labelSize
+		f.bottom = p.Max.Y - s.head - vg.Length(i+1)*slot + 4
+		last := i == panels-1
 		if last {
 			f.bottom = bottom
 		}
-		f.panel(d, i)
+		each(f, i)
 		f.xAxis(last)
 	}
 	p.write("time since the fault began (s)", labelSize, p.theme.Ink, draw.XCenter, draw.YTop, vg.Point{X: (f.left + f.right) / 2, Y: bottom - tickLength - 2.2 - labelSize})
-	p.turned("failed requests (%)", labelSize, p.theme.Ink, vg.Point{X: p.Min.X + edge, Y: (p.Max.Y - head + bottom) / 2})
+	p.turned(s.label, labelSize, p.theme.Ink, vg.Point{X: p.Min.X + edge, Y: (p.Max.Y - s.head + bottom) / 2})
 }
 
 func (f *frame) panel(d Panel, i int) {
 	s := f.theme.system(d.System, i)
-	f.rect(f.theme.Fault, f.px(max(0, f.x.min)), f.bottom, f.px(min(d.FaultEnd, f.x.max)), f.top)
-	f.grid(false, true)
-	for i, n := range d.Requests {
-		if n > 0 && d.Failed[i] > 0 {
-			x := d.Start + float64(i)*d.Bin
-			f.rect(s.color, f.px(x), f.bottom, f.px(min(x+d.Bin, f.x.max)), f.py(100*d.Failed[i]/n))
-		}
-	}
-	f.yAxis()
+	f.parts(s, d.FaultEnd, d.Start, d.Bin, d.Requests, d.Failed)
 	f.write(d.System, labelSize, f.theme.Ink, draw.XLeft, draw.YBottom, vg.Point{X: f.left, Y: f.top + 1.6})
 	outcome := "no request failed"
 	if !math.IsNaN(d.First) {
@@ -104,6 +117,19 @@ func (f *frame) panel(d Panel, i int) {
 		f.line(f.theme.Ink, 1.2, nil, vg.Point{X: f.px(max(d.First, f.x.min)), Y: y}, vg.Point{X: f.px(min(d.Last, f.x.max)), Y: y})
 	}
 	f.write(outcome, labelSize, f.theme.Muted, draw.XRight, draw.YBottom, vg.Point{X: f.right, Y: f.top + 1.6})
+}
+
+// parts draws which share of whole each part is, by bins, and the time of the fault behind them.
+func (f *frame) parts(s stroke, faultEnd, start, bin float64, whole, part []float64) {
+	f.rect(f.theme.Fault, f.px(max(0, f.x.min)), f.bottom, f.px(min(faultEnd, f.x.max)), f.top)
+	f.grid(false, true)
+	for i, n := range whole {
+		if n > 0 && part[i] > 0 {
+			x := start + float64(i)*bin
+			f.rect(s.color, f.px(x), f.bottom, f.px(min(x+bin, f.x.max)), f.py(100*part[i]/n))
+		}
+	}
+	f.yAxis()
 }
 
 // shares is an axis of per cents with ticks at none, half and all of it.

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package digest
+
+import (
+	"strings"
+
+	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/stats"
+)
+
+// Share says which part of the answered requests the pod answered that a fault was done to, by when they were due,
+// relative to the fault's begin.
+type Share struct {
+	BinNs    int64
+	StartNs  int64     // of the first bin, relative to the fault's begin
+	Answered []float64 // requests that some backend answered
+	Target   []float64 // those that the fault's target answered
+	Parts    [3]SharePart
+}
+
+// SharePart is a Share in sum over the time before, during or after the fault.
+type SharePart struct {
+	Answered, Target uint64
+	Latency          *stats.Latency // of the answered
+}
+
+// Parts of a Share.
+const (
+	Before = iota
+	During
+	After
+)
+
+// newShare returns the share of a fault's target where that is a pod, else nil.
+func newShare(t results.Trial) *Share {
+	if _, name, pod := strings.Cut(t.Fault.Target, "/"); !pod || name == "" {
+		return nil
+	}
+	l := newTimeline(t)
+	s := &Share{BinNs: l.BinNs, StartNs: l.StartNs, Answered: l.OK, Target: l.Failed}
+	for i := range s.Parts {
+		s.Parts[i].Latency = stats.NewLatency()
+	}
+	return s
+}
+
+// add counts a successful request that was due at an instant relative to the fault's begin. It does nothing for one
+// whose backend is not known.
+func (s *Share) add(f *results.Fault, at, total int64, backend string) {
+	if s == nil || backend == "" {
+		return
+	}
+	part := &s.Parts[Before]
+	switch {
+	case at >= f.EndNs-f.BeginNs:
+		part = &s.Parts[After]
+	case at >= 0:
+		part = &s.Parts[During]
+	}
+	i := min(max((floorTo(at, s.BinNs)-s.StartNs)/s.BinNs, 0), int64(len(s.Answered)-1))
+	s.Answered[i]++
+	part.Answered++
+	_ = part.Latency.Record(total, 1) // what no histogram holds is warned of where all requests are counted
+	if strings.HasSuffix(f.Target, "/"+backend) {
+		s.Target[i]++
+		part.Target++
+	}
+}
+
+// known says whether any answer named its backend: runs from before backends did have none.
+func (s *Share) known() bool {
+	return s != nil && s.Parts[Before].Answered+s.Parts[During].Answered+s.Parts[After].Answered > 0
+}
+
+// Of is the target's share of the part's answered requests, NaN when there was none.
+func (p *SharePart) Of() float64 { return float64(p.Target) / float64(p.Answered) }
+
+// Within is the target's share of the requests due between two instants relative to the fault's begin, NaN when there was none.
+func (s *Share) Within(from, to int64) float64 {
+	answered, target := 0.0, 0.0
+	for i := range s.Answered {
+		if at := s.StartNs + int64(i)*s.BinNs; at >= from && at < to {
+			answered += s.Answered[i]
+			target += s.Target[i]
+		}
+	}
+	return target / answered
+}
