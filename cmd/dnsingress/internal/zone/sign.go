@@ -284,15 +284,21 @@ func (r *Reply) expand(to Signable, rtype uint16, at, end int) Signable {
 	return to
 }
 
-// nsec is the record that says which types a name has, RFC 9824: it spans from the name to the one next to it. n is the
+// nsec is the record that says which types a name has, and that there is no name between it and the next. n is the
 // node that the name is answered from; exists is false for a name that there is not.
-func (z *Zone) nsec(to Signable, owner []byte, n node, exists bool) Signable {
+func (z *Zone) nsec(to Signable, owner, next []byte, n node, exists bool) Signable {
 	to = signable(to, owner, dns.TypeNSEC, z.negativeTTL())
 	at := len(to)
-	to = successor(append(to, 0, 0), owner)
+	to = append(append(to, 0, 0), next...)
 	to = n.bitmap(to, exists)
 	binary.BigEndian.PutUint16(to[at:], uint16(len(to)-at-2))
 	return to
+}
+
+// compactNSEC is the record that spans nothing but the name itself, RFC 9824 §3.
+func (z *Zone) compactNSEC(to Signable, owner []byte, n node, exists bool) Signable {
+	var next [maxName]byte
+	return z.nsec(to, owner, successor(next[:0], owner), n, exists)
 }
 
 // negativeTTL is that of SOA and NSEC in a negative answer (RFC 2308 §3, RFC 9077 §3).
@@ -369,7 +375,7 @@ func (n node) rtype(i int) uint16 { return le16(string(n), n.body()+1+i*headerSi
 
 // denial appends the NSEC record of a name that stands at an offset of the message, and its signatures.
 func (r *Reply) denial(z *Zone, to section, n node, exists bool, at int, owner []byte, lasts bool) bool {
-	set := z.nsec(r.sheet[:0], owner, n, exists)
+	set := z.compactNSEC(r.sheet[:0], owner, n, exists)
 	r.sheet = set
 	begin := r.size
 	var head [recordHead - 4]byte
