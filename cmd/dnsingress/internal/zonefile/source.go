@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 
@@ -149,7 +150,7 @@ func (s *source) obey(line string) string {
 			break
 		}
 		for _, f := range fields[3:min(5, len(fields)-1)] {
-			if _, explicit := seconds(f); explicit {
+			if _, explicit := seconds(f); explicit && f[0] <= '9' { // DS is no TTL here
 				return line
 			}
 		}
@@ -164,16 +165,32 @@ func validName(name string) bool {
 	return ok && name != ""
 }
 
-// seconds reads the value of $TTL as the parser does: seconds, or numbers with units (1h30m).
+// seconds reads a TTL as the parser does: seconds, or numbers with units (1h30m), or units that stand for nothing.
 func seconds(text string) (uint32, bool) {
-	if text == "" || text[0] < '0' || text[0] > '9' {
-		return 0, false
+	var sum, n uint64
+	for _, c := range []byte(text) {
+		unit := uint64(0)
+		switch c | 0x20 {
+		case 's':
+			unit = 1
+		case 'm':
+			unit = 60
+		case 'h':
+			unit = 3600
+		case 'd':
+			unit = 86400
+		case 'w':
+			unit = 604800
+		default:
+			if c < '0' || c > '9' {
+				return 0, false
+			}
+			n = n*10 + uint64(c-'0')
+			continue
+		}
+		sum, n = sum+n*unit, 0
 	}
-	rr, err := dns.NewRR(". " + text + " IN A 192.0.2.1")
-	if err != nil || rr == nil {
-		return 0, false
-	}
-	return rr.Header().Ttl, true
+	return uint32(sum + n), text != "" && sum+n <= math.MaxUint32
 }
 
 func absolute(name, origin string) string {
