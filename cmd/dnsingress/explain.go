@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,9 +27,14 @@ const explainTimeout = 10 * time.Second
 
 func explainCommand(s streams) *cobra.Command {
 	var base, output string
+	var events int
 	c := &cobra.Command{
 		Use:   "explain NAME",
 		Short: "Say why each member of a name's pool is in or out",
+		Long: `Say why each member of a name's pool is in or out: its rule and value, since when, its
+share of the answers, the TTL and what set it, and what was decided lately.
+
+The same, as it changes, is a web page at the admin address.`,
 		Example: `  dnsingress explain backend.apps.test --admin http://[fd6e:7369:0:1::11]:9153
   dnsingress explain backend.apps.test -o json`,
 		Args: cobra.ExactArgs(1),
@@ -39,6 +45,9 @@ func explainCommand(s streams) *cobra.Command {
 			}
 			if !slices.Contains([]string{"table", "json"}, output) {
 				return cli.Misuse("unknown output %q (hint: table or json)", output)
+			}
+			if events < 0 {
+				return cli.Misuse("--history %d is negative", events)
 			}
 			body, err := ask(cmd.Context(), u, args[0])
 			if err != nil {
@@ -52,10 +61,11 @@ func explainCommand(s streams) *cobra.Command {
 			if err := json.Unmarshal(body, &x); err != nil {
 				return fmt.Errorf("reading what %s says: %w (hint: is that dnsingress's admin address?)", u, err)
 			}
-			return printExplanation(s.out, x, time.Now())
+			return printExplanation(s.out, x, events, time.Now())
 		},
 	}
 	c.Flags().StringVar(&base, "admin", "http://localhost:9153", "`URL` of the admin address of a running dnsingress")
+	c.Flags().IntVar(&events, "history", 5, "how many of the last decisions the table shows, 0 to 32")
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return c
 }
@@ -85,33 +95,33 @@ func ask(ctx context.Context, base *url.URL, name string) ([]byte, error) {
 	return body, nil
 }
 
-func printExplanation(w io.Writer, x pool.Explanation, now time.Time) error {
-	fmt.Fprintf(w, "%s  %s  ttl %ds  zone %s  serial %d\n", x.Name, x.Object, x.TTL, x.Zone, x.Serial)
-	if p := x.Policy; p != nil {
-		fmt.Fprintf(w, "keep %s  of  %s\n", p.Keep, p.Query)
-		if p.Readmit != "" {
-			fmt.Fprintf(w, "readmit %s\n", p.Readmit)
-		}
-		if p.SignalAge != nil {
-			fmt.Fprintf(w, "values are %s old\n", time.Duration(float64(*p.SignalAge)*float64(time.Second)).Round(100*time.Millisecond))
-		} else {
-			fmt.Fprintln(w, "no values yet")
-		}
-		if p.Error != "" {
-			fmt.Fprintf(w, "last evaluation: %s\n", p.Error)
-		}
+// printExplanation prints x as people read it, with the last events of its history.
+func printExplanation(w io.Writer, x pool.Explanation, events int, now time.Time) error {
+	fmt.Fprintf(w, "%s  %s  zone %s  serial %d\n", x.Name, x.Object, x.Zone, x.Serial)
+	most := "all"
+	if x.Max > 0 {
+		most = strconv.Itoa(x.Max)
 	}
+	fmt.Fprintf(w, "ttl %ds by %s  negative ttl %ds  selection %s  at most %s\n", x.TTL, x.TTLRule, x.NegativeTTL, x.Selection, most)
 	if x.FailOpen {
 		fmt.Fprintln(w, "too few members satisfy the policy: all ready ones are in")
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ADDRESS\tPOD\tNODE\tSTATE\tREASON\tVALUE\tFOR")
-	for _, m := range x.Members {
-		value := "-"
-		if m.Value != nil {
-			value = strconv.FormatFloat(float64(*m.Value), 'g', 6, 64)
+	if x.Policy != nil {
+		fmt.Fprintln(w)
+		if err := printSignals(w, x.Policy); err != nil {
+			return err
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Address, orDash(m.Pod), orDash(m.Node), m.State, m.Reason, value, now.Sub(m.Since).Round(time.Second))
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ADDRESS\tPOD\tNODE\tSTATE\tREASON\tRULE\tVALUE\tLIMIT\tSHARE\tFOR")
+	for _, m := range x.Members {
+		share := "-"
+		if m.State == "in" && m.Weight > 0 {
+			share = fmt.Sprintf("%.1f%%", 100*m.Weight)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Address, orDash(m.Pod), orDash(m.Node), m.State, m.Reason,
+			orDash(m.Rule), digits(m.Value), digits(m.Limit), share, now.Sub(m.Since).Round(time.Second))
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing: %w", err)
@@ -119,7 +129,81 @@ func printExplanation(w io.Writer, x pool.Explanation, now time.Time) error {
 	for _, p := range x.Problems {
 		fmt.Fprintf(w, "problem: %s\n", p)
 	}
+	return printHistory(w, x.History[max(0, len(x.History)-events):])
+}
+
+func printSignals(w io.Writer, p *pool.Policy) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SIGNAL\tKIND\tEVERY\tAGE\tQUERY")
+	for _, s := range p.Signals {
+		age := "none yet"
+		if s.Age != nil {
+			age = time.Duration(float64(*s.Age) * float64(time.Second)).Round(100 * time.Millisecond).String()
+		}
+		every := time.Duration(s.Interval * float64(time.Second))
+		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%s\n", orDash(s.Name), s.Kind, every, age, orDash(strings.Join(strings.Fields(s.Query), " ")))
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	if len(p.Rules) > 0 {
+		fmt.Fprintln(t, "\nRULE\tSIGNAL\tSAYS\tLIMIT")
+		for _, r := range p.Rules {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", orDash(cmp.Or(r.Name, r.Signal)), orDash(r.Signal), r.Says, digits(r.Limit))
+		}
+		if err := t.Flush(); err != nil {
+			return fmt.Errorf("writing: %w", err)
+		}
+	}
+	for _, s := range p.Signals {
+		if s.Error != "" {
+			fmt.Fprintf(w, "last evaluation of %s: %s\n", orDash(s.Name), s.Error)
+		}
+	}
 	return nil
+}
+
+func printHistory(w io.Writer, history []pool.Event) error {
+	if len(history) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "TIME\tBECAUSE OF\tIN\tTTL\tTTL RULE\tCHANGES")
+	for _, e := range history {
+		in := fmt.Sprintf("%d/%d", e.In, e.Ready)
+		if e.FailOpen {
+			in += " fail open"
+		}
+		var changes []string
+		for _, c := range e.Changes {
+			who := c.Pod
+			if who == "" {
+				who = c.Address.String()
+			}
+			text := strings.TrimSpace(fmt.Sprintf("%s %s→%s %s %s", who, c.Was, c.State, c.Reason, c.Rule))
+			if c.Value != nil {
+				text += " " + digits(c.Value)
+			}
+			changes = append(changes, text)
+		}
+		if e.More > 0 {
+			changes = append(changes, fmt.Sprintf("and %d more", e.More))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%gs\t%s\t%s\n", e.At.UTC().Format(time.RFC3339), e.Trigger, in, e.TTL, orDash(e.TTLRule), orDash(strings.Join(changes, ", ")))
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
+}
+
+// digits is a number for a table.
+func digits(n *pool.Number) string {
+	if n == nil {
+		return "-"
+	}
+	return strconv.FormatFloat(float64(*n), 'g', 6, 64)
 }
 
 func orDash(s string) string {

@@ -235,12 +235,20 @@ func (m *metric) config(staleness string) string {
 	return fmt.Sprintf("prometheus: {urls: [%q], interval: 100ms, staleness: %s, firstPass: 30s}", m.URL, staleness)
 }
 
+// steered are the annotations of a Service whose pods are kept while expr is below 8, without the default guards, which
+// would only make tests slow.
+func steered(host, expr string, more ...string) []string {
+	return append([]string{
+		hostnameKey, host, "dnsingress.dev/promql", expr, "dnsingress.dev/keep", "< 8", "dnsingress.dev/votes", "1", "dnsingress.dev/hold", "0s",
+		"dnsingress.dev/max-step", "100%", "dnsingress.dev/max-out", "100%", "dnsingress.dev/min-share", "0%",
+	}, more...)
+}
+
 func testPolicy(t *testing.T, c *cluster) {
 	ns := c.namespace(t)
 	m := newMetric(t)
 	m.set("web-0", "1", "web-1", "9")
-	svc := service(ns, "web", hostnameKey, "policy.apps.test",
-		"dnsingress.dev/promql", "load", "dnsingress.dev/keep", "< 8", "dnsingress.dev/readmit", "< 6")
+	svc := service(ns, "web", steered("policy.apps.test", "load", "dnsingress.dev/readmit", "< 6")...)
 	c.create(t, svc)
 	c.create(t, slice(ns, "web", "web-1", discoveryv1.AddressTypeIPv6, "fd00::1", "fd00::2", "fd00::3"))
 	i := c.run(t, m.config("1m"))
@@ -275,9 +283,10 @@ func testPolicy(t *testing.T, c *cluster) {
 	m.set("", "30")
 	c.awaitEvent(t, svc, "UselessMetric")
 	i.await(t, "policy.apps.test.", dns.TypeAAAA, "fd00::1 fd00::2 fd00::3")
-	delete(svc.Annotations, "dnsingress.dev/promql")
-	for _, k := range []string{"keep", "readmit", "no-data"} {
-		delete(svc.Annotations, "dnsingress.dev/"+k)
+	for k := range svc.Annotations {
+		if strings.HasPrefix(k, "dnsingress.dev/") {
+			delete(svc.Annotations, k)
+		}
 	}
 	c.update(t, svc)
 	untilNil(t, func() error {
@@ -292,7 +301,7 @@ func testPrometheusAway(t *testing.T, c *cluster) {
 	ns := c.namespace(t)
 	m := newMetric(t)
 	m.set("web-0", "1", "web-1", "9")
-	c.create(t, service(ns, "web", hostnameKey, "away.apps.test", "dnsingress.dev/promql", "load", "dnsingress.dev/keep", "< 8"))
+	c.create(t, service(ns, "web", steered("away.apps.test", "load")...))
 	pods := slice(ns, "web", "web-1", discoveryv1.AddressTypeIPv6, "fd00::1", "fd00::2", "fd00::3")
 	c.create(t, pods)
 	const staleness = 10 * time.Second // long, beside what a busy machine needs for the steps below
@@ -334,7 +343,7 @@ func testAdmin(t *testing.T, c *cluster) {
 	ns := c.namespace(t)
 	m := newMetric(t)
 	m.set("web-0", "1", "web-1", "9")
-	c.create(t, service(ns, "web", hostnameKey, "admin.apps.test", "dnsingress.dev/promql", "load", "dnsingress.dev/keep", "< 8"))
+	c.create(t, service(ns, "web", steered("admin.apps.test", "load")...))
 	i := c.run(t, m.config("1m")+"\nlameDuck: 3s")
 	pods := slice(ns, "web", "web-1", discoveryv1.AddressTypeIPv6, "fd00::1", "fd00::2")
 	pods.Annotations[corev1.EndpointsLastChangeTriggerTime] = time.Now().UTC().Add(time.Second).Format(time.RFC3339Nano)
@@ -382,7 +391,7 @@ func testAdmin(t *testing.T, c *cluster) {
 	if err := explain.ExecuteContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"admin.apps.test.  Service " + ns + "/web  ttl 5s", "keep < 8  of  load", "ADDRESS", "fd00::2", "web-1", "worker-1", "out", "beyond", "9"} {
+	for _, want := range []string{"admin.apps.test.  Service " + ns + "/web  zone apps.test.", "ttl 5s by pool", "keep < 8", "ADDRESS", "fd00::2", "web-1", "worker-1", "out", "beyond", "9"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("explain does not say %q:\n%s", want, out.String())
 		}

@@ -61,7 +61,7 @@ func (s *shop) Explain(name string) (pool.Explanation, bool) {
 		Policy: &pool.Policy{Signals: []pool.Signal{
 			{Name: "load", Kind: "promql", Query: "sum by (pod) (load)", Interval: 5, Age: number(1.25), Series: 3},
 			{Name: "port", Kind: "health", Interval: 5},
-		}},
+		}, Rules: []pool.Rule{{Name: "busy", Signal: "load", Says: "keep < 8", Limit: number(8)}}},
 		Problems: []string{"NameTaken: <img src=x onerror=alert(1)>"},
 	}
 	for i := range 3 {
@@ -142,7 +142,7 @@ func TestPageInABrowser(t *testing.T) {
 		"Service shop/web", "shop.test. serial 7", "2 of 3 members; weighted, at most 2 in an answer", "8 s, set by calm; 2 s when nobody is in",
 		"web-0 fd00::1 worker-1 ● in within load", "limit 8", "50 %", // a member
 		"web-2 fd00::3 worker-1 ○ out beyond load 9.5 limit 8", // which has gone out since the page was opened
-		"sum by (pod) (load)", "1.25 s", "none yet", "web-2: in → ○ out beyond load 9.5", "restart",
+		"sum by (pod) (load)", "1.25 s", "none yet", "busy load keep &lt; 8 8", "web-2: in → ○ out beyond load 9.5", "restart",
 		"NameTaken: &lt;img src=x onerror=alert(1)&gt;", // text, not markup
 	} {
 		if !strings.Contains(text, want) {

@@ -57,6 +57,7 @@ type Signal struct {
 type Rule struct {
 	Name   string  `json:"name"`
 	Signal string  `json:"signal,omitempty"`
+	Says   string  `json:"says"`            // as in its document
 	Limit  *Number `json:"limit,omitempty"` // what values are compared with now
 }
 
@@ -175,7 +176,7 @@ func (e *Engine) explainPolicy(s *state) *Policy {
 		p.Signals = append(p.Signals, x)
 	}
 	for i, r := range s.Policy.Steer.Rules {
-		x := Rule{Name: r.Name, Signal: r.Signal}
+		x := Rule{Name: r.Name, Signal: r.Signal, Says: says(r)}
 		if i < len(s.decision.Limits) {
 			x.Limit = number(s.decision.Limits[i])
 		}

@@ -3,9 +3,12 @@
 package pool
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
 // Summary is one name of a list of them.
@@ -63,4 +66,31 @@ func (e *Engine) Pools(match string, limit int) (list []Summary, total int) {
 		list = append(list, x)
 	}
 	return list, len(names)
+}
+
+// says is what a rule says, in the words of its document.
+func says(r steer.Rule) string {
+	var out []string
+	say := func(key string, value any) { out = append(out, fmt.Sprintf("%s %v", key, value)) }
+	switch {
+	case !r.Keep.IsZero():
+		if say("keep", r.Keep); !r.Readmit.IsZero() {
+			say("readmit", r.Readmit)
+		}
+	case !r.KeepIf.IsZero():
+		if say("keep if", r.KeepIf); !r.ReadmitIf.IsZero() {
+			say("readmit if", r.ReadmitIf)
+		}
+	case r.Lowest > 0:
+		say("lowest", r.Lowest)
+	case r.Highest > 0:
+		say("highest", r.Highest)
+	case r.Shed != nil:
+		say("shed from", r.Shed.Low)
+		say("to", r.Shed.High)
+	}
+	if r.Signal == "" && !r.Value.IsZero() {
+		say("of", r.Value)
+	}
+	return strings.Join(out, ", ")
 }

@@ -175,6 +175,10 @@ function showPool(name, x) {
   if (x.policy?.signals?.length) {
     parts.push(el("h3", {}, "Signals"), table("Signals of the policy", [["Signal"], ["Kind"], ["Query"], ["Every", "number"], ["Age", "number"]], x.policy.signals.map(signalRow)))
   }
+  if (x.policy?.rules?.length) {
+    parts.push(el("h3", {}, "Rules"), table("Rules of the policy", [["Rule"], ["Signal"], ["Says"], ["Limit now", "number"]], x.policy.rules.map((r) => row(
+      el("th", { scope: "row" }, r.name || r.signal || "–"), el("td", {}, r.signal || "–"), el("td", {}, el("code", {}, r.says)), el("td", { class: "number" }, digits(number(r.limit)))))))
+  }
   const history = x.history ?? []
   parts.push(el("h3", {}, "History"))
   if (history.length) {
