@@ -67,8 +67,7 @@ func testRealPrometheus(t *testing.T, c *cluster) {
 	kill := start()
 
 	ns := c.namespace(t)
-	c.create(t, service(ns, "web", hostnameKey, "real.apps.test",
-		"dnsingress.dev/promql", "sum by (pod) (inflight)", "dnsingress.dev/keep", "< 8", "dnsingress.dev/readmit", "< 3"))
+	c.create(t, service(ns, "web", steered("real.apps.test", "sum by (pod) (inflight)", "dnsingress.dev/readmit", "< 3")...))
 	c.create(t, slice(ns, "web", "web-1", discoveryv1.AddressTypeIPv6, "fd00::1", "fd00::2"))
 	more := fmt.Sprintf("prometheus: {urls: [%q], interval: 200ms, staleness: 1h, firstPass: 1m}", "http://"+address)
 	i := c.run(t, more)

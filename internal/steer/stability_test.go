@@ -77,23 +77,30 @@ func (w *world) run() {
 		w.clients[i].member = w.random.IntN(n)
 	}
 	w.usage = make([][]float64, n)
+	due := make([][]int, w.till+int(time.Minute/time.Second)*2) // clients by the second in which their answers expire
+	share := make([]float64, n)                                 // of the clients, by member
+	for i, c := range w.clients {
+		due[c.expires] = append(due[c.expires], i)
+		share[c.member] += c.part
+	}
 	for second := range w.till {
 		if second > 0 && second%evaluateEvery == 0 {
 			w.decide(second)
 		}
-		usage := make([]float64, n)
-		for i := range w.clients {
+		for _, i := range due[second] {
 			c := &w.clients[i]
-			if c.expires <= second {
-				c.member = w.pick()
-				ttl := int(w.decision.TTL / time.Second)
-				if c.stubborn {
-					ttl = max(ttl, 30)
-				}
-				c.expires = second + max(1, ttl)
+			share[c.member] -= c.part
+			c.member = w.pick()
+			share[c.member] += c.part
+			ttl := int(w.decision.TTL / time.Second)
+			if c.stubborn {
+				ttl = max(ttl, 30)
 			}
-			noise := 0.9 + 0.2*w.random.Float64()
-			usage[c.member] += noise * c.part * w.demand / w.capacity[c.member]
+			due[second+max(1, ttl)] = append(due[second+max(1, ttl)], i)
+		}
+		usage := make([]float64, n)
+		for i := range usage {
+			usage[i] = (0.95 + 0.1*w.random.Float64()) * share[i] * w.demand / w.capacity[i]
 		}
 		w.loads = append(w.loads, usage)
 		if second >= w.from {

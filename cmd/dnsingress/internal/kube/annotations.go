@@ -141,7 +141,7 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 		}
 		return ok
 	}
-	var policy model.Policy
+	policy := model.Policy{Steer: steer.Defaults()}
 	var signal model.Signal
 	var rule steer.Rule
 	guards := &policy.Steer.Guards
@@ -163,13 +163,17 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 			}
 			return err
 		}),
-		read("hold", func(v string) (err error) {
-			if guards.Hold, err = time.ParseDuration(v); err != nil {
-				err = fmt.Errorf("%q is no duration (hint: such as 30s)", v)
+		read("hold", func(v string) error { return parseDuration(v, &guards.Hold) }),
+		read("hold-max", func(v string) error { return parseDuration(v, &guards.HoldMax) }),
+		read("votes", func(v string) (err error) {
+			if guards.Votes, err = strconv.Atoi(v); err != nil || guards.Votes < 1 {
+				err = fmt.Errorf("%q is no number of evaluations (hint: at least 1)", v)
 			}
 			return err
 		}),
 		read("max-step", func(v string) (err error) { guards.MaxStep, err = parseShare(v); return err }),
+		read("max-out", func(v string) (err error) { guards.MaxOut, err = parseShare(v); return err }),
+		read("min-share", func(v string) error { return guards.MinShare.UnmarshalText([]byte(v)) }),
 	}
 	switch {
 	case steered && !bounded:
@@ -199,8 +203,16 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 	return &policy, nil
 }
 
-var policyAnnotations = [...]string{"promql", "keep", "readmit", "interval", "min-members", "no-data", "hold", "max-step", "max-answers"}
+var policyAnnotations = [...]string{"promql", "keep", "readmit", "interval", "min-members", "min-share", "no-data", "votes", "hold", "hold-max", "max-step", "max-out", "max-answers"}
 
+func parseDuration(s string, d *time.Duration) (err error) {
+	if *d, err = time.ParseDuration(s); err != nil {
+		err = fmt.Errorf("%q is no duration (hint: such as 30s)", s)
+	}
+	return err
+}
+
+// parseShare reads a share that is more than nothing.
 func parseShare(s string) (share steer.Share, err error) {
 	if err = share.UnmarshalText([]byte(s)); err == nil && share == 0 {
 		err = fmt.Errorf("%q is no share (hint: 25%% or 0.25)", s)

@@ -27,12 +27,15 @@
 //     Statistics: mean, median, stddev, mad, p0 to p100, over the ready pods that have a value.
 //   - readmit: what a pod that was put out must satisfy to return, stricter than keep. Default: keep.
 //   - interval: between evaluations, at least 1s. Default: the configured one.
-//   - min-members: ready pods that are always left, at least 1. When the metric would leave fewer, all ready
-//     pods are in. Default: 1.
-//   - no-data: keep or drop ready pods for which the metric has no value. Default: keep.
-//   - hold: the shortest time between leaving and returning, and back. Default: 0s.
-//   - max-step: the share of the ready pods that one evaluation may newly put out, "25%" or "0.25", at least
-//     one pod. Default: no limit.
+//   - min-members, min-share: ready pods, at least 1, and the share of them, "25%" or "0.25", that are always
+//     left. When the metric says that fewer are good, all ready pods are in. Defaults: 1 and 50%.
+//   - no-data: what becomes of ready pods for which the metric has no value: keep (as they were, for as long as a
+//     value lives), drop, or readiness (in). Default: keep.
+//   - votes: evaluations in a row that must agree before a pod leaves or returns. Default: 3.
+//   - hold: the shortest time between leaving and returning, and back. Default: 30s. A pod that leaves again
+//     within hold-max of its return stays out twice as long each time, up to hold-max. Default: 10m.
+//   - max-step, max-out: the share of the ready pods that one evaluation may newly put out, and that may be out
+//     at a time, at least one pod each. Defaults: 25% and 20%.
 //   - max-answers: addresses in one answer, 0 for all (2000 at most, which a message can hold). Default: the zone's.
 //
 // A policy that cannot be read changes nothing: the last good one stays in force, and an event says so.

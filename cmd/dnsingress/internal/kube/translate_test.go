@@ -45,8 +45,9 @@ func show(p *model.Pool) string {
 		out += fmt.Sprintf("\n%s pod=%s node=%s ready=%t serving=%t terminating=%t", m.Address, m.Pod, m.Node, m.Ready, m.Serving, m.Terminating)
 	}
 	if q := p.Policy; q != nil {
-		out += fmt.Sprintf("\npolicy %s every %v keep %s readmit %s min %d nodata %q hold %v step %g",
-			q.Signals[0].Query, q.Signals[0].Interval, q.Steer.Rules[0].Keep, q.Steer.Rules[0].Readmit, q.Steer.Guards.MinMembers, q.Steer.Guards.NoData, q.Steer.Guards.Hold, q.Steer.Guards.MaxStep)
+		out += fmt.Sprintf("\npolicy %s every %v keep %s readmit %s min %d nodata %q hold %v step %g votes %d out %g share %g",
+			q.Signals[0].Query, q.Signals[0].Interval, q.Steer.Rules[0].Keep, q.Steer.Rules[0].Readmit, q.Steer.Guards.MinMembers, q.Steer.Guards.NoData, q.Steer.Guards.Hold, q.Steer.Guards.MaxStep,
+			q.Steer.Guards.Votes, q.Steer.Guards.MaxOut, q.Steer.Guards.MinShare)
 	}
 	if p.KeepPolicy {
 		out += "\nkeep policy"
@@ -124,12 +125,13 @@ fd00::4 pod= node= ready=false serving=true terminating=true`,
 		},
 		{
 			"policy", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "< 8", dnsingress.dev/readmit: "<6", dnsingress.dev/interval: 10s,
-				dnsingress.dev/min-members: "2", dnsingress.dev/no-data: drop, dnsingress.dev/hold: 30s, dnsingress.dev/max-step: 25%`), nil,
-			`hosts web.test.` + "\n" + `policy load every 10s keep < 8 readmit < 6 min 2 nodata "drop" hold 30s step 0.25`,
+				dnsingress.dev/min-members: "2", dnsingress.dev/no-data: drop, dnsingress.dev/hold: 10s, dnsingress.dev/max-step: 20%,
+				dnsingress.dev/votes: "1", dnsingress.dev/max-out: 100%, dnsingress.dev/min-share: 0%, dnsingress.dev/hold-max: 1m`), nil,
+			`hosts web.test.` + "\n" + `policy load every 10s keep < 8 readmit < 6 min 2 nodata "drop" hold 10s step 0.2 votes 1 out 1 share 0`,
 		},
 		{
 			"relative policy", annotated(`dnsingress.dev/promql: load, dnsingress.dev/keep: "<= median + 3 * mad"`), nil,
-			`policy load every 0s keep <= median + 3 * mad readmit  min 0`,
+			`policy load every 0s keep <= median + 3 * mad readmit  min 1 nodata "keep" hold 30s step 0.25 votes 3 out 0.2 share 0.5`,
 		},
 		{"expression", annotated(`dnsingress.dev/promql: bad, dnsingress.dev/keep: "< 8"`), nil, "keep policy\nInvalidPolicy annotation dnsingress.dev/promql: 1:1: parse error; the last good policy, or readiness alone, stays in force"},
 		{"promql without keep", annotated(`dnsingress.dev/promql: load`), nil, "InvalidPolicy annotation dnsingress.dev/promql without dnsingress.dev/keep"},
