@@ -56,6 +56,7 @@ func FuzzRespond(f *testing.F) {
 	catalog := new(zone.Catalog)
 	catalog.Publish(fuzzZone(f))
 	r := NewResponder(catalog)
+	r.names = Names{ID: "ns1", Version: "1.0"}
 	buf := make([]byte, maxMessage)
 	f.Fuzz(func(t *testing.T, query []byte) {
 		for _, tcp := range []bool{false, true} {
@@ -84,8 +85,22 @@ func FuzzRespond(f *testing.F) {
 			if err := m.Unpack(reply); err != nil {
 				t.Fatalf("reading the reply: %v\n% x", err, reply)
 			}
+			if o := m.IsEdns0(); o != nil {
+				for _, option := range o.Option {
+					if e, ok := option.(*dns.EDNS0_SUBNET); ok && e.SourceScope != 0 {
+						t.Fatalf("scope %d, but nothing here depends on the client", e.SourceScope)
+					}
+				}
+			}
+			asked := len(m.Question) > 0
+			if !tcp && asked { // what a client over its rate gets is short and has the same question
+				slip := r.truncated(make([]byte, ednsUDP), query, Peer{Addr: netip.IPv6Loopback()})
+				if err := m.Unpack(slip); err != nil || !m.Truncated || len(m.Answer) > 0 || len(slip) > limit {
+					t.Fatalf("truncated % x: %v", slip, err)
+				}
+			}
 			var q zone.Question
-			if end, err := q.Parse(query); len(m.Question) > 0 && (err != nil || !bytes.Equal(query[headerLen:end], reply[headerLen:end])) {
+			if end, err := q.Parse(query); asked && (err != nil || !bytes.Equal(query[headerLen:end], reply[headerLen:end])) {
 				t.Fatalf("question of % x in % x", query, reply)
 			}
 		}
