@@ -99,8 +99,8 @@ func TestPodSlow(t *testing.T) {
 	if _, err := f.End(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Recover(t.Context()); err != nil || shell.deleted || healthy != 0 {
-		t.Errorf("Recover of a pod that is fast again: %v, deleted %t", err, shell.deleted)
+	if err := f.Recover(t.Context()); err != nil || !shell.deleted || healthy != 1 {
+		t.Errorf("Recover: %v, deleted %t", err, shell.deleted)
 	}
 	if i, err := f.End(t.Context(), time.Now()); err != nil || i != (Instant{}) {
 		t.Errorf("End a second time: %v, %v", i, err)
@@ -109,8 +109,9 @@ func TestPodSlow(t *testing.T) {
 		t.Errorf("asked %s", got)
 	}
 
-	// A pod that does not do as it is told is replaced.
+	// A pod that does not do as it is told is replaced as well.
 	f = aimed()
+	shell.deleted = false
 	if _, err := f.Begin(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,10 @@ func TestPodSlow(t *testing.T) {
 	if _, err := f.End(t.Context(), time.Now()); err == nil || !strings.Contains(err.Error(), "making bench/backend-7 slower by 0s: ") || !strings.Contains(err.Error(), "the pod says 418 as told") {
 		t.Errorf("End: %v", err)
 	}
-	if err := f.Recover(t.Context()); err != nil || !shell.deleted || healthy != 1 {
+	if err := f.Recover(t.Context()); err != nil || !shell.deleted || healthy != 2 {
 		t.Errorf("Recover: %v, deleted %t", err, shell.deleted)
+	}
+	if err := aimed().Recover(t.Context()); err != nil || healthy != 2 {
+		t.Errorf("Recover of what was never done: %v", err)
 	}
 }
