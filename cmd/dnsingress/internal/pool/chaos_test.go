@@ -246,3 +246,40 @@ func TestManyFaults(t *testing.T) {
 		t.Errorf("last event %+v", last)
 	}
 }
+
+// TestClockSetBack has this machine's clock set back by an hour: what metrics say counts on.
+func TestClockSetBack(t *testing.T) {
+	busy := "web-3"
+	f := newFake(t, func(string, time.Time) map[string]string {
+		v := map[string]string{"web-1": "1", "web-2": "1", "web-3": "1", "web-4": "1"}
+		v[busy] = "20"
+		return v
+	})
+	b := newBench(t)
+	web := pool("web", "web.apps.test.", 1, 4)
+	web.Policy = policy(t, "< 8")
+	web.Policy.Signals = append(web.Policy.Signals, model.Signal{Name: "seldom", Query: "seldom", Interval: time.Minute})
+	web.Policy.Steer.Guards = steer.Guards{Hold: 30 * time.Second, Votes: 2, Of: 3, MaxStep: 0.5}
+	b.update(web)
+	b.do(mail{synced: true})
+	for range 20 {
+		b.tick(f)
+	}
+	if got := b.states("web.apps.test."); got != good {
+		t.Fatalf("before: %s", got)
+	}
+	b.now = b.now.Add(-time.Hour)
+	b.tick(f)
+	if got := b.states("web.apps.test."); got != good {
+		t.Errorf("at once: %s", got)
+	}
+	f.mu.Lock()
+	busy = "web-1"
+	f.mu.Unlock()
+	for range 20 {
+		b.tick(f)
+	}
+	if got, want := b.states("web.apps.test."), "web-1:out:beyond web-2:in:within web-3:in:within web-4:in:within"; got != want {
+		t.Errorf("stuck: %s, want %s", got, want)
+	}
+}

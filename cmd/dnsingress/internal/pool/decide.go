@@ -30,6 +30,7 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 	if s == nil {
 		return
 	}
+	s.rewind(now)
 	if c.why == byMetrics {
 		s.gathering = gathering{seen: c.due}
 	}
@@ -65,6 +66,28 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 	if !slices.Equal(problems, s.problems) {
 		s.problems = problems
 		e.reporter.Report(ref, problems)
+	}
+}
+
+// rewind forgets the times that are still to come, after the clock was set back: they would hold everything until it has
+// caught up. Who is in and who is out stays.
+func (s *state) rewind(now time.Time) {
+	const tolerance = time.Minute // that nobody minds to wait
+	if end := now.Add(tolerance); !s.decided.After(end) && !s.gathering.seen.After(end) {
+		return
+	}
+	s.decided, s.gathering = time.Time{}, gathering{}
+	d := &s.decision
+	d.Members = slices.Clone(d.Members) // the history of this decision is nobody's, its members may be read
+	times := []*time.Time{&d.At, &d.Changed}
+	for i := range d.Members {
+		m := &d.Members[i].Memory
+		times = append(times, &m.Turned, &m.Heard, &m.Entered)
+	}
+	for _, t := range times {
+		if t.After(now) {
+			*t = time.Time{}
+		}
 	}
 }
 

@@ -236,6 +236,11 @@ func TestSlowSignal(t *testing.T) {
 	}
 	b.want("other.apps.test.", "fd00::3 ttl=5 max=3")
 	b.want("web.apps.test.", "fd00::1 fd00::2 ttl=5 max=3")
+	// Nor does news of the cluster let one signal be seen without the other.
+	if wait := at(200*time.Millisecond, mail{updates: []model.Update{{Ref: two.Ref, Pool: two}}}); wait != interval/2-200*time.Millisecond {
+		t.Errorf("the slow signal is waited for for %v", wait)
+	}
+	b.want("web.apps.test.", "fd00::1 fd00::2 ttl=5 max=3")
 	at(interval/2, mail{})
 	b.want("web.apps.test.", "fd00::1 ttl=5 max=3")
 }

@@ -143,6 +143,7 @@ func (e *Engine) hear(r promql.Result, dirty causes, now time.Time) {
 // decides on the same ones, whichever comes first. A slow one is waited for no longer than half an interval.
 func (e *Engine) gather(ref model.Ref, due, now time.Time, dirty causes) {
 	s := e.pools[ref]
+	s.rewind(now)
 	for _, heard := range [...]time.Time{s.gathering.seen, s.gathering.due} { // this one may be seldom, or late
 		if due.Before(heard) {
 			due = heard

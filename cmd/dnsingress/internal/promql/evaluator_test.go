@@ -35,6 +35,20 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestExpressions(t *testing.T) {
+	if a, b := Canonical("sum by(pod)( rate(x[1m]) )"), Canonical("sum by (pod) (rate(x[60s]))"); a != b {
+		t.Errorf("%s and %s", a, b)
+	}
+	for expr, want := range map[string]bool{
+		`x`: false, `x > 5`: true, `x > bool 5`: false, `sum by (pod) (x) / sum by (pod) (y)`: false, `x unless y`: true, `x and y`: true, `x or y`: false,
+		`max by (pod) (x == 1)`: true, `sum by (`: false,
+	} {
+		if Filters(expr) != want {
+			t.Errorf("%s: %v", expr, !want)
+		}
+	}
+}
+
 func newEvaluator(t *testing.T, c config.Prometheus, deliver func(Result)) *Evaluator {
 	t.Helper()
 	registry, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/dnsingress/dnsingress/internal/steer"
+)
+
+// published returns the set that the published zone answers AAAA of a name from.
+func (b *bench) published(name string) zone.RRset {
+	b.t.Helper()
+	for owner, sets := range b.options.Catalog.Zone(b.zoneOf(name).origin).All() {
+		for _, s := range sets {
+			if owner == name && s.Type == dns.TypeAAAA {
+				return s
+			}
+		}
+	}
+	b.t.Fatalf("nothing is published for %s", name)
+	return zone.RRset{}
+}
+
+// ask returns the published answer to a query for AAAA.
+func (b *bench) ask(name string) *dns.Msg {
+	b.t.Helper()
+	query, err := new(dns.Msg).SetQuestion(name, dns.TypeAAAA).Pack()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var question zone.Question
+	end, err := question.Parse(query)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var reply zone.Reply
+	reply.Start(make([]byte, 4096), query, end)
+	b.options.Catalog.Zone(b.zoneOf(name).origin).Answer(&question, &reply)
+	var m dns.Msg
+	if err := m.Unpack(reply.Bytes()); err != nil {
+		b.t.Fatal(err)
+	}
+	return &m
+}
+
+// TestDecisionReachesTheZone follows weights, selection, locations and TTLs into the answers.
+func TestDecisionReachesTheZone(t *testing.T) {
+	b := newBench(t)
+	web := pool("web", "web.apps.test.", 1, 3)
+	for i := range web.Members {
+		web.Members[i].Zone, web.Members[i].Node = "a", fmt.Sprintf("node-%d", i)
+	}
+	web.Policy = policy(t, "< 8")
+	web.Policy.Steer.Weight = steer.Weight{By: steer.WeightProportional}
+	web.Policy.Steer.Selection = steer.Selection{Kind: steer.SelectNear, MaxAnswers: 2, Least: 2, Bits6: 48}
+	web.Policy.Steer.TTL = steer.TTL{Ceiling: time.Minute, Rules: []steer.TTLRule{{Name: "mine", Kind: steer.TTLFixed, TTL: 17 * time.Second}}}
+	web.Policy.Steer.NegativeTTL = steer.TTL{Ceiling: time.Minute, Rules: []steer.TTLRule{{Kind: steer.TTLFixed, TTL: 3 * time.Second}}}
+	b.update(web)
+	q := b.queries[0]
+	b.do(mail{synced: true, results: []promql.Result{b.samples(q, "web-1", "1", "web-2", "3", "web-3", "9")}})
+	s := b.published("web.apps.test.")
+	if s.TTL != 17 || s.MaxAnswers != 2 || s.Select != (zone.Selection{Kind: zone.Near, Bits4: 24, Bits6: 48, Least: 2}) {
+		t.Errorf("ttl %d, max %d, selection %+v", s.TTL, s.MaxAnswers, s.Select)
+	}
+	if len(s.Weights) != 2 || s.Weights[0] == 0 || s.Weights[1] < 5*s.Weights[0]/2 || s.Weights[1] > 7*s.Weights[0]/2 {
+		t.Errorf("weights %v, want one to three", s.Weights)
+	}
+	if !slices.Equal(s.Locations, []string{"a/node-0", "a/node-1"}) {
+		t.Errorf("locations %v", s.Locations)
+	}
+	x, _ := b.Explain("web.apps.test")
+	if x.TTLRule != "mine" || x.TTL != 17 || x.NegativeTTL != 3 || x.Selection != "near" || x.Max != 2 {
+		t.Errorf("explained as %+v", x)
+	}
+	if m := x.Members[2]; m.State != "out" || *m.Limit != 8 || *m.Value != 9 || m.Weight != 0 {
+		t.Errorf("member %+v", m)
+	}
+	last := x.History[len(x.History)-1]
+	if last.In != 2 || last.Ready != 3 || last.TTL != 17 || last.TTLRule != "mine" {
+		t.Errorf("event %+v", last)
+	}
+
+	// With nobody in, the answer says for how long that may be remembered.
+	empty := pool("web", "web.apps.test.", 1, 0)
+	empty.Policy = web.Policy
+	b.update(empty)
+	answer := b.ask("web.apps.test.")
+	if len(answer.Answer) != 0 || len(answer.Ns) != 1 || answer.Ns[0].Header().Ttl != 3 {
+		t.Errorf("answer %v", answer)
+	}
+
+	// Each zone's default holds where no rule speaks.
+	plain := pool("plain", "plain.apps.test. plain.deep.apps.test.", 1, 2)
+	plain.Policy = policy(t, "< 8")
+	b.update(plain)
+	if one, other := b.published("plain.apps.test.").TTL, b.published("plain.deep.apps.test.").TTL; one != 5 || other != 60 {
+		t.Errorf("ttls %d and %d", one, other)
+	}
+}
+
+// checks is a prober that does nothing but note what it is to do.
+type checks map[model.Ref]string
+
+func (c checks) Set(ref model.Ref, list []model.HealthCheck, addresses []netip.Addr) {
+	c[ref] = fmt.Sprint(len(list), addresses)
+}
+
+// TestHealthChecks are one more signal, and are waited for at the start.
+func TestHealthChecks(t *testing.T) {
+	b := newBench(t)
+	prober := checks{}
+	b.ConnectProber(prober)
+	web := pool("web", "web.apps.test.", 1, 3)
+	web.Policy = policy(t, "> 0")
+	web.Policy.Signals, web.Policy.Checks = nil, []model.HealthCheck{{Name: "health", Protocol: model.TCP, Port: 80}}
+	web.Policy.Steer.Rules[0].Signal = "health"
+	b.update(web)
+	if got := prober[web.Ref]; got != "1 [fd00::1 fd00::2 fd00::3]" {
+		t.Errorf("checks: %s", got)
+	}
+	b.do(mail{synced: true})
+	b.want("web.apps.test.", "no zone")
+	found := func(values map[netip.Addr]float64) {
+		b.Checked(web.Ref, "health", b.now, values)
+		b.do(b.inbox.take())
+	}
+	one, two, three := web.Members[0].Address, web.Members[1].Address, web.Members[2].Address
+	found(map[netip.Addr]float64{one: 1, two: 0})
+	b.want("web.apps.test.", "fd00::1 fd00::3 ttl=5 max=3")
+	b.now = b.now.Add(time.Hour) // it stands until the next
+	found(map[netip.Addr]float64{one: 1, two: 1, three: 0})
+	b.want("web.apps.test.", "fd00::1 fd00::2 ttl=5 max=3")
+	x, _ := b.Explain("web.apps.test.")
+	if len(x.Policy.Signals) != 1 || x.Policy.Signals[0].Kind != "health" || x.History[len(x.History)-1].Trigger != "health" {
+		t.Errorf("explained as %+v, %+v", x.Policy, x.History)
+	}
+	b.remove(web)
+	if got := prober[web.Ref]; got != "0 []" {
+		t.Errorf("checks of what is gone: %s", got)
+	}
+}
+
+// TestMetrics scrapes what the engine says of a pool.
+func TestMetrics(t *testing.T) {
+	b := newBench(t)
+	web := pool("web", "web.apps.test.", 1, 3)
+	web.Policy = policy(t, "< 8")
+	web.Policy.Signals[0].Name, web.Policy.Steer.Rules[0].Signal = "load", "load"
+	b.update(web)
+	b.do(mail{synced: true, results: []promql.Result{b.samples(b.queries[0], "web-1", "1", "web-2", "9")}})
+	want := `
+dnsingress_pool_members{namespace="shop",reason="beyond",service="web",state="out"} 1
+dnsingress_pool_members{namespace="shop",reason="no-data",service="web",state="in"} 1
+dnsingress_pool_members{namespace="shop",reason="within",service="web",state="in"} 1
+dnsingress_pool_ttl_seconds{namespace="shop",rule="pool",service="web"} 5
+dnsingress_pool_weight{bound="greatest",namespace="shop",service="web"} 1
+dnsingress_pool_weight{bound="least",namespace="shop",service="web"} 1
+dnsingress_pool_fail_open{namespace="shop",service="web"} 0
+dnsingress_pool_decisions_total{reason="beyond",state="out"} 1`
+	families, err := b.options.Registerer.(*prometheus.Registry).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			fmt.Fprintf(&got, "%s{%s} %v\n", f.GetName(), strings.Join(labels, ","), m.GetGauge().GetValue()+m.GetCounter().GetValue())
+		}
+	}
+	for line := range strings.Lines(strings.TrimSpace(want) + "\n") {
+		if !strings.Contains(got.String(), line) {
+			t.Errorf("no %s in\n%s", line, got.String())
+		}
+	}
+	for _, name := range []string{"dnsingress_signal_age_seconds{namespace=\"shop\",service=\"web\",signal=\"load\"}", "dnsingress_pool_evaluation_duration_seconds"} {
+		if !strings.Contains(got.String(), name) {
+			t.Errorf("no %s", name)
+		}
+	}
+}
