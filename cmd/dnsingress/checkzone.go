@@ -25,6 +25,7 @@ func checkZoneCommand(s streams) *cobra.Command {
 				return err
 			}
 			wrong := 0
+			var origins []string
 			for _, path := range files {
 				z, _, err := zonefile.Load(path, origin)
 				if many := zonefile.Errors(nil); errors.As(err, &many) {
@@ -35,6 +36,7 @@ func checkZoneCommand(s streams) *cobra.Command {
 				if err != nil {
 					return cli.Misuse("%w", err)
 				}
+				origins = append(origins, z.Origin())
 				if _, err := signing.sign(z); err != nil {
 					fmt.Fprintf(s.out, "%s: %v\n", path, err)
 					wrong++
@@ -45,7 +47,7 @@ func checkZoneCommand(s streams) *cobra.Command {
 			if wrong > 0 {
 				return fmt.Errorf("%d errors in zone files", wrong)
 			}
-			return signing.unused()
+			return signing.unused(origins)
 		},
 	}
 	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")

@@ -40,6 +40,7 @@ absolute, with or without the final dot. Replies are those over TCP, so none is 
 				return cli.Misuse("lookup needs --zone-file")
 			}
 			catalog := new(zone.Catalog)
+			var origins []string
 			signing, err := keys.load(slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
@@ -53,8 +54,9 @@ absolute, with or without the final dot. Replies are those over TCP, so none is 
 					return fmt.Errorf("%s: %w", path, err)
 				}
 				catalog.Publish(z)
+				origins = append(origins, z.Origin())
 			}
-			if err := signing.unused(); err != nil {
+			if err := signing.unused(origins); err != nil {
 				return err
 			}
 			l := &lookup{s, server.NewResponder(catalog), make([]byte, dns.MaxMsgSize), secure}

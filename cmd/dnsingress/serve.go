@@ -80,6 +80,13 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
+			var origins []string
+			for _, z := range catalog.Zones() {
+				origins = append(origins, z.Origin())
+			}
+			if err := signing.unused(origins); err != nil {
+				return err
+			}
 			config := options.config()
 			config.Catalog, config.Transfer, config.Registerer, config.Log, config.Sockets = catalog, exchange, registry, log, sockets
 			dns := server.New(config)

@@ -31,45 +31,57 @@ func (f *signingFlags) add(c *cobra.Command) {
 	c.Flags().DurationVar(&f.validity, "dnssec-validity", dnssec.DefaultValidity, "how long signatures are valid; they are renewed after half of it")
 }
 
-// signing signs zones with what the flags, or the configuration, name.
+// signing signs zones with the keys that the flags, or the configuration, name.
 type signing struct {
-	options map[string]dnssec.Options // by origin
-	signers map[string]*dnssec.Signer
+	signers map[string]*dnssec.Signer // by origin
+	keys    map[string][]*dnssec.Key
 	log     *slog.Logger
+}
+
+func newSigning(log *slog.Logger) *signing {
+	return &signing{signers: map[string]*dnssec.Signer{}, keys: map[string][]*dnssec.Key{}, log: log}
+}
+
+func (s *signing) add(origin string, o dnssec.Options) error {
+	o.Log = s.log
+	signer, err := dnssec.New(origin, o)
+	if err != nil {
+		return err
+	}
+	s.signers[origin], s.keys[origin] = signer, o.Keys
+	return nil
 }
 
 // load reads the keys.
 func (f *signingFlags) load(log *slog.Logger) (*signing, error) {
-	s := &signing{options: map[string]dnssec.Options{}, signers: map[string]*dnssec.Signer{}, log: log}
+	s := newSigning(log)
 	zones, err := dnssec.LoadAll(f.keys)
-	if err != nil {
-		return nil, cli.Misuse("%w", err)
+	errs := []error{err}
+	for _, origin := range slices.Sorted(maps.Keys(zones)) {
+		errs = append(errs, s.add(origin, dnssec.Options{Keys: zones[origin], Validity: f.validity}))
 	}
-	for origin, keys := range zones {
-		s.options[origin] = dnssec.Options{Keys: keys, Validity: f.validity, Log: log}
+	if err := errors.Join(errs...); err != nil {
+		return nil, cli.Misuse("%w", err)
 	}
 	return s, nil
 }
 
 // configuredSigning reads the keys that the zones of a configuration are signed with.
 func configuredSigning(c *config.Config, log *slog.Logger) (*signing, error) {
-	s := &signing{options: map[string]dnssec.Options{}, signers: map[string]*dnssec.Signer{}, log: log}
+	s := newSigning(log)
 	var errs []error
 	for _, z := range c.Zones {
 		if len(z.DNSSEC.Keys) == 0 {
 			continue
 		}
-		o := dnssec.Options{Validity: *z.DNSSEC.Validity, AddressTTL: uint32(*z.DNSSEC.AddressTTL / time.Second), Log: log}
 		zones, err := dnssec.LoadAll(z.DNSSEC.Keys)
-		errs = append(errs, err)
-		for _, keys := range zones {
-			o.Keys = append(o.Keys, keys...)
-		}
 		if err == nil {
-			_, err = dnssec.New(z.Origin, o) // the zones are made later
-			errs = append(errs, err)
+			err = s.add(z.Origin, dnssec.Options{
+				Keys: slices.Concat(slices.Collect(maps.Values(zones))...), Validity: *z.DNSSEC.Validity,
+				AddressTTL: uint32(*z.DNSSEC.AddressTTL / time.Second),
+			})
 		}
-		s.options[z.Origin] = o
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, cli.Misuse("%w", err)
@@ -80,29 +92,21 @@ func configuredSigning(c *config.Config, log *slog.Logger) (*signing, error) {
 // sign returns a zone ready to be published: signed, if there is a key for it. Successive readings of one zone share
 // their signatures.
 func (s *signing) sign(z *zone.Zone) (*zone.Zone, error) {
-	origin := z.Origin()
-	o, wanted := s.options[origin]
-	if !wanted {
+	signer := s.signers[z.Origin()]
+	if signer == nil {
 		return z, nil
 	}
-	if s.signers[origin] == nil {
-		signer, err := dnssec.New(origin, o)
-		if err != nil {
-			return nil, cli.Misuse("%w", err)
-		}
-		s.signers[origin] = signer
-	}
-	return s.signers[origin].Sign(z)
+	return signer.Sign(z)
 }
 
-// unused says which keys are for zones that were never signed.
-func (s *signing) unused() error {
+// unused says which keys are for none of some zones, by origin.
+func (s *signing) unused(origins []string) error {
 	var names []string
-	for origin, o := range s.options {
-		if s.signers[origin] != nil {
+	for origin, keys := range s.keys {
+		if slices.Contains(origins, origin) {
 			continue
 		}
-		for _, k := range o.Keys {
+		for _, k := range keys {
 			names = append(names, k.Name())
 		}
 	}
@@ -115,9 +119,6 @@ func (s *signing) unused() error {
 
 // follow registers the metrics and returns what keeps the signatures fresh of what a catalog publishes.
 func (s *signing) follow(catalog *zone.Catalog, registerer prometheus.Registerer) ([]func(context.Context) error, error) {
-	if err := s.unused(); err != nil {
-		return nil, err
-	}
 	var parts []func(context.Context) error
 	var collectors dnssec.Collectors
 	for _, origin := range slices.Sorted(maps.Keys(s.signers)) {
@@ -125,7 +126,7 @@ func (s *signing) follow(catalog *zone.Catalog, registerer prometheus.Registerer
 		signer.Follow(catalog)
 		collectors = append(collectors, signer)
 		parts = append(parts, signer.Run)
-		for _, k := range s.options[origin].Keys {
+		for _, k := range s.keys[origin] {
 			s.log.Info("signing", "zone", origin, "key", k.Name(), "signsKeys", k.SignsKeys())
 		}
 	}

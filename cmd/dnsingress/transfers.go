@@ -20,11 +20,13 @@ import (
 type transferFlags struct {
 	secondaries, allow, notify, keys []string
 	state                            string
+	signed                           bool
 }
 
 func (f *transferFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.secondaries, "secondary", nil, "`ZONE=PRIMARY[,PRIMARY]`: keep a zone what its primaries have; a primary is ADDRESS or ADDRESS+key:NAME (repeatable)")
 	flags.StringArrayVar(&f.allow, "allow-transfer", nil, "`WHO` may have the zones: PREFIX, key:NAME or PREFIX+key:NAME (repeatable; default: nobody)")
+	flags.BoolVar(&f.signed, "transfer-signed", false, "give zones that are signed here with their signatures and NSEC records, for secondaries that have no keys; always whole")
 	flags.StringArrayVar(&f.notify, "notify", nil, "`ADDRESS` or ADDRESS+key:NAME to be told when a zone changes (repeatable)")
 	flags.StringArrayVar(&f.keys, "tsig-key", nil, "`FILE` with TSIG keys, as in BIND: key \"NAME\" { algorithm hmac-sha256; secret \"BASE64\"; }; or lines NAME:ALGORITHM:BASE64 (repeatable)")
 	flags.StringVar(&f.state, "state", "", "`DIRECTORY` to keep secondary zones in, for the next start (default: none)")
@@ -32,7 +34,7 @@ func (f *transferFlags) add(flags *pflag.FlagSet) {
 
 // options gives what the flags say, with every mistake in them.
 func (f *transferFlags) options() (transfer.Options, error) {
-	o := transfer.Options{State: f.state, Keys: transfer.Keys{}}
+	o := transfer.Options{State: f.state, Signed: f.signed, Keys: transfer.Keys{}}
 	var wrong []string
 	read := func(flag, text string, into encoding.TextUnmarshaler) {
 		if err := into.UnmarshalText([]byte(text)); err != nil {

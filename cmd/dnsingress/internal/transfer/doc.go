@@ -17,7 +17,9 @@
 // present members, in whatever way they are chosen, with the TTL that they have now and without their weights; a
 // name that exists without data, as with an empty pool, has one record of type 65281 without octets, so that
 // secondaries answer NODATA as the primary does and not NXDOMAIN; TTLs of negative answers are the SOA's. A zone
-// that is signed as it is answered is transferred unsigned: secondaries that have the keys sign it themselves.
+// that is signed as it is answered is transferred unsigned, with its DNSKEYs: secondaries that have the keys sign it
+// themselves. With Options.Signed it has signatures and a chain of NSEC records (zone.Zone.SignedRecords) and goes
+// whole; such a copy is good for at least half the validity of signatures, and the next serial renews it.
 //
 // # In
 //

@@ -40,7 +40,7 @@ func (s *Service) give(ctx context.Context, q *request, m *dns.Msg) {
 	s.mu.Lock()
 	out := s.zones[origin]
 	s.mu.Unlock()
-	a := &reply{request: q, zone: z, opt: m.IsEdns0() != nil}
+	a := &reply{request: q, zone: z, opt: m.IsEdns0() != nil, signed: s.options.Signed && z.Signer() != nil}
 	if ixfr {
 		if len(m.Ns) != 1 || m.Ns[0].Header().Rrtype != dns.TypeSOA {
 			q.fail(dns.RcodeFormatError)
@@ -52,7 +52,7 @@ func (s *Service) give(ctx context.Context, q *request, m *dns.Msg) {
 		if out != nil { // else the zone is being published first just now
 			a.zone, d, known = out.journal.since(serial)
 		}
-		if a.delta = &d; !known {
+		if a.delta = &d; !known || a.signed {
 			kind, a.delta = "axfr", nil
 		}
 		if !newer(a.zone.Serial(), serial) { // RFC 1995 §2
@@ -73,8 +73,10 @@ type reply struct {
 	*request
 	zone  *zone.Zone
 	delta *delta // nil: the whole zone
-	only  bool   // the SOA alone
-	opt   bool   // the query had EDNS
+	// signed transfers have the signatures, which the journal has not.
+	signed bool
+	only   bool // the SOA alone
+	opt    bool // the query had EDNS
 }
 
 // write sends the transfer. Over UDP what does not fit one message is the SOA alone, for the client to come
@@ -129,6 +131,9 @@ func (a *reply) stream(send func([]byte) error) error {
 // between yields what a transfer has between its first SOA and its last: of a difference RFC 1995 §4, else
 // RFC 5936 §2.2.
 func (a *reply) between(soa zone.Record) iter.Seq[zone.Record] {
+	if a.delta == nil && a.signed {
+		return a.zone.SignedRecords()
+	}
 	if a.delta == nil {
 		return a.zone.Records()
 	}

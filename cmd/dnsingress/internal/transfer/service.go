@@ -28,7 +28,9 @@ type Options struct {
 	// State is a directory that secondaries keep their zones in, so that a restart serves at once; "": none.
 	State string
 	// Sign makes whole zones that come from other servers ready to be published; nil: they are as they come.
-	Sign       func(*zone.Zone) (*zone.Zone, error)
+	Sign func(*zone.Zone) (*zone.Zone, error)
+	// Signed gives a zone that has a signer as zone.Zone.SignedRecords has it, and always whole.
+	Signed     bool
 	Registerer prometheus.Registerer // nil: no metrics
 	Log        *slog.Logger
 }
