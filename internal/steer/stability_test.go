@@ -282,7 +282,7 @@ func TestStabilityOfRules(t *testing.T) {
 	}
 	outcomes := simulate(t, policies)
 	var out strings.Builder
-	out.WriteString("\n| rule | scene | bare | | | with a band | | | default guards | | |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	out.WriteString("| rule | scene | bare | | | with a band | | | default guards | | |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	out.WriteString("| | | changes | amplitude | peak | changes | amplitude | peak | changes | amplitude | peak |\n")
 	for r, row := range table {
 		for i, scene := range scenes {
@@ -309,7 +309,7 @@ func TestStabilityOfRules(t *testing.T) {
 	if weak, full := outcomes[1][0], outcomes[3][0]; weak.churn < 0.2 || full.churn < 1 {
 		t.Errorf("bare bounds change %.2f and %.2f times a member and minute: the loop is not closed", weak.churn, full.churn)
 	}
-	t.Log(out.String())
+	tabulated(t, "rules", out.String())
 }
 
 // TestStabilityOfWeights compares each weight that follows the load at its full gain and at the default one.
@@ -334,7 +334,7 @@ func TestStabilityOfWeights(t *testing.T) {
 	}
 	outcomes := simulate(t, policies)
 	var out strings.Builder
-	out.WriteString("\n| weight | scene | gain 100 % | | | default gain | | |\n|---|---|--:|--:|--:|--:|--:|--:|\n")
+	out.WriteString("| weight | scene | gain 100 % | | | default gain | | |\n|---|---|--:|--:|--:|--:|--:|--:|\n")
 	out.WriteString("| | | shift | amplitude | peak | shift | amplitude | peak |\n")
 	for r, row := range table {
 		for i, scene := range scenes {
@@ -357,7 +357,7 @@ func TestStabilityOfWeights(t *testing.T) {
 	if equal, balanced := outcomes[1][0].peak, outcomes[1][last].peak; balanced > 0.6*equal {
 		t.Errorf("balancing changes a weak member's peak from %.2f to %.2f", equal, balanced)
 	}
-	t.Log(out.String())
+	tabulated(t, "weights", out.String())
 }
 
 // TestStabilityOfTTL plays the TTL rules under a rule that oscillates, and the same one with the default guards.
@@ -382,7 +382,7 @@ func TestStabilityOfTTL(t *testing.T) {
 	}
 	outcomes := simulate(t, policies)
 	var out strings.Builder
-	out.WriteString("\n| TTL | scene | bare rule | | | | default guards | | | |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	out.WriteString("| TTL | scene | bare rule | | | | default guards | | | |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	out.WriteString("| | | TTL p5–p50–p95 | its changes/min | member changes | peak | TTL p5–p50–p95 | its changes/min | member changes | peak |\n")
 	for r, row := range table {
 		for i, scene := range scenes {
@@ -400,5 +400,5 @@ func TestStabilityOfTTL(t *testing.T) {
 			}
 		}
 	}
-	t.Log(out.String())
+	tabulated(t, "ttl", out.String())
 }
