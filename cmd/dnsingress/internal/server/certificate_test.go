@@ -120,6 +120,7 @@ func TestCertificateIsBad(t *testing.T) {
 
 // TestNoTLS speaks plain TCP, half a handshake and nothing to the TLS address: each is closed, and others are answered.
 func TestNoTLS(t *testing.T) {
+	t.Parallel()
 	s := start(t, Config{TLS: newPair(t).config(), TCP: Limits{Idle: time.Second}})
 	plain := dial(t, "tcp", s.TLSAddrs()[0])
 	send(t, plain, pack(t, ask("www.example.org.", dns.TypeA)))

@@ -71,6 +71,7 @@ func (c *tapCollector) read(t *testing.T, r *framestream.Reader) {
 
 // TestDnstap reads what a server writes to a socket: everything that it was asked, how, by whom, and what it said.
 func TestDnstap(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tap")
 	c := listenTap(t, path)
 	s := start(t, Config{Workers: 1, Dnstap: Dnstap{To: "unix:" + path}, Names: Names{ID: "ns1", Version: "1.0"}, TLS: newPair(t).config()})
@@ -115,6 +116,7 @@ func TestDnstap(t *testing.T) {
 // TestDnstapIsAway answers while nobody collects, and while a collector takes nothing; what it misses is counted, and
 // when it is back it gets what comes then. Each change is logged once.
 func TestDnstapIsAway(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tap")
 	log := new(syncLog)
 	s := start(t, Config{Workers: 1, Dnstap: Dnstap{To: "unix:" + path}, Log: slog.New(slog.NewTextHandler(log, nil))})

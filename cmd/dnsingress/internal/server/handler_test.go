@@ -78,6 +78,7 @@ func TestHanded(t *testing.T) {
 // TestHandlerIsOvertaken asks for a transfer that does not end and then for other things on the same connection: they
 // are answered. Then the transfer goes on, and it too is whole.
 func TestHandlerIsOvertaken(t *testing.T) {
+	t.Parallel()
 	goOn := make(chan struct{})
 	s := start(t, Config{TCP: Limits{Idle: 200 * time.Millisecond}, Transfer: handlerFunc(func(_ context.Context, x *Exchange) {
 		part := append(headerOnly(make([]byte, headerLen, 60000), x.Query, 0), make([]byte, 40000)...)
@@ -125,6 +126,7 @@ func TestHandlerIsOvertaken(t *testing.T) {
 
 // TestHandlerLearnsOfTheEnd breaks a connection, and ends the server, while a Handler works.
 func TestHandlerLearnsOfTheEnd(t *testing.T) {
+	t.Parallel()
 	begun, ended := make(chan struct{}, 2), make(chan struct{}, 2)
 	s := start(t, Config{Transfer: handlerFunc(func(ctx context.Context, _ *Exchange) {
 		begun <- struct{}{}

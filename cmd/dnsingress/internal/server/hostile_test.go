@@ -174,6 +174,7 @@ func TestIdleGiveWay(t *testing.T) {
 // TestMemoryIsBounded has clients announce long messages and send little of them. Their buffers are bounded, and others
 // are answered meanwhile.
 func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
 	const budget = 1 << 20
 	s := start(t, Config{TCP: Limits{Memory: budget, Idle: time.Minute}})
 	for range 40 {
@@ -225,6 +226,7 @@ func TestBuffersAreGivenBack(t *testing.T) {
 
 // TestSlowReader asks for much and reads nothing: the connection is closed, and nobody else waits.
 func TestSlowReader(t *testing.T) {
+	t.Parallel()
 	s := start(t, Config{})
 	c := dial(t, "tcp", s.Addrs()[0]).(*net.TCPConn)
 	if err := c.SetReadBuffer(4096); err != nil {

@@ -112,6 +112,7 @@ func closed(t *testing.T, c net.Conn) {
 
 // TestTCPIdle checks that a connection that asks nothing, and one that never ends its question, are closed.
 func TestTCPIdle(t *testing.T) {
+	t.Parallel()
 	s := start(t, Config{TCP: Limits{Idle: 2 * time.Second}})
 	idle := dial(t, "tcp", s.Addrs()[0])
 	slow := dial(t, "tcp", s.Addrs()[0])

@@ -13,10 +13,10 @@ import (
 )
 
 // maxMessage is what a message may hold, RFC 1035 §4.2.2; maxSection leaves room for a header, the longest
-// question and an OPT record with a cookie and an extended error.
+// question and an OPT record with every option that a server sends.
 const (
 	maxMessage = 65535
-	maxSection = maxMessage - 12 - maxName - 4 - 64
+	maxSection = maxMessage - 12 - maxName - 4 - 256
 )
 
 // record compiles one record: the pointer to the question's name, type, class, TTL, RDLENGTH and
