@@ -6,8 +6,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -156,6 +159,7 @@ func testSteeringPolicies(t *testing.T, c *cluster) {
 	first.await(t, "api.apps.test.", dns.TypeAAAA, "fd00:2::1 fd00:2::2")
 
 	t.Run("schema", func(t *testing.T) { testSchema(t, c, ns) })
+	t.Run("health checks", func(t *testing.T) { testHealthChecks(t, c) })
 }
 
 // testSchema gives the API server what package policy reads and what it refuses.
@@ -242,4 +246,67 @@ func marshal(p *v1alpha1.SteeringPolicy) ([]byte, error) {
 	o := p.DeepCopy()
 	o.APIVersion, o.Kind = policy.APIVersion, policy.Kind
 	return json.Marshal(o)
+}
+
+// testHealthChecks has dnsingress ask a pod at an address of this machine, and one at an address that nobody has.
+func testHealthChecks(t *testing.T, c *cluster) {
+	here := ownAddress(t)
+	l, err := net.Listen("tcp", netip.AddrPortFrom(here, 0).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	at := netip.MustParseAddrPort(l.Addr().String())
+	qtype, family, nowhere := dns.TypeAAAA, discoveryv1.AddressTypeIPv6, "fd00:dead::1"
+	if here.Is4() {
+		qtype, family, nowhere = dns.TypeA, discoveryv1.AddressTypeIPv4, "198.51.100.1" // RFC 5737 §3
+	}
+	ns := c.namespace(t)
+	c.create(t, service(ns, "web", hostnameKey, "asked.apps.test"))
+	c.create(t, slice(ns, "web", "web-1", family, here.String(), nowhere))
+	p := &v1alpha1.SteeringPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "alive"}}
+	p.Spec.TargetRefs = []v1alpha1.TargetRef{{Kind: "Service", Name: "web"}}
+	p.Spec.HealthChecks = []v1alpha1.HealthCheck{{
+		Name: "port", Protocol: "tcp", Port: int32(at.Port()), Interval: "200ms", UnhealthyInterval: "100ms", Timeout: "500ms", Up: 1, Down: 1,
+	}}
+	p.Spec.Guards = &v1alpha1.Guards{Hold: "0s", HoldMax: "0s"}
+	c.create(t, p)
+	i := c.run(t, "")
+	i.await(t, "asked.apps.test.", qtype, here.String())
+	c.awaitConditions(t, p, "Accepted=True/Accepted Applied=True/Applied")
+	x, ok := i.engine.Explain("asked.apps.test")
+	if !ok || len(x.Policy.Signals) != 1 || x.Policy.Signals[0].Kind != "health" || x.Policy.Rules[0].Says != "keep > 0" {
+		t.Errorf("explained as %+v", x.Policy)
+	}
+	// When none answers, spreading over all is better than nothing.
+	both := []string{here.String(), nowhere}
+	slices.SortFunc(both, func(a, b string) int { return netip.MustParseAddr(a).Compare(netip.MustParseAddr(b)) })
+	l.Close()
+	i.await(t, "asked.apps.test.", qtype, strings.Join(both, " "))
+	again, err := net.Listen("tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	i.await(t, "asked.apps.test.", qtype, here.String())
+}
+
+// ownAddress is one of this machine's that an EndpointSlice may hold, or the end of the test.
+func ownAddress(t *testing.T) netip.Addr {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own netip.Addr
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().IsGlobalUnicast() && !own.Is6() {
+			own = p.Addr()
+		}
+	}
+	if own.IsValid() {
+		return own
+	}
+	t.Skip("NOT TESTED: health checks of pods: this machine has no address but loopback")
+	return netip.Addr{}
 }
