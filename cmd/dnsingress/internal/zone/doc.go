@@ -17,6 +17,9 @@
 //	zone.Answer(question, reply)
 //	wire := reply.Bytes()
 //
+// A set can have more records than an answer: its [Selection] says which of them an answer holds, by chance, by weight
+// or by who asks. [Locations] say where clients are.
+//
 // Lookup follows RFC 1034 §4.3.2 with RFC 4592 (wildcards), RFC 6672 (DNAME), RFC 2308 and RFC 8020
 // (negative answers), RFC 8482 (ANY), RFC 9471 (glue). The package does no I/O and writes no log.
 package zone
