@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ type follower struct {
 	failures  int        // in succession
 	cause     string     // of the last one
 	expired   bool       // nothing is answered
+	unproven  bool       // it has been said that signatures are of no use here
 }
 
 // newFollower puts into the catalog what the disk has of the zone, or that it is not there yet.
@@ -287,6 +289,10 @@ func (f *follower) take(z *zone.Zone, p int, whole bool, foreign int) error {
 		if foreign > 0 {
 			f.log.Warn("ignoring records that are outside the zone", "records", foreign, "primary", f.primaries[p].String())
 		}
+		if !f.unproven && z.Signer() == nil && keyed(z) {
+			f.unproven = true
+			f.log.Warn("the zone is signed and its keys are not here; its data are answered without proof")
+		}
 		level := slog.LevelDebug
 		if whole {
 			level = slog.LevelInfo
@@ -302,6 +308,12 @@ func (f *follower) take(z *zone.Zone, p int, whole bool, foreign int) error {
 	f.from = p
 	f.confirm()
 	return nil
+}
+
+// keyed tells whether a zone has public keys.
+func keyed(z *zone.Zone) bool {
+	sets, _ := z.RRsets(z.Origin())
+	return slices.ContainsFunc(sets, func(s zone.RRset) bool { return s.Type == dns.TypeDNSKEY })
 }
 
 // confirm notes that what is here is what the primary has.
