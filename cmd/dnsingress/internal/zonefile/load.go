@@ -168,14 +168,12 @@ func (l *loader) current() *source {
 // parse reads everything: lines of the commonest shape by itself, every other entry by a parser of its own.
 func (l *loader) parse() {
 	for s := l.current(); s != nil && len(l.errs) < mostErrors; s = l.current() {
-		if l.builder != nil && !l.slow {
-			l.quick(s)
-		}
+		l.quick(s)
 		l.entry(s)
 	}
 }
 
-// entry reads the next entry of any shape.
+// entry reads the next entry of any shape, and others behind it that are not for quick.
 func (l *loader) entry(s *source) {
 	s.begin()
 	p := dns.NewZoneParser(s, s.origin, s.path)
@@ -184,19 +182,28 @@ func (l *loader) entry(s *source) {
 	if s.usual.known {
 		p.SetDefaultTTL(s.usual.ttl)
 	}
-	marked := false
+	marked, stated := false, s.statesTTL()
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		h := rr.Header()
 		if inner := l.sources[len(l.sources)-1]; inner != s { // rr is the marker of what is included
 			inner.origin, marked = h.Name, true
 			continue
 		}
-		if !s.directed && (s.usual.known || h.Ttl > 0 || h.Name != "") { // else it stated none
-			s.usual.stated(h.Ttl)
+		ttl := h.Ttl
+		if !s.directed && stated {
+			s.usual.stated(ttl)
 		}
 		l.add(rr, place{s.path, s.last})
 		if len(l.errs) >= mostErrors {
 			return
+		}
+		if s.over && !s.directed {
+			// The parser can go on if it knows what the next entry can refer to: its own last owner, and the usual TTL,
+			// which it takes to be the last that was stated.
+			if s.usual.directive && ttl != s.usual.ttl || l.quick(s) > 0 {
+				return
+			}
+			s.over, stated = false, s.statesTTL()
 		}
 	}
 	err := p.Err()

@@ -40,8 +40,11 @@ type quick struct {
 	data   []byte // RDATA
 }
 
-// quick reads lines as long as they have the common shape.
-func (l *loader) quick(s *source) {
+// quick reads lines as long as they have the common shape, and returns how many.
+func (l *loader) quick(s *source) (lines int) {
+	if l.builder == nil || l.slow {
+		return 0
+	}
 	q := &l.line
 	if q.origin != s.origin || len(q.below) == 0 {
 		q.origin, q.below = s.origin, appendPacked(q.below[:0], s.origin)
@@ -49,10 +52,12 @@ func (l *loader) quick(s *source) {
 	for len(l.errs) < mostErrors {
 		line, ok := s.peek()
 		if !ok || !l.common(s, line) {
-			return
+			break
 		}
 		s.take(line)
+		lines++
 	}
+	return lines
 }
 
 // common adds the record on a line, if there is one, and tells whether it could.

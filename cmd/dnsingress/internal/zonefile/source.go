@@ -54,6 +54,26 @@ func (u *usual) stated(ttl uint32) {
 	}
 }
 
+// statesTTL tells whether the TTL of the next record is worth taking note of: the parser takes a record with a class and
+// no TTL at all for one of TTL 0, and goes on to want one for those that follow.
+func (s *source) statesTTL() bool {
+	line, ok := s.peek()
+	if s.usual.known || !ok {
+		return true
+	}
+	t := tokens{line: line}
+	if len(line) > 0 && line[0] != ' ' && line[0] != '\t' {
+		t.next()
+	}
+	word := string(t.next())
+	if _, class := dns.StringToClass[strings.ToUpper(word)]; class {
+		word = string(t.next())
+	}
+	_, ttl := seconds(word)
+	_, rtype := dns.StringToType[strings.ToUpper(word)]
+	return ttl && !rtype
+}
+
 // begin makes the source readable up to the end of its next entry.
 func (s *source) begin() { s.begun, s.over, s.directed = s.line, false, false }
 
