@@ -74,7 +74,8 @@ type HealthCheck struct {
 	// Name is what rules call the check's signal.
 	Name SignalName `json:"name"`
 	// Protocol: tcp (a connection is accepted), http or https (a GET is answered with an expected status), grpc
-	// (grpc.health.v1.Health/Check says SERVING) or icmp (an echo request is answered).
+	// (grpc.health.v1.Health/Check says SERVING) or icmp (an echo request is answered; dnsingress needs the capability
+	// NET_RAW or net.ipv4.ping_group_range for it).
 	// +kubebuilder:validation:Enum=tcp;http;https;grpc;icmp
 	Protocol string `json:"protocol"`
 	// Port of the pod.

@@ -31,7 +31,7 @@ type Config struct {
 	TLS TLS `yaml:"tls"`
 	// DNS says what the server does beside answering. Default: nothing.
 	DNS DNS `yaml:"dns"`
-	// Admin is the address of /metrics, /healthz, /readyz and /explain. Default: "[::]:9153".
+	// Admin is the address of /metrics, /healthz, /readyz, /explain, /pools, and of a page for people. Default: "[::]:9153".
 	Admin string `yaml:"admin"`
 	// Prometheus is where metrics are asked; without URLs every policy is without a signal.
 	Prometheus Prometheus `yaml:"prometheus"`

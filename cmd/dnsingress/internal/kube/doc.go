@@ -40,6 +40,17 @@
 //
 // A policy that cannot be read changes nothing: the last good one stays in force, and an event says so.
 //
+// # SteeringPolicies
+//
+// A SteeringPolicy (api/v1alpha1; package policy says what is read) is on Services of its namespace, by their names or
+// by host names that they publish. It goes before the Service's own policy annotations, which then count for nothing.
+// Of two on one Service the older one has it, then the one whose name comes first; an invalid one keeps what it has,
+// and the last good policy stays in force.
+//
+// Its status has the conditions Accepted and Applied, and what became of it at each target. Every replica comes to the
+// same status; each writes after a random wait, only what is other than what it has read, and only over that. Where the
+// API server does not know the kind, annotations count alone until it does, and one line of the log says so.
+//
 // # Reports
 //
 // What is wrong with a Service is logged once and recorded as a warning event on it. The event's name is
