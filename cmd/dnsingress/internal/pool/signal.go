@@ -88,14 +88,27 @@ func (e *Engine) query(m model.Signal) promql.Query {
 // wanted is what the evaluator shall evaluate. At the start it shall find the past, too.
 func (e *Engine) wanted() map[promql.Query]time.Duration {
 	queries := make(map[promql.Query]time.Duration, len(e.queries))
+	horizon := e.horizon()
 	for q, s := range e.queries {
-		queries[q] = e.memory(q, s)
+		queries[q] = e.memory(q, s, horizon)
 	}
 	return queries
 }
 
+// replays bounds how often a start decides on a member before it shows anything: some two seconds' work.
+const replays = 2_000_000
+
+// horizon is for how many instants of the past a start may decide.
+func (e *Engine) horizon() int {
+	values := 0
+	for _, s := range e.pools {
+		values += len(s.Members) * len(s.queries)
+	}
+	return max(1, replays/max(1, values))
+}
+
 // memory is how far back a start must look for what the query gave.
-func (e *Engine) memory(q promql.Query, s *signal) time.Duration {
+func (e *Engine) memory(q promql.Query, s *signal, horizon int) time.Duration {
 	back := *e.options.Config.Prometheus.Rebuild
 	if e.live || back == 0 {
 		return 0
@@ -104,7 +117,7 @@ func (e *Engine) memory(q promql.Query, s *signal) time.Duration {
 		remembered, evaluations := e.pools[ref].Policy.Steer.Memory()
 		back = max(back, remembered, time.Duration(evaluations)*q.Interval)
 	}
-	return back
+	return min(back, time.Duration(horizon)*q.Interval)
 }
 
 // hear takes the result of a query. A failed one changes nothing but what is reported.
@@ -221,11 +234,12 @@ func (e *Engine) values(s *state, i int, heard promql.Past) (signal steer.Signal
 // rebuild decides on all that has a past as if this process had always been there: on what each earlier evaluation would
 // have given, oldest first, with the members that there are now.
 func (e *Engine) rebuild(now time.Time, hosts map[string]bool) {
+	horizon := e.horizon()
 	for ref, s := range e.pools {
 		if s.Policy == nil {
 			continue
 		}
-		if e.replay(s) {
+		if e.replay(s, horizon) {
 			e.decide(ref, cause{why: byRestart}, now)
 		}
 		for _, h := range s.Hosts {
@@ -237,22 +251,26 @@ func (e *Engine) rebuild(now time.Time, hosts map[string]bool) {
 	}
 }
 
-// replay makes the pool's last decision the one that its signals' past leads to; false: they have none.
-func (e *Engine) replay(s *state) bool {
+// replay makes the pool's last decision the one that its signals' past, of so many instants, leads to; false: they have none.
+func (e *Engine) replay(s *state, horizon int) bool {
 	var instants []time.Time
 	for _, q := range s.queries {
-		for _, p := range e.queries[q].past {
+		have := e.queries[q]
+		first := slices.IndexFunc(have.past, func(p promql.Past) bool { return p.Samples.Series > 0 })
+		if first < 0 {
+			continue
+		}
+		for _, p := range have.past[first:] {
 			instants = append(instants, p.Due)
 		}
-		if have := e.queries[q]; len(have.past) > 0 {
-			instants = append(instants, have.Due)
-		}
+		instants = append(instants, have.Due)
 	}
 	if len(instants) == 0 {
 		return false
 	}
 	slices.SortFunc(instants, time.Time.Compare)
 	instants = slices.CompactFunc(instants, time.Time.Equal)
+	instants = instants[max(0, len(instants)-horizon):]
 	pool := e.steerable(s)
 	s.decision = steer.Decision{}
 	next := make([]int, len(s.queries))
