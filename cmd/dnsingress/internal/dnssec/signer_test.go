@@ -285,7 +285,7 @@ func everyForm(t *testing.T, z *zone.Zone, sigs int) {
 		{"www.example.org.", dns.TypeAAAA, "NOERROR | www/CNAME+sig web/AAAA+sig | |"},
 		{"wWw2.example.org.", dns.TypeAAAA, "NOERROR | www2/CNAME+sig www/CNAME+sig web/AAAA+sig | |"},
 		{"www.example.org.", dns.TypeMX, "NOERROR | www/CNAME+sig " + denied + "web/NSEC(AAAA RRSIG NSEC) |"},
-		{"www.example.org.", dns.TypeNSEC, "NOERROR | www/CNAME+sig web/NSEC(AAAA RRSIG NSEC)+sig | |"},
+		{"www.example.org.", dns.TypeNSEC, "NOERROR | www/NSEC(CNAME RRSIG NSEC)+sig | |"},
 		{"out.example.org.", dns.TypeA, "NOERROR | out/CNAME+sig | |"},
 		{"dangling.example.org.", dns.TypeA, "NOERROR | dangling/CNAME+sig " + denied + "nowhere/NSEC(RRSIG NSEC NXNAME) |"},
 		{"no.example.org.", dns.TypeA, "NOERROR | " + denied + "no/NSEC(RRSIG NSEC NXNAME) |"},
@@ -350,4 +350,101 @@ func everyForm(t *testing.T, z *zone.Zone, sigs int) {
 // trim takes out what is in additional sections: which addresses come along is not the matter here.
 func trim(summary string) string {
 	return strings.TrimSpace(summary[:strings.LastIndex(summary, "|")])
+}
+
+// Who sets CO gets the code NXDOMAIN with the proof (RFC 9824 §5.1), and who asks for no signatures gets none.
+func TestCodesOfDenials(t *testing.T) {
+	z := signedZone(t, newSigner(t, dnssec.Options{Keys: []*dnssec.Key{newKey(t, dns.ED25519, true)}}), feature)
+	for _, q := range []struct {
+		name            string
+		secure, compact bool
+		want            string
+	}{
+		{"no.example.org.", true, false, "NOERROR | | /SOA+sig no/NSEC(RRSIG NSEC NXNAME)+sig |"},
+		{"no.example.org.", true, true, "NXDOMAIN | | /SOA+sig no/NSEC(RRSIG NSEC NXNAME)+sig |"},
+		{"no.example.org.", false, true, "NXDOMAIN | | /SOA |"},
+		{"no.example.org.", false, false, "NXDOMAIN | | /SOA |"},
+		{"ent.example.org.", true, true, "NOERROR | | /SOA+sig ent/NSEC(RRSIG NSEC)+sig |"},
+		{"dangling.example.org.", true, true, "NXDOMAIN | dangling/CNAME+sig | /SOA+sig nowhere/NSEC(RRSIG NSEC NXNAME)+sig |"},
+		{"web.example.org.", false, false, "NOERROR | web/AAAA | |"},
+		{"x.plain.example.org.", false, false, "NOERROR -AA | | plain/NS |"},
+	} {
+		m := new(client).ask(t, z, q.name, dns.TypeAAAA, func(z *zone.Question) { z.Secure, z.Compact = q.secure, q.compact })
+		if got := summary(m); trim(got) != trim(q.want) {
+			t.Errorf("%s: got  %s\nwant %s", q.name, got, q.want)
+		}
+	}
+}
+
+// The name next to one that nothing can stand below is another one.
+func TestNextToTheLongestNames(t *testing.T) {
+	z := signedZone(t, newSigner(t, dnssec.Options{Keys: []*dnssec.Key{newKey(t, dns.ED25519, true)}}), feature)
+	label := func(c string, n int) string { return strings.Repeat(c, n) }
+	tail := "." + label("b", 63) + "." + label("c", 63) + ".example.org."
+	last := strings.Repeat(`\255`, 52) // each is one octet
+	for _, c := range []struct{ name, next string }{
+		{label("a", 51) + "." + label("d", 50) + tail, `\000.` + label("a", 51) + "." + label("d", 50) + tail},
+		{label("a", 52) + "." + label("d", 59) + tail, label("a", 52) + `\000.` + label("d", 59) + tail},
+		{label("a", 53) + "." + label("d", 59) + tail, label("a", 52) + "b." + label("d", 59) + tail},
+		{label("a", 52) + "@." + label("d", 59) + tail, label("a", 52) + "[." + label("d", 59) + tail},
+		{label("a", 52) + `\255.` + label("d", 59) + tail, label("a", 51) + "b." + label("d", 59) + tail},
+		{last + `\255.` + label("d", 59) + tail, label("d", 59) + `\000` + tail},
+	} {
+		m := new(client).ask(t, z, c.name, dns.TypeA, nil)
+		i := slices.IndexFunc(m.Ns, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeNSEC })
+		if i < 0 {
+			t.Fatalf("%s: no NSEC in\n%v", c.name, m)
+		}
+		if got := m.Ns[i].(*dns.NSEC).NextDomain; strings.ReplaceAll(got, `\@`, "@") != c.next {
+			t.Errorf("next to %s\nis %s\nwant %s", c.name, got, c.next)
+		}
+		if unsigned := verify(t, m.Ns, keysOf(t, z), time.Now()); unsigned != nil {
+			t.Errorf("unsigned: %v", unsigned)
+		}
+	}
+}
+
+// What does not fit is said to be cut, whole or not at all.
+func TestSignedAnswersAreCutWhole(t *testing.T) {
+	z := change(t, signedZone(t, newSigner(t, dnssec.Options{Keys: []*dnssec.Key{newKey(t, dns.ED25519, true)}}), feature), pool("pool.example.org.", 16, 0, 5))
+	for _, f := range append(slices.Clone(forms), struct {
+		name, owner string
+		rtype       uint16
+	}{"16", "pool.example.org.", dns.TypeAAAA}) {
+		whole := len(mustPack(t, new(client).ask(t, z, f.owner, f.rtype, nil)))
+		for room := len(f.owner) + 40; room < 700; room += 7 {
+			c := new(client)
+			wire := mustPack(t, &dns.Msg{Question: []dns.Question{{Name: f.owner, Qtype: f.rtype, Qclass: dns.ClassINET}}})
+			end, err := c.question.Parse(wire)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.question.Secure = true
+			c.reply.Start(c.buf[:room], wire, end)
+			z.Answer(&c.question, &c.reply)
+			var m dns.Msg
+			if err := m.Unpack(c.reply.Bytes()); err != nil {
+				t.Fatalf("%s in %d octets: %v", f.name, room, err)
+			}
+			if unsigned := verify(t, m.Answer, keysOf(t, z), time.Now()); unsigned != nil {
+				t.Errorf("%s in %d octets: %v without signatures", f.name, room, unsigned)
+			}
+			if m.Truncated && len(m.Answer) > 0 {
+				t.Errorf("%s in %d octets: cut, with %v", f.name, room, m.Answer)
+			}
+			if !m.Truncated && room < whole/2 {
+				t.Errorf("%s fits %d octets", f.name, room)
+			}
+		}
+	}
+}
+
+func mustPack(t *testing.T, m *dns.Msg) []byte {
+	t.Helper()
+	m.Compress = true
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire
 }

@@ -116,12 +116,12 @@ func (z *Zone) wildcard(r *Reply, encloser []byte) node {
 // found answers from the node that the name leads to, which is its own or that of a wildcard.
 func (z *Zone) found(q *Question, r *Reply, c cursor, n node, own bool) (next cursor, more bool) {
 	s, ok := n.set(q.Type)
+	if !ok && z.signer != nil && online(q.Type) && z.made(q, r, c, n, own) { // also beside a CNAME: RFC 4034 §4
+		return next, false
+	}
 	if !ok && n.flags()&flagCNAME != 0 && q.Type != dns.TypeANY {
 		s, _ = n.set(dns.TypeCNAME)
 		return z.alias(r, c, s, own)
-	}
-	if !ok && z.signer != nil && online(q.Type) && z.made(q, r, c, n, own) {
-		return next, false
 	}
 	if !ok && q.Type == dns.TypeANY && n.sets() > 0 {
 		s, ok = n.at(0), true // RFC 8482 §4.1: one of the sets is enough
