@@ -45,6 +45,7 @@ var behaviours = []struct {
 	{"IXFR", ixfr, "REFUSED q=1", ""},
 	{"type OPT", msg(ask("www.example.org.", dns.TypeOPT)), "FORMERR q=1", ""},
 	{"type TSIG", msg(ask("www.example.org.", dns.TypeTSIG)), "FORMERR q=1", ""},
+	{"type NXNAME", msg(ask("www.example.org.", dns.TypeNXNAME)), "FORMERR q=1", ""},
 	{"type MAILB", msg(ask("www.example.org.", dns.TypeMAILB)), "NOTIMP q=1", ""},
 	{"CD", msg(ask("www.example.org.", dns.TypeA), func(m *dns.Msg) { m.CheckingDisabled = true }), "NOERROR aa q=1 an=1", ""},
 	{"AD", msg(ask("www.example.org.", dns.TypeA), func(m *dns.Msg) { m.AuthenticatedData = true }), "NOERROR aa q=1 an=1", ""},

@@ -146,6 +146,8 @@ func (r *Responder) answer(name []byte, peer Peer) (rcode int, extended uint16) 
 	switch r.question.Type {
 	case dns.TypeOPT, dns.TypeTSIG:
 		return dns.RcodeFormatError, noExtendedError
+	case dns.TypeNXNAME: // RFC 9824 §3.5
+		return dns.RcodeFormatError, dns.ExtendedErrorCodeInvalidQueryType
 	case dns.TypeTKEY, dns.TypeMAILA, dns.TypeMAILB:
 		return dns.RcodeNotImplemented, dns.ExtendedErrorCodeNotSupported
 	case dns.TypeAXFR, dns.TypeIXFR:
