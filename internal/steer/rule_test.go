@@ -61,6 +61,12 @@ func TestRules(t *testing.T) {
 			load("rrrr", "+within +within +within -beyond", 3, 3, 3, 6),
 			load("rrrr", "+within +within +within +within", 3, 3, 3, 5.9),
 		}},
+		{"mean of those that are in, and of new ones", one(Rule{Signal: "load", Keep: mustBound(t, "< 2 * mean"), Over: OverIn}), []step{
+			load("rrrr", "+within +within +within -beyond", 1, 1, 1, 9),
+			load("rrrr", "+within +within +within +within", 2, 2, 7, 0), // of all ready ones the mean is 2.75
+			load("rrrr", "+within +within +within -beyond", 1, 1, 1, 9),
+			load("rrrrr", "+within +within +within +within +within", 2, 2, 7, 0, 8), // without the new one it is 3.67
+		}},
 		{"median of all ready ones follows those that are out", one(Rule{Signal: "load", Keep: mustBound(t, "< 2 * mean")}), []step{
 			load("rrr", "+within +within -beyond", 1, 1, 9),
 			load("rrr", "+within -beyond +within", 0.9, 4, 0),
@@ -184,6 +190,13 @@ func TestGuards(t *testing.T) {
 			{"rr", nil, nil, "+within +unconfirmed"},
 			{"rrn", nil, nil, "+within +unconfirmed -not-ready"},
 			load("rr", "+within -beyond", 1, 9),
+		}},
+		{"what an event changes in an evaluation counts in its place", Policy{Rules: []Rule{{Signal: "load", Keep: mustBound(t, "< 2 * mean")}}, Guards: Guards{Votes: 2}}, []step{
+			load("rrrr", "+within +within +within +within", 1, 1, 1, 1),
+			load("rrrr", "+within +within +within +unconfirmed", 1, 1, 1, 3.9),
+			{"rrnr", nil, nil, "+within +within -not-ready +within"},
+			load("rrrr", "+within +within +within +unconfirmed", 1, 1, 1, 3.9),
+			load("rrrr", "+within +within +within -beyond", 1, 1, 1, 3.9),
 		}},
 		{"a member that relapses stays out twice as long", below(Guards{Hold: 10 * time.Second, HoldMax: 40 * time.Second}), []step{
 			load("rr", "+within -beyond", 1, 9),
