@@ -17,7 +17,7 @@ type Weight struct {
 	// Shed has the watermarks of by: shed.
 	// +optional
 	Shed *Watermarks `json:"shed,omitempty"`
-	// Gain is the part of the way to a new weight that one evaluation goes. Default: 25%.
+	// Gain is the part of the way to a new weight that one evaluation goes. Default: 5%.
 	// +optional
 	Gain Share `json:"gain,omitempty"`
 	// Floor is the least weight beside the greatest. Default: 5%.
