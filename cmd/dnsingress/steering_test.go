@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -187,6 +188,18 @@ func testSchema(t *testing.T, c *cluster, namespace string) {
 			t.Error(err)
 		}
 	}
+	for i, p := range documented(t) {
+		if err := create(p); err != nil {
+			t.Errorf("example %d of docs/steering.md: %v", i+1, err)
+		}
+		data, err := marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := policy.FromObject(data); err != nil {
+			t.Errorf("example %d of docs/steering.md: %v", i+1, err)
+		}
+	}
 	for name, spoil := range map[string]func(*v1alpha1.SteeringPolicySpec){
 		"a policy needs targetRefs or hostnames": func(s *v1alpha1.SteeringPolicySpec) { s.TargetRefs = nil },
 		"a rule has one of":                      func(s *v1alpha1.SteeringPolicySpec) { s.Rules[0].Lowest = 3 },
@@ -222,6 +235,36 @@ func testSchema(t *testing.T, c *cluster, namespace string) {
 			t.Errorf("%s: the reader takes what the API server refuses", name)
 		}
 	}
+}
+
+// documented makes policies of the examples in docs/steering.md, with the signals that each reads.
+func documented(t *testing.T) []*v1alpha1.SteeringPolicy {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/steering.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*v1alpha1.SteeringPolicy
+	for i, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1) {
+		p := &v1alpha1.SteeringPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("example-%d", i)}}
+		if err := yaml.UnmarshalStrict(block[1], &p.Spec); err != nil {
+			t.Fatalf("example %d of docs/steering.md: %v\n%s", i+1, err, block[1])
+		}
+		p.Spec.TargetRefs = []v1alpha1.TargetRef{{Kind: "Service", Name: "web"}}
+		for _, name := range []string{"usage", "latency", "errors", "capacity"} {
+			if regexp.MustCompile(`\b` + name + `\b`).Match(block[1]) {
+				p.Spec.Signals = append(p.Spec.Signals, v1alpha1.Signal{Name: v1alpha1.SignalName(name), Query: name})
+			}
+		}
+		if regexp.MustCompile(`\bhealth\b`).Match(block[1]) {
+			p.Spec.HealthChecks = []v1alpha1.HealthCheck{{Name: "health", Protocol: "icmp"}}
+		}
+		all = append(all, p)
+	}
+	if len(all) < 5 {
+		t.Fatalf("only %d examples in docs/steering.md", len(all))
+	}
+	return all
 }
 
 // manifests reads the SteeringPolicies of a file as the API server would be given them.
