@@ -107,8 +107,22 @@ func TestRestartLosesNothing(t *testing.T) {
 	if err := os.WriteFile(path, []byte(zoneText(1, "")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p := startProcess(t, nil, "serve", "--zone-file", path, "--listen", "[::1]:0", "--metrics", "[::1]:0")
+	t.Run("file", func(t *testing.T) {
+		losesNothing(t, "--zone-file", path)
+	})
+	t.Run("primary", func(t *testing.T) { // what a new process has only once it has asked for it
+		primary, _ := startServe(t, new(sink), "--zone-file", path, "--allow-transfer", "::1/128")
+		losesNothing(t, "--secondary", "example.org="+primary)
+	})
+}
+
+func losesNothing(t *testing.T, zone ...string) {
+	p := startProcess(t, nil, append([]string{"serve", "--listen", "[::1]:0", "--metrics", "[::1]:0"}, zone...)...)
 	p.listens()
+	waitFor(t, "had the zone", func() bool {
+		m, err := dns.Exchange(new(dns.Msg).SetQuestion("example.org.", dns.TypeSOA), p.address)
+		return err == nil && len(m.Answer) == 1
+	})
 
 	var stop atomic.Bool
 	var clients sync.WaitGroup
@@ -178,6 +192,9 @@ func TestRestartLosesNothing(t *testing.T) {
 	}
 	stop.Store(true)
 	clients.Wait()
+	if t.Failed() {
+		t.Log(p.log)
+	}
 	t.Logf("answered: %d over UDP, %d over lasting and %d over short TCP connections", asked[0].Load(), asked[1].Load(), asked[2].Load())
 }
 

@@ -140,6 +140,9 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	dns.Catalog, dns.Transfer, dns.Registerer, dns.Log, dns.Sockets = catalog, d.transfers, registry, log, d.sockets
+	if d.sockets.Inherited() { // the process before answers in the meantime
+		dns.When = d.engine.Ready()
+	}
 	d.dns = server.New(dns)
 	d.admin, err = admin.New(admin.Options{Listen: c.Admin, Sockets: d.sockets, Ready: d.ready, Explainer: d.engine, Gatherer: registry, Log: log})
 	return d, err
@@ -188,6 +191,19 @@ func (d *daemon) ready() error {
 	}
 }
 
+// administrate answers on the admin address. One that it shares with the process before is that one's as long as it
+// alone is ready.
+func (d *daemon) administrate(ctx context.Context) error {
+	if d.sockets.Inherited() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.dns.Ready():
+		}
+	}
+	return d.admin.Run(ctx)
+}
+
 // restart takes the place of the process before, once there is as much to answer with, and later gives way to another.
 func (d *daemon) restart(ctx context.Context) error {
 	for _, ready := range []<-chan struct{}{d.engine.Ready(), d.dns.Ready()} {
@@ -207,7 +223,7 @@ func (d *daemon) run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wait sync.WaitGroup
-	for _, part := range append([]func(context.Context) error{d.admin.Run, d.dns.Run, d.engine.Run, d.health.Run, d.transfers.Run, d.source.Run, d.restart}, d.signers...) {
+	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.transfers.Run, d.source.Run, d.restart}, d.signers...) {
 		wait.Go(func() {
 			if err := part(work); err != nil && work.Err() == nil {
 				stop(err)

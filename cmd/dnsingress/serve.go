@@ -89,6 +89,9 @@ likewise. Only the addresses given are opened.`,
 			}
 			config := options.config()
 			config.Catalog, config.Transfer, config.Registerer, config.Log, config.Sockets = catalog, exchange, registry, log, sockets
+			if sockets.Inherited() { // the process before answers in the meantime
+				config.When = available(catalog, transfers.origins())
+			}
 			dns := server.New(config)
 			parts := []func(context.Context) error{
 				dns.Run,
@@ -203,6 +206,23 @@ func follow(ctx context.Context, f *zonefile.Follower, read zonefile.Files) erro
 
 // restartTime is how long a new process may take to load its zones before it counts as broken.
 const restartTime = 5 * time.Minute
+
+// available gives what is closed once the catalog has data of the zones that come from primaries.
+func available(catalog *zone.Catalog, origins []string) <-chan struct{} {
+	all := make(chan struct{})
+	var once sync.Once
+	look := func() {
+		for _, origin := range origins {
+			if z := catalog.Zone(origin); z == nil || !z.Available() {
+				return
+			}
+		}
+		once.Do(func() { close(all) })
+	}
+	catalog.Follow(func(_, _ *zone.Zone) { look() })
+	look()
+	return all
+}
 
 // announce prints the addresses once they are open: with port 0 nobody else knows them. Then the process whose place
 // this one takes, if there is one, may end.

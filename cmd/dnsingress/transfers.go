@@ -12,6 +12,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/transfer"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 )
@@ -78,6 +79,16 @@ func (f *transferFlags) options() (transfer.Options, error) {
 		return o, cli.Misuse("%s", strings.Join(wrong, "\n"))
 	}
 	return o, nil
+}
+
+// origins are the zones that come from primaries.
+func (f *transferFlags) origins() []string {
+	var origins []string
+	for _, text := range f.secondaries {
+		origin, _, _ := strings.Cut(text, "=")
+		origins = append(origins, dns.Fqdn(origin))
+	}
+	return origins
 }
 
 // service makes the transfers that the flags ask for.

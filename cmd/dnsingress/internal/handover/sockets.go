@@ -21,10 +21,11 @@ import (
 
 // Sockets are the sockets that outlive the process. A nil one opens sockets that do not.
 type Sockets struct {
-	mu    sync.Mutex
-	heirs []heir   // got from the process before, not asked for yet
-	kept  []socket // in use
-	ready *os.File // tells the process before that it has been replaced; nil: there was none
+	mu        sync.Mutex
+	heirs     []heir   // got from the process before, not asked for yet
+	inherited bool     // whether there ever were any
+	kept      []socket // in use
+	ready     *os.File // tells the process before that it has been replaced; nil: there was none
 }
 
 // key says what a socket is for: "dns", "metrics". The address is as it was asked for, so that port 0 stays the same
@@ -75,7 +76,7 @@ func Inherit() (*Sockets, error) {
 		if err != nil {
 			return nil, fmt.Errorf("taking over sockets: reading %s: %w", envReady, err)
 		}
-		s.ready = inherited(fd, "ready")
+		s.ready, s.inherited = inherited(fd, "ready"), true
 		return s, nil
 	}
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
@@ -90,7 +91,7 @@ func Inherit() (*Sockets, error) {
 		if err != nil {
 			return nil, fmt.Errorf("taking over socket %d: %w", fd, err)
 		}
-		s.heirs = append(s.heirs, heir{k, inherited(fd, k.address)})
+		s.heirs, s.inherited = append(s.heirs, heir{k, inherited(fd, k.address)}), true
 	}
 	return s, nil
 }
@@ -123,6 +124,16 @@ func keyOf(fd int) (key, error) {
 		return key{"", "udp", at.String()}, nil
 	}
 	return key{"", "tcp", at.String()}, nil
+}
+
+// Inherited tells whether there are sockets that another process left: queries may be waiting in them.
+func (s *Sockets) Inherited() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inherited
 }
 
 // take returns the sockets that were left for something, at most so many.

@@ -37,6 +37,8 @@ type Config struct {
 	// Transfer answers transfers, NOTIFY and what is signed with TSIG; nil: transfers are refused, NOTIFY is
 	// not implemented, and signatures are not looked at.
 	Transfer Handler
+	// When is closed as soon as there is all to answer from; until then queries wait in the sockets. nil: at once.
+	When <-chan struct{}
 	// Sockets outlive the process; nil: they end with it.
 	Sockets *handover.Sockets
 	// Workers is the number of UDP sockets an address; 0: one a core that the process may use.
@@ -106,6 +108,13 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer open.close()
+	if s.config.When != nil {
+		select {
+		case <-s.config.When:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	if r := s.config.Registerer; r != nil {
 		if err := r.Register(s.collector); err != nil {
 			return fmt.Errorf("registering the DNS metrics: %w", err)
