@@ -239,7 +239,7 @@ func (p *scraping) measure(t *testing.T, length time.Duration, expr func(pool in
 	server, self = cpuOf(t, p.pid)-server, cpuOf(t, os.Getpid())-self
 	mu.Lock()
 	defer mu.Unlock()
-	if len(took) == 0 || failed > 0 {
+	if 20*failed >= len(took) {
 		t.Fatalf("%d evaluations, %d failed", len(took), failed)
 	}
 	slices.Sort(took)
@@ -249,8 +249,8 @@ func (p *scraping) measure(t *testing.T, length time.Duration, expr func(pool in
 	t.Logf("queries: %.2f a second, %.0f samples and %.2f MB a second; %d evaluations, took p50 %v, p99 %v, most %v", float64(len(took))/elapsed,
 		samples/elapsed, (counter(t, registry, "dnsingress_promql_response_bytes_total")-bytesBefore)/elapsed/1e6,
 		len(took), took[len(took)/2].Round(10*time.Microsecond), took[len(took)*99/100].Round(10*time.Microsecond), took[len(took)-1].Round(10*time.Microsecond))
-	t.Logf("deciding and publishing: %d steps, %.2f ms each; %d changes of the zone; missed %.0f", steps-stepsBefore, 1000*(stepTime-stepTimeBefore)/float64(steps-stepsBefore),
-		catalog.Zone("apps.test.").Serial()-serial, counter(t, registry, "dnsingress_promql_evaluations_total", "missed"))
+	t.Logf("deciding and publishing: %d steps, %.2f ms each; %d changes of the zone; %.0f evaluations missed, %d failed", steps-stepsBefore, 1000*(stepTime-stepTimeBefore)/float64(steps-stepsBefore),
+		catalog.Zone("apps.test.").Serial()-serial, counter(t, registry, "dnsingress_promql_evaluations_total", "missed"), failed)
 	t.Logf("Prometheus: %.2f %% of a core, of which %.2f %% without being asked; resident memory %d MiB", 100*server.Seconds()/elapsed, 100*p.alone, residentOf(t, p.pid)>>20)
 	if want := float64(scalePools*scaleMembers) / interval.Seconds(); samples/elapsed < 0.7*want || samples/elapsed > 1.3*want {
 		t.Errorf("%.0f samples a second, want %.0f", samples/elapsed, want)

@@ -44,7 +44,7 @@ type Past struct {
 type Options struct {
 	Client     *Client
 	Delay      time.Duration // how far behind the present values are asked for
-	Patience   time.Duration // for a range query
+	Patience   time.Duration // how long the past is of use after a query was set, and a request for it may take
 	Deliver    func(Result)  // called from several goroutines; must not block
 	Registerer prometheus.Registerer
 	Log        *slog.Logger
@@ -123,11 +123,15 @@ func (e *Evaluator) run(ctx context.Context, q Query, back time.Duration) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var last Samples
+	began := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		}
+		if time.Since(began) > e.options.Patience {
+			back = 0 // nobody waits for it any more
 		}
 		r := e.Evaluate(ctx, q, due, last, back)
 		if ctx.Err() != nil {
