@@ -73,13 +73,6 @@ func (f *fake) kill() {
 	f.server.Close()
 }
 
-// misbehave has requests served by h; nil: as they should be.
-func (f *fake) misbehave(h http.HandlerFunc) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.serve = h
-}
-
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	h := f.serve
