@@ -109,12 +109,5 @@ func (j *journal) since(serial uint32) (z *zone.Zone, d delta, known bool) {
 	return z, d, true
 }
 
-// now returns the current zone, or nil.
-func (j *journal) now() *zone.Zone {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.current
-}
-
 // newer tells whether serial a comes after b, RFC 1982 §3.2.
 func newer(a, b uint32) bool { return int32(a-b) > 0 }

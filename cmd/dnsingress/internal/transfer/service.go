@@ -50,6 +50,7 @@ type Service struct {
 	mu    sync.Mutex
 	zones map[string]*outgoing // by canonical origin
 	work  context.Context      // of Run; nil before
+	ended bool                 // nothing begins any more
 	wait  sync.WaitGroup
 }
 
@@ -125,7 +126,8 @@ func (s *Service) Run(ctx context.Context) error {
 		s.wait.Go(func() { f.run(ctx) })
 	}
 	<-ctx.Done()
-	s.mu.Lock() // nobody begins any more
+	s.mu.Lock()
+	s.ended = true
 	s.mu.Unlock()
 	s.wait.Wait()
 	return nil
@@ -155,7 +157,7 @@ func (s *Service) follow(_, after *zone.Zone) {
 		for _, to := range policy.Notify {
 			n := newNotifier(s, after.Origin(), to)
 			out.notifiers = append(out.notifiers, n)
-			if s.work != nil && s.work.Err() == nil {
+			if s.work != nil && !s.ended {
 				s.wait.Go(func() { n.run(s.work) })
 			}
 		}

@@ -99,6 +99,4 @@ func wireName(name string) string {
 	return string(buf[:n])
 }
 
-func rcodeOf(msg []byte) int { return int(msg[3] & 0xF) }
-
 func idOf(msg []byte) uint16 { return binary.BigEndian.Uint16(msg) }
