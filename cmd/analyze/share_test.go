@@ -53,7 +53,7 @@ func TestSharesAreDrawn(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := strings.Split(strings.TrimSpace(csv.String()), "\n")
-		if len(lines) != 2 || !strings.HasPrefix(lines[0], "system,fault,trial,share_before_percent,share_during_percent,share_after_percent,share_first_5s_percent,p99_before_ms") ||
+		if len(lines) != 2 || !strings.HasPrefix(lines[0], "system,fault,trial,share_before_percent,share_during_percent,share_settled_percent,share_after_percent,p99_before_ms") ||
 			!strings.HasPrefix(lines[1], "direct,pod-sigkill,016-direct-fault,") {
 			t.Errorf("the table is\n%s", &csv)
 		}

@@ -109,16 +109,18 @@ func shareTable(name, title string, c *digest.Cell) *table.Table {
 		},
 		Notes: []string{
 			"Of answered requests, by when they were due. p99: from the intended send to the last byte.",
-			"First 5 s: of the time during the fault.",
+			fmt.Sprintf("From %.0f s: of the time during the fault, that when it should have been noticed.", sec(digest.SettledNs)),
 		},
 	}
-	parts := [3]string{"before", "during", "after"}
-	for _, part := range parts {
-		t.Columns = append(t.Columns, table.Column{Head: "share " + part + " (%)", Key: "share_" + part + "_percent", Right: true})
+	parts := func(s *digest.Share) []*digest.SharePart {
+		return []*digest.SharePart{&s.Parts[digest.Before], &s.Parts[digest.During], &s.Settled, &s.Parts[digest.After]}
 	}
-	t.Columns = append(t.Columns, table.Column{Head: "first 5 s (%)", Key: "share_first_5s_percent", Right: true, Wide: true})
-	for _, part := range parts {
-		t.Columns = append(t.Columns, table.Column{Head: "p99 " + part + " (ms)", Key: "p99_" + part + "_ms", Right: true})
+	names := []struct{ head, key string }{{"before", "before"}, {"during", "during"}, {"from 10 s", "settled"}, {"after", "after"}}
+	for _, n := range names {
+		t.Columns = append(t.Columns, table.Column{Head: "share " + n.head + " (%)", Key: "share_" + n.key + "_percent", Right: true})
+	}
+	for _, n := range names {
+		t.Columns = append(t.Columns, table.Column{Head: "p99 " + n.head + " (ms)", Key: "p99_" + n.key + "_ms", Right: true})
 	}
 	for _, s := range c.Systems {
 		for _, f := range s.Faults {
@@ -126,13 +128,12 @@ func shareTable(name, title string, c *digest.Cell) *table.Table {
 				continue
 			}
 			row := []table.Cell{table.Text(f.System), table.Text(f.Fault.Kind), table.Text(f.ID)}
-			for i := range f.Share.Parts {
-				row = append(row, table.Number(100*f.Share.Parts[i].Of()))
+			for _, part := range parts(f.Share) {
+				row = append(row, table.Number(100*part.Of()))
 			}
-			row = append(row, table.Number(100*f.Share.Within(0, 5e9)))
-			for i := range f.Share.Parts {
+			for _, part := range parts(f.Share) {
 				p99 := math.NaN()
-				if ns, ok := f.Share.Parts[i].Latency.PercentileNs(99); ok {
+				if ns, ok := part.Latency.PercentileNs(99); ok {
 					p99 = float64(ns) / 1e6
 				}
 				row = append(row, table.Number(p99))

@@ -17,7 +17,11 @@ type Share struct {
 	Answered []float64 // requests that some backend answered
 	Target   []float64 // those that the fault's target answered
 	Parts    [3]SharePart
+	Settled  SharePart // of During, from SettledNs after the fault's begin on
 }
+
+// SettledNs is how long after its begin a fault should have been noticed, by answers in caches as well.
+const SettledNs = int64(10e9)
 
 // SharePart is a Share in sum over the time before, during or after the fault.
 type SharePart struct {
@@ -39,8 +43,8 @@ func newShare(t results.Trial) *Share {
 	}
 	l := newTimeline(t)
 	s := &Share{BinNs: l.BinNs, StartNs: l.StartNs, Answered: l.OK, Target: l.Failed}
-	for i := range s.Parts {
-		s.Parts[i].Latency = stats.NewLatency()
+	for _, part := range []*SharePart{&s.Parts[Before], &s.Parts[During], &s.Parts[After], &s.Settled} {
+		part.Latency = stats.NewLatency()
 	}
 	return s
 }
@@ -60,12 +64,21 @@ func (s *Share) add(f *results.Fault, at, total int64, backend string) {
 	}
 	i := min(max((floorTo(at, s.BinNs)-s.StartNs)/s.BinNs, 0), int64(len(s.Answered)-1))
 	s.Answered[i]++
-	part.Answered++
-	_ = part.Latency.Record(total, 1) // what no histogram holds is warned of where all requests are counted
+	target := uint64(0)
 	if strings.HasSuffix(f.Target, "/"+backend) {
 		s.Target[i]++
-		part.Target++
+		target = 1
 	}
+	part.add(total, target)
+	if part == &s.Parts[During] && at >= SettledNs {
+		s.Settled.add(total, target)
+	}
+}
+
+func (p *SharePart) add(total int64, target uint64) {
+	p.Answered++
+	p.Target += target
+	_ = p.Latency.Record(total, 1) // what no histogram holds is warned of where all requests are counted
 }
 
 // known says whether any answer named its backend: runs from before backends did have none.
@@ -75,15 +88,3 @@ func (s *Share) known() bool {
 
 // Of is the target's share of the part's answered requests, NaN when there was none.
 func (p *SharePart) Of() float64 { return float64(p.Target) / float64(p.Answered) }
-
-// Within is the target's share of the requests due between two instants relative to the fault's begin, NaN when there was none.
-func (s *Share) Within(from, to int64) float64 {
-	answered, target := 0.0, 0.0
-	for i := range s.Answered {
-		if at := s.StartNs + int64(i)*s.BinNs; at >= from && at < to {
-			answered += s.Answered[i]
-			target += s.Target[i]
-		}
-	}
-	return target / answered
-}

@@ -5,10 +5,12 @@ package digest_test
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
@@ -23,6 +25,7 @@ func TestShare(t *testing.T) {
 	f := before.Fault
 	_, target, _ := strings.Cut(f.Target, "/")
 	var answered, of [3]float64
+	settled := 0.0
 	var ms [3][]float64
 	rewrite(t, dir, id, func(s *results.Sample) bool {
 		part := 0
@@ -39,6 +42,9 @@ func TestShare(t *testing.T) {
 		}
 		if s.OK() && s.Backend != "" && s.IntendedNs >= before.WindowStartNs && s.IntendedNs < before.WindowEndNs {
 			answered[part]++
+			if s.IntendedNs >= before.WindowStartNs+2e9 && s.IntendedNs < f.EndNs {
+				settled++
+			}
 			ms[part] = append(ms[part], float64(s.TotalNs)/1e6)
 			if s.Backend == target {
 				of[part]++
@@ -77,10 +83,16 @@ func TestShare(t *testing.T) {
 	if sum != 0 || sumOf != 0 {
 		t.Errorf("bins and parts differ by %v and %v", sum, sumOf)
 	}
-	if all := got.Within(math.MinInt64, math.MaxInt64); math.Abs(all-(of[0]+of[1]+of[2])/(answered[0]+answered[1]+answered[2])) > 1e-12 {
-		t.Errorf("share of all: %v", all)
+	// A fault that began so early that it should have been noticed two seconds into the window.
+	early := before.Trial
+	moved := *f
+	moved.BeginNs = before.WindowStartNs + 2e9 - digest.SettledNs
+	early.Fault = &moved
+	if err := results.WriteJSON(filepath.Join(dir, results.TrialsDir, id, results.TrialFile), early); err != nil {
+		t.Fatal(err)
 	}
-	if !math.IsNaN(got.Within(0, 0)) {
-		t.Error("nothing has a share")
+	got = trialOf(t, open(t, dir), id).Share
+	if settled == 0 || float64(got.Settled.Answered) != settled || got.Settled.Target == 0 || got.Settled.Target >= got.Parts[digest.During].Target {
+		t.Errorf("settled: %+v of %+v, want %v answered", got.Settled, got.Parts[digest.During], settled)
 	}
 }
