@@ -33,7 +33,11 @@ func TestSerialSurvivesRestarts(t *testing.T) {
 		e.Connect(b, b)
 		b.do(mail{synced: true})
 		for i := range 5000 {
-			b.update(pool("shop", "shop.apps.test", 1, 1+i%2))
+			if p := pool("shop", "shop.apps.test.", 1, 2); i%2 == 0 {
+				b.update(p)
+			} else {
+				b.remove(p)
+			}
 			serial := catalog.Zone("apps.test").Serial()
 			if last != 0 && int32(serial-last) <= 0 {
 				t.Fatalf("start %d, change %d: serial %d after %d", start, i, serial, last)
