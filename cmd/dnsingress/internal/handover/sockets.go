@@ -163,9 +163,9 @@ func (s *Sockets) Listen(ctx context.Context, purpose, network, address string) 
 		return listen(ctx, network, address)
 	}
 	k := key{purpose, "tcp", address}
-	for _, f := range s.take(k, 1) {
-		l, err := net.FileListener(f)
-		f.Close()
+	if left := s.take(k, 1); len(left) > 0 {
+		l, err := net.FileListener(left[0])
+		left[0].Close()
 		if err != nil {
 			return nil, fmt.Errorf("taking over TCP %s: %w", address, err)
 		}
