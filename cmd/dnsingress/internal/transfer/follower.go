@@ -28,6 +28,8 @@ const (
 	// firstRetry is how soon primaries are asked again that have never answered; it doubles up to the minute.
 	firstRetry = time.Second
 	mostRetry  = time.Minute
+	// askGap is between two looks at the primaries at least, however many NOTIFYs come.
+	askGap = 50 * time.Millisecond
 	// leastTimer is the shortest time that a SOA can ask for.
 	leastTimer = time.Second
 	// largeZone is the number of names from which on memory is given back after a whole transfer.
@@ -122,11 +124,17 @@ func (f *follower) run(ctx context.Context) {
 		f.service.wait.Go(func() { f.store.run(ctx) })
 	}
 	for {
+		begin := time.Now()
 		err := f.refresh(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		f.report(err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(askGap - time.Since(begin)):
+		}
 		timer := time.NewTimer(f.next(time.Now()))
 		select {
 		case <-ctx.Done():

@@ -15,6 +15,10 @@ import (
 // mostOctets bounds one transfer that comes in: a primary that never ends must not take all memory.
 const mostOctets = 4 << 30
 
+// mostEdited is how many records a name may have that a difference changes: they are gone through one by one. A whole
+// transfer has no such limit.
+const mostEdited = 4096
+
 // receiver takes a transfer in record by record, and makes the zone of it when it is whole. What it was given
 // to start from stays as it is.
 type receiver struct {
@@ -209,10 +213,16 @@ func (r *receiver) change(rr dns.RR, soa *dns.SOA) error {
 		r.foreign++
 		return nil
 	}
+	var err error
 	if e.adds {
-		return e.add(name, rr)
+		err = e.add(name, rr)
+	} else {
+		err = e.remove(name, rr)
 	}
-	return e.remove(name, rr)
+	if err == nil && len(e.names[name]) > mostEdited {
+		err = fmt.Errorf("%w: %s has more than %d records", errDifference, name, mostEdited)
+	}
+	return err
 }
 
 // records returns what a name holds so far.
