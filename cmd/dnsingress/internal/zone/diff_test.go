@@ -37,7 +37,7 @@ func text(t *testing.T, r Record) string {
 func TestDiff(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	z := compileText(t, small)
-	for round := range 60 {
+	for round := range 30 {
 		var changes []Change
 		for range 1 + rng.IntN(1+round*20) {
 			c := Change{Owner: fmt.Sprintf("n%d.example.org.", rng.IntN(3000))}
