@@ -36,6 +36,10 @@ import (
 // serviceIndex finds EndpointSlices by the Service that they belong to.
 const serviceIndex = "service"
 
+// loggers sets the libraries' own loggers, which would else print in formats of their own. They are global and must
+// not be set again while a source runs.
+var loggers sync.Once
+
 // Sink takes what the source sees. Its methods must not block.
 type Sink interface {
 	// Apply gives the newest state of the objects that changed.
@@ -75,10 +79,11 @@ func New(o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The libraries' own loggers are global; they would else print in formats of their own.
-	logger := logr.FromSlogHandler(o.Log.Handler())
-	ctrllog.SetLogger(logger)
-	klog.SetLogger(logger)
+	loggers.Do(func() {
+		logger := logr.FromSlogHandler(o.Log.Handler())
+		ctrllog.SetLogger(logger)
+		klog.SetLogger(logger)
+	})
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
