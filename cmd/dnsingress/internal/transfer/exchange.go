@@ -3,6 +3,7 @@
 package transfer
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -83,29 +84,32 @@ func (c client) ask(ctx context.Context, m *dns.Msg, tries int) (*dns.Msg, error
 	}
 }
 
-// dial sends a query over TCP and returns where its replies come from.
-func (c client) dial(ctx context.Context, m *dns.Msg) (*stream, error) {
+// dial connects to the server over TCP.
+func (c client) dial(ctx context.Context) (*stream, error) {
 	conn, err := (&net.Dialer{Timeout: tcpPatience}).DialContext(ctx, "tcp", c.to.Addr.String())
 	if err != nil {
 		return nil, bare(err)
 	}
-	s := &stream{conn: conn, from: conn, query: m}
+	s := &stream{conn: conn, from: bufio.NewReaderSize(conn, streamed)}
 	s.release = context.AfterFunc(ctx, func() { conn.Close() })
-	query, session, err := c.prepare(m)
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	s.session = session
-	_ = conn.SetWriteDeadline(time.Now().Add(tcpPatience)) // what it cannot do, Write says
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)); err != nil {
-		s.close()
-		return nil, bare(err)
-	}
 	return s, nil
 }
 
-// stream is the replies to one query over TCP.
+// send sends a query over a connection that no replies are expected from any more.
+func (c client) send(s *stream, m *dns.Msg) error {
+	query, session, err := c.prepare(m)
+	if err != nil {
+		return err
+	}
+	s.query, s.session, s.octets = m, session, 0
+	_ = s.conn.SetWriteDeadline(time.Now().Add(tcpPatience)) // what it cannot do, Write says
+	if _, err := s.conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)); err != nil {
+		return bare(err)
+	}
+	return nil
+}
+
+// stream is the replies to one query after the other over TCP.
 type stream struct {
 	conn    net.Conn // nil: from is no connection
 	from    io.Reader
@@ -113,7 +117,8 @@ type stream struct {
 	session *session
 	release func() bool
 	buf     []byte
-	octets  int64
+	octets  int64  // of the replies to query
+	offered uint32 // serial that the last transfer led to
 }
 
 func (s *stream) close() {
@@ -121,8 +126,23 @@ func (s *stream) close() {
 	s.conn.Close()
 }
 
+// clean tells whether nothing has come in that nobody has read.
+func (s *stream) clean() bool {
+	b, ok := s.from.(*bufio.Reader)
+	return ok && b.Buffered() == 0
+}
+
 // next returns the next message.
 func (s *stream) next() (*dns.Msg, error) {
+	msg, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	return unpack(msg, s.query)
+}
+
+// read returns the next message, checked as by check. It is written over by the next one.
+func (s *stream) read() ([]byte, error) {
 	if s.conn != nil {
 		if err := s.conn.SetReadDeadline(time.Now().Add(tcpPatience)); err != nil {
 			return nil, err
@@ -133,14 +153,17 @@ func (s *stream) next() (*dns.Msg, error) {
 		return nil, bare(err)
 	}
 	n := int(binary.BigEndian.Uint16(length[:]))
-	if s.buf == nil {
-		s.buf = make([]byte, maxMessage)
+	if n > len(s.buf) {
+		s.buf = make([]byte, max(n, 2*streamed))
 	}
 	if _, err := io.ReadFull(s.from, s.buf[:n]); err != nil {
 		return nil, bare(err)
 	}
-	s.octets += int64(n) + 2
-	return open(s.buf[:n], s.query, s.session)
+	msg, err := check(s.buf[:n], s.query, s.session)
+	if err == nil {
+		s.octets += int64(n) + 2
+	}
+	return msg, err
 }
 
 // bare is an error of the network without the addresses: ours has another port each time, and the other
@@ -161,17 +184,28 @@ func bare(err error) error {
 // errNotOurs says that a message is no reply to what was asked.
 var errNotOurs = errors.New("the message is no reply to the query")
 
-// open checks that a message replies to a query, and its signature, and unpacks it. The message is not kept.
-func open(msg []byte, query *dns.Msg, s *session) (*dns.Msg, error) {
+// check checks that a message replies to a query, and its signature, and returns it without that.
+func check(msg []byte, query *dns.Msg, s *session) ([]byte, error) {
 	if len(msg) < headerLen || idOf(msg) != query.Id || msg[2]&0x80 == 0 || int(msg[2]>>3&0xF) != query.Opcode {
 		return nil, errNotOurs
 	}
-	if s != nil {
-		var err error
-		if msg, err = s.verify(msg, time.Now()); err != nil {
-			return nil, err
-		}
+	if s == nil {
+		return msg, nil
 	}
+	return s.verify(msg, time.Now())
+}
+
+// open checks a message and unpacks it. The message is not kept.
+func open(msg []byte, query *dns.Msg, s *session) (*dns.Msg, error) {
+	msg, err := check(msg, query, s)
+	if err != nil {
+		return nil, err
+	}
+	return unpack(msg, query)
+}
+
+// unpack unpacks a reply that was checked, and checks its question.
+func unpack(msg []byte, query *dns.Msg) (*dns.Msg, error) {
 	m := new(dns.Msg)
 	if err := m.Unpack(msg); err != nil {
 		return nil, fmt.Errorf("unpacking a reply: %w", err)

@@ -30,6 +30,8 @@ const (
 	mostRetry  = time.Minute
 	// askGap is between two looks at the primaries at least, however many NOTIFYs come.
 	askGap = 50 * time.Millisecond
+	// lineIdle is how long a connection is kept open for another transfer, RFC 7766 §6.2.3.
+	lineIdle = 2 * time.Second
 	// leastTimer is the shortest time that a SOA can ask for.
 	leastTimer = time.Second
 	// largeZone is the number of names from which on memory is given back after a whole transfer.
@@ -53,6 +55,9 @@ type follower struct {
 	cause     string     // of the last one
 	expired   bool       // nothing is answered
 	unproven  bool       // it has been said that signatures are of no use here
+	told      bool       // a primary has said that there is something new
+	line      *stream    // a connection to the primary with number lineTo that can be used again; nil: none
+	lineTo    int
 }
 
 // newFollower puts into the catalog what the disk has of the zone, or that it is not there yet.
@@ -123,6 +128,7 @@ func (f *follower) run(ctx context.Context) {
 	if f.store != nil {
 		f.service.wait.Go(func() { f.store.run(ctx) })
 	}
+	defer f.hangUp()
 	for {
 		begin := time.Now()
 		err := f.refresh(ctx)
@@ -135,16 +141,39 @@ func (f *follower) run(ctx context.Context) {
 			return
 		case <-time.After(askGap - time.Since(begin)):
 		}
-		timer := time.NewTimer(f.next(time.Now()))
+		if !f.rest(ctx) {
+			return
+		}
+		f.expire(time.Now())
+	}
+}
+
+// rest waits until it is time to ask the primaries again, and tells whether it is before ctx ends.
+func (f *follower) rest(ctx context.Context) bool {
+	timer, idle := time.NewTimer(f.next(time.Now())), time.NewTimer(lineIdle)
+	defer timer.Stop()
+	defer idle.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return
+			return false
 		case <-f.wake:
+			f.told = true
+			return true
 		case <-timer.C:
+			f.told = false
+			return true
+		case <-idle.C:
+			f.hangUp()
 		}
-		timer.Stop()
-		f.expire(time.Now())
+	}
+}
+
+// hangUp closes the connection that was kept.
+func (f *follower) hangUp() {
+	if f.line != nil {
+		f.line.close()
+		f.line = nil
 	}
 }
 
@@ -250,6 +279,27 @@ func (f *follower) ask(ctx context.Context, p int) error {
 		}
 		f.service.metrics.in.WithLabelValues(f.origin, kind, result).Inc()
 	}
+	// The history of one primary says nothing of that of another (nor, on disk, of whose it was before a restart
+	// with another list): a difference is asked of the one alone that the zone came from.
+	known := f.zone != nil && (f.from == p || f.from < 0 && p == 0)
+	var useless error // why there is no difference
+	difference := func() (done bool, err error) {
+		z, whole, foreign, offered, err := f.transfer(ctx, c, p, f.zone)
+		count("ixfr", err)
+		if err == nil && f.told && z == nil && offered != f.zone.Serial() {
+			err = fmt.Errorf("it offers serial %d", offered)
+		}
+		if useless = err; err != nil {
+			return false, nil
+		}
+		return true, f.take(z, p, whole, foreign)
+	}
+	asked := known && f.told // the SOA is in its answer too
+	if asked {
+		if done, err := difference(); done || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+	}
 	serial, err := c.serial(ctx, f.origin)
 	count("soa", err)
 	if err != nil {
@@ -264,20 +314,15 @@ func (f *follower) ask(ctx context.Context, p int) error {
 			return fmt.Errorf("it has serial %d, which is older than %d here", serial, f.zone.Serial())
 		}
 	}
-	// The history of one primary says nothing of that of another (nor, on disk, of whose it was before a restart
-	// with another list): a difference is asked of the one alone that the zone came from.
-	if f.zone != nil && (f.from == p || f.from < 0 && p == 0) {
-		z, whole, foreign, err := c.transfer(ctx, f.origin, f.zone)
-		count("ixfr", err)
-		if err == nil {
-			return f.take(z, p, whole, foreign)
+	if known {
+		if !asked {
+			if done, err := difference(); done || ctx.Err() != nil {
+				return errors.Join(err, ctx.Err())
+			}
 		}
-		if ctx.Err() != nil {
-			return err
-		}
-		f.log.Info("a difference was of no use; asking for the whole zone", "primary", f.primaries[p].String(), "error", err)
+		f.log.Info("a difference was of no use; asking for the whole zone", "primary", f.primaries[p].String(), "error", useless)
 	}
-	z, whole, foreign, err := c.transfer(ctx, f.origin, nil)
+	z, whole, foreign, _, err := f.transfer(ctx, c, p, nil)
 	count("axfr", err)
 	if err != nil {
 		return fmt.Errorf("transferring the zone: %w", err)
@@ -340,11 +385,13 @@ func (c client) serial(ctx context.Context, origin string) (uint32, error) {
 	r, err := c.ask(ctx, m, udpTries)
 	if errors.Is(err, errTruncated) {
 		var s *stream
-		if s, err = c.dial(ctx, m); err != nil {
+		if s, err = c.dial(ctx); err != nil {
 			return 0, err
 		}
 		defer s.close()
-		r, err = s.next()
+		if err = c.send(s, m); err == nil {
+			r, err = s.next()
+		}
 	}
 	if err != nil {
 		return 0, err
@@ -360,20 +407,38 @@ func (c client) serial(ctx context.Context, origin string) (uint32, error) {
 	return 0, errors.New("it is not authoritative for the zone")
 }
 
-// transfer gets a zone: what is new since have, or all of it.
-func (c client) transfer(ctx context.Context, origin string, have *zone.Zone) (z *zone.Zone, whole bool, foreign int, err error) {
+// transfer gets a zone: what is new since have, or all of it. offered is the serial that the primary has.
+func (f *follower) transfer(ctx context.Context, c client, p int, have *zone.Zone) (z *zone.Zone, whole bool, foreign int, offered uint32, err error) {
 	m := new(dns.Msg)
 	if have != nil {
 		soa := soaOf(have)
-		m.SetIxfr(origin, soa.Serial, soa.Ns, soa.Mbox)
+		m.SetIxfr(f.origin, soa.Serial, soa.Ns, soa.Mbox)
 	} else {
-		m.SetAxfr(origin)
+		m.SetAxfr(f.origin)
 	}
 	m.RecursionDesired = false
-	s, err := c.dial(ctx, m)
-	if err != nil {
-		return nil, false, 0, err
+	if f.lineTo != p {
+		f.hangUp()
 	}
-	defer s.close()
-	return s.receive(origin, have)
+	s, kept := f.line, f.line != nil
+	f.line = nil
+	for {
+		if s == nil {
+			if s, err = c.dial(ctx); err != nil {
+				return nil, false, 0, 0, err
+			}
+		}
+		if err = c.send(s, m); err == nil {
+			z, whole, foreign, err = s.receive(f.origin, have)
+		}
+		if err == nil && s.clean() {
+			f.line, f.lineTo = s, p
+			return z, whole, foreign, s.offered, nil
+		}
+		s.close()
+		if err == nil || !kept || s.octets > 0 || ctx.Err() != nil {
+			return z, whole, foreign, s.offered, err
+		}
+		s, kept = nil, false // the primary has closed it meanwhile
+	}
 }

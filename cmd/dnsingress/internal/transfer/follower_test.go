@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -213,6 +214,15 @@ type cutter struct {
 	to     string
 	octets atomic.Int64
 	cuts   atomic.Int32
+	open   sync.Map // net.Conn
+}
+
+// end closes the connections that there are.
+func (c *cutter) end() {
+	c.open.Range(func(conn, _ any) bool {
+		conn.(net.Conn).Close()
+		return true
+	})
 }
 
 func (c *cutter) start(t *testing.T) string {
@@ -256,6 +266,8 @@ func (c *cutter) start(t *testing.T) string {
 			}
 			go func() {
 				defer in.Close()
+				c.open.Store(in, true)
+				defer c.open.Delete(in)
 				out, err := net.Dial("tcp", c.to)
 				if err != nil {
 					return
@@ -286,6 +298,7 @@ func TestBrokenTransferKeepsTheOldZone(t *testing.T) {
 	same(t, primary, secondary)
 	before := flat(t, secondary.catalog.Zone("example.org."))
 	c.octets.Store(1)
+	c.end() // also of the connection that is kept for another transfer
 	var many []zone.Change
 	for i := range 3000 {
 		many = append(many, address(t, fmt.Sprintf("m%d.example.org.", i), "192.0.2.1"))

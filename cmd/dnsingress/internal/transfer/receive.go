@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/miekg/dns"
@@ -22,11 +21,12 @@ const mostEdited = 4096
 // receiver takes a transfer in record by record, and makes the zone of it when it is whole. What it was given
 // to start from stays as it is.
 type receiver struct {
-	origin string
+	origin string     // wire form
 	have   *zone.Zone // nil: the query was AXFR
 
-	first   *dns.SOA // what the transfer leads to
-	second  bool     // the record after the first has been seen
+	begun   bool   // first is known
+	first   uint32 // serial that the transfer leads to
+	second  bool   // the record after the first has been seen
 	done    bool
 	edit    *edit // of a difference; nil: the whole zone comes
 	builder *zone.Builder
@@ -35,12 +35,12 @@ type receiver struct {
 
 // edit applies differences to what a zone holds, name by name.
 type edit struct {
-	from  *zone.Zone
+	patch *zone.Patch
 	at    uint32 // serial that the sequences have led to
 	to    uint32 // serial that the current one leads to
 	adds  bool   // its second half
-	soa   *dns.SOA
-	names map[string][]dns.RR // of the names that change, what they hold, by canonical name
+	ttl   uint32 // of the SOA that ends it all, and its data
+	soa   []byte
 }
 
 // errDifference says that a difference does not fit what we have: the whole zone may.
@@ -48,23 +48,34 @@ var errDifference = errors.New("the difference does not fit the zone here")
 
 // receive takes a transfer to its end. The zone is nil where there is nothing newer than what we have.
 func (s *stream) receive(origin string, have *zone.Zone) (newZone *zone.Zone, whole bool, foreign int, err error) {
-	r := &receiver{origin: origin, have: have}
+	r := &receiver{origin: wireName(origin), have: have}
+	var a answers
 	for messages := 0; ; messages++ {
-		m, err := s.next()
+		msg, err := s.read()
 		if err != nil {
 			return nil, false, 0, err
 		}
-		if m.Rcode != dns.RcodeSuccess {
-			return nil, false, 0, fmt.Errorf("the primary says %s", dns.RcodeToString[m.Rcode])
+		if err := a.begin(msg, s.query); err != nil {
+			return nil, false, 0, err
 		}
-		if messages == 0 && len(m.Answer) == 0 {
+		if rcode := int(msg[3] & 0xF); rcode != dns.RcodeSuccess {
+			return nil, false, 0, fmt.Errorf("the primary says %s", dns.RcodeToString[rcode])
+		}
+		if messages == 0 && a.left == 0 {
 			return nil, false, 0, errors.New("a reply without records")
 		}
 		if s.octets > mostOctets {
 			return nil, false, 0, fmt.Errorf("more than %d octets in one transfer", int64(mostOctets))
 		}
-		for _, rr := range m.Answer {
-			if err := r.take(rr); err != nil {
+		for {
+			more, err := a.take()
+			if err != nil {
+				return nil, false, 0, err
+			}
+			if !more {
+				break
+			}
+			if err := r.take(&a.record); err != nil {
 				return nil, false, 0, err
 			}
 		}
@@ -80,6 +91,7 @@ func (s *stream) receive(origin string, have *zone.Zone) (newZone *zone.Zone, wh
 			return nil, false, 0, err
 		}
 	}
+	s.offered = r.first
 	newZone, err = r.zone()
 	return newZone, r.edit == nil, r.foreign, err
 }
@@ -87,178 +99,115 @@ func (s *stream) receive(origin string, have *zone.Zone) (newZone *zone.Zone, wh
 // current tells, after the first message, whether the reply says that there is nothing newer: RFC 1995 §2. An
 // older serial is no news either.
 func (r *receiver) current() bool {
-	return r.have != nil && !r.second && !newer(r.first.Serial, r.have.Serial())
+	return r.have != nil && !r.second && !newer(r.first, r.have.Serial())
 }
 
 // take takes the next record.
-func (r *receiver) take(rr dns.RR) error {
+func (r *receiver) take(rr *record) error {
 	if r.done {
 		return errors.New("records behind the last SOA")
 	}
-	soa, isSOA := rr.(*dns.SOA)
-	if err := sound(rr); err != nil {
-		return fmt.Errorf("%s %s: %w", rr.Header().Name, dns.Type(rr.Header().Rrtype), err)
+	if rr.class != dns.ClassINET {
+		return fmt.Errorf("%s: class %s is not IN", rr, dns.Class(rr.class))
 	}
-	if isSOA && dns.CanonicalName(soa.Hdr.Name) != r.origin {
-		return fmt.Errorf("a SOA of %s in a transfer of %s", soa.Hdr.Name, r.origin)
+	isSOA := rr.rtype == dns.TypeSOA
+	if isSOA && string(rr.owner) != r.origin {
+		return fmt.Errorf("a SOA of %s in a transfer of %s", presentation(rr.owner), presentation([]byte(r.origin)))
 	}
 	switch {
-	case r.first == nil:
+	case !r.begun:
 		if !isSOA {
 			return errors.New("the first record is no SOA")
 		}
-		r.first = soa
+		r.begun, r.first = true, rr.serial()
 		return nil
 	case !r.second:
 		r.second = true
-		if isSOA && r.have != nil && soa.Serial == r.have.Serial() && soa.Serial != r.first.Serial {
-			r.edit = &edit{from: r.have, at: soa.Serial, to: soa.Serial, names: map[string][]dns.RR{}}
+		if isSOA && r.have != nil && rr.serial() == r.have.Serial() && rr.serial() != r.first {
+			r.edit = &edit{patch: r.have.Patch(), at: rr.serial(), to: rr.serial()}
 			return nil
 		}
 		var err error
-		if r.builder, err = zone.NewBuilder(r.origin); err != nil {
+		if r.builder, err = zone.NewBuilder(presentation([]byte(r.origin))); err != nil {
 			return err
 		}
 	}
 	if r.edit != nil {
-		return r.change(rr, soa)
+		return r.change(rr)
 	}
 	if isSOA { // RFC 5936 §2.2: it is the first again
-		if soa.Serial != r.first.Serial {
-			return fmt.Errorf("the transfer begins with serial %d and ends with %d", r.first.Serial, soa.Serial)
+		if rr.serial() != r.first {
+			return fmt.Errorf("the transfer begins with serial %d and ends with %d", r.first, rr.serial())
 		}
 		r.done = true
 	}
 	return r.add(rr)
 }
 
-// sound tells whether a record's data are whole. The library takes some that end early for shorter ones, which it
-// then packs into what it cannot read again.
-func sound(rr dns.RR) error {
-	errShort := errors.New("data that end early")
-	whole := true
-	switch rr := rr.(type) {
-	case *dns.A:
-		whole = rr.Hdr.Rdlength == net.IPv4len
-	case *dns.AAAA:
-		whole = rr.Hdr.Rdlength == net.IPv6len
-	case *dns.NS:
-		whole = rr.Ns != ""
-	case *dns.CNAME:
-		whole = rr.Target != ""
-	case *dns.PTR:
-		whole = rr.Ptr != ""
-	case *dns.MX:
-		whole = rr.Mx != ""
-	case *dns.RFC3597: // whatever octets
-	default:
-		if rr.Header().Rdlength == 0 && rr.Header().Rrtype != dns.TypeNULL && rr.Header().Rrtype != dns.TypeAPL {
-			return errShort
-		}
-		once := make([]byte, dns.Len(rr)+256)
-		n, err := dns.PackRR(rr, once, 0, nil, false)
-		if err != nil {
-			return err
-		}
-		again, _, err := dns.UnpackRR(once[:n], 0)
-		if err != nil {
-			return errShort
-		}
-		twice := make([]byte, dns.Len(again)+256)
-		m, err := dns.PackRR(again, twice, 0, nil, false)
-		whole = err == nil && bytes.Equal(once[:n], twice[:m])
-	}
-	if !whole {
-		return errShort
-	}
-	return nil
-}
-
 // add takes a record of a whole zone.
-func (r *receiver) add(rr dns.RR) error {
-	if !dns.IsSubDomain(r.origin, dns.CanonicalName(rr.Header().Name)) {
+func (r *receiver) add(rr *record) error {
+	inside, err := r.builder.Owner(rr.owner)
+	if err != nil {
+		return fmt.Errorf("taking a record: %w", err)
+	}
+	if !inside {
 		r.foreign++
 		return nil
 	}
-	if err := r.builder.Add(rr); err != nil {
-		return fmt.Errorf("taking a record: %w", err)
+	if err := zone.CheckType(rr.rtype); err != nil {
+		return fmt.Errorf("taking a record: %s: %w", presentation(rr.owner), err)
 	}
+	r.builder.AddWire(rr.rtype, rr.ttl, rr.data)
 	return nil
 }
 
 // change takes a record of a difference, RFC 1995 §4.
-func (r *receiver) change(rr dns.RR, soa *dns.SOA) error {
+func (r *receiver) change(rr *record) error {
 	e := r.edit
-	switch {
-	case soa != nil && !e.adds: // the second half begins
-		if !newer(soa.Serial, e.at) {
-			return fmt.Errorf("a difference from serial %d to %d", e.at, soa.Serial)
-		}
-		e.adds, e.to, e.soa = true, soa.Serial, soa
-		return nil
-	case soa != nil: // the sequence ends
-		e.at = e.to
-		if soa.Serial != e.at {
-			return fmt.Errorf("after the difference to serial %d comes one from %d", e.at, soa.Serial)
-		}
-		if soa.Serial == r.first.Serial {
-			r.done, e.soa = true, soa
-			return nil
-		}
-		e.adds = false
-		return nil
+	if rr.rtype == dns.TypeSOA {
+		return r.turn(rr)
 	}
-	name := dns.CanonicalName(rr.Header().Name)
-	if !dns.IsSubDomain(r.origin, name) {
+	if !e.patch.Owner(rr.owner) {
 		r.foreign++
 		return nil
 	}
-	var err error
-	if e.adds {
-		err = e.add(name, rr)
-	} else {
-		err = e.remove(name, rr)
+	if !e.adds {
+		if !e.patch.Remove(rr.rtype, rr.data) {
+			return fmt.Errorf("%w: it removes %s, which is not there", errDifference, rr)
+		}
+		return nil
 	}
-	if err == nil && len(e.names[name]) > mostEdited {
-		err = fmt.Errorf("%w: %s has more than %d records", errDifference, name, mostEdited)
+	if err := zone.CheckType(rr.rtype); err != nil {
+		return fmt.Errorf("%w: %s: %w", errDifference, presentation(rr.owner), err)
 	}
-	return err
+	if !e.patch.Add(rr.rtype, rr.ttl, rr.data) {
+		return fmt.Errorf("%w: it adds %s, which is there", errDifference, rr)
+	}
+	if e.patch.Len() > mostEdited {
+		return fmt.Errorf("%w: %s has more than %d records", errDifference, presentation(rr.owner), mostEdited)
+	}
+	return nil
 }
 
-// records returns what a name holds so far.
-func (e *edit) records(name string) []dns.RR {
-	rrs, met := e.names[name]
-	if met {
-		return rrs
-	}
-	sets, _ := e.from.RRsets(name)
-	for _, s := range sets {
-		if s.Type != dns.TypeSOA {
-			rrs = append(rrs, s.Records...)
+// turn takes a SOA of a difference: each begins a half of a sequence, or ends the last one.
+func (r *receiver) turn(rr *record) error {
+	e, serial := r.edit, rr.serial()
+	if !e.adds { // the second half begins
+		if !newer(serial, e.at) {
+			return fmt.Errorf("a difference from serial %d to %d", e.at, serial)
 		}
+		e.adds, e.to = true, serial
+		return nil
 	}
-	return rrs
-}
-
-func (e *edit) remove(name string, rr dns.RR) error {
-	rrs := e.records(name)
-	for i, have := range rrs {
-		if dns.IsDuplicate(have, rr) {
-			e.names[name] = append(rrs[:i:i], rrs[i+1:]...)
-			return nil
-		}
+	e.at = e.to
+	if serial != e.at {
+		return fmt.Errorf("after the difference to serial %d comes one from %d", e.at, serial)
 	}
-	return fmt.Errorf("%w: it removes %s %s, which is not there", errDifference, name, dns.Type(rr.Header().Rrtype))
-}
-
-func (e *edit) add(name string, rr dns.RR) error {
-	rrs := e.records(name)
-	for _, have := range rrs {
-		if dns.IsDuplicate(have, rr) {
-			return fmt.Errorf("%w: it adds %s %s, which is there", errDifference, name, dns.Type(rr.Header().Rrtype))
-		}
+	if serial == r.first {
+		r.done, e.ttl, e.soa = true, rr.ttl, bytes.Clone(rr.data)
+		return nil
 	}
-	e.names[name] = append(rrs[:len(rrs):len(rrs)], rr)
+	e.adds = false
 	return nil
 }
 
@@ -266,7 +215,7 @@ func (e *edit) add(name string, rr dns.RR) error {
 func (r *receiver) zone() (*zone.Zone, error) {
 	switch {
 	case r.edit != nil:
-		z, err := r.edit.from.With(r.edit.changes(r.origin)...)
+		z, err := r.edit.patch.Zone(r.edit.ttl, r.edit.soa)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errDifference, err)
 		}
@@ -276,33 +225,4 @@ func (r *receiver) zone() (*zone.Zone, error) {
 	default:
 		return nil, nil
 	}
-}
-
-// changes are the edit as a zone takes it in.
-func (e *edit) changes(origin string) []zone.Change {
-	if _, met := e.names[origin]; !met {
-		e.names[origin] = e.records(origin)
-	}
-	var changes []zone.Change
-	for name, rrs := range e.names {
-		c := zone.Change{Owner: name, Remove: len(rrs) == 0}
-		if name == origin {
-			rrs = append(rrs[:len(rrs):len(rrs)], e.soa)
-			c.Remove = false
-		}
-		for _, rr := range rrs {
-			h := rr.Header()
-			i := 0
-			for i < len(c.RRsets) && c.RRsets[i].Type != h.Rrtype {
-				i++
-			}
-			if i == len(c.RRsets) {
-				c.RRsets = append(c.RRsets, zone.RRset{Type: h.Rrtype})
-			}
-			c.RRsets[i].TTL = h.Ttl // that of the last to come: a set has one (RFC 2181 §5.2)
-			c.RRsets[i].Records = append(c.RRsets[i].Records, rr)
-		}
-		changes = append(changes, c)
-	}
-	return changes
 }

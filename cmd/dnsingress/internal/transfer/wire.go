@@ -16,6 +16,7 @@ const (
 	maxMessage = 65535
 	maxPointer = 0x3FFF
 	maxLabel   = 63
+	maxName    = 255 // octets of a name in wire form, §3.1
 )
 
 var errMessage = errors.New("malformed message")
@@ -87,6 +88,44 @@ func skipName(msg []byte, at int) (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+// appendName appends the name at an offset of a message to what has none of it yet, uncompressed, and returns the offset
+// behind it. Each pointer must lead further back than the one before (RFC 1035 §4.1.4: to a prior occurrence), so
+// there is an end to them.
+func appendName(to, msg []byte, at int) (name []byte, end int, err error) {
+	begin, least := len(to), at
+	for at < len(msg) {
+		length := int(msg[at])
+		switch {
+		case length == 0:
+			if to = append(to, 0); len(to)-begin > maxName {
+				return to, 0, errMessage
+			}
+			if end == 0 {
+				end = at + 1
+			}
+			return to, end, nil
+		case length >= 0xC0:
+			if at+2 > len(msg) {
+				return to, 0, errMessage
+			}
+			if end == 0 {
+				end = at + 2
+			}
+			at = int(binary.BigEndian.Uint16(msg[at:])) & maxPointer
+			if at >= least || at < headerLen {
+				return to, 0, errMessage
+			}
+			least = at
+		case length > maxLabel || at+1+length > len(msg) || len(to)-begin+1+length > maxName:
+			return to, 0, errMessage
+		default:
+			to = append(to, msg[at:at+1+length]...)
+			at += 1 + length
+		}
+	}
+	return to, 0, errMessage
 }
 
 // wireName gives a name in uncompressed lower-case wire form. It must be well-formed.

@@ -3,11 +3,9 @@
 package zone
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"math"
 	"slices"
 
 	"github.com/miekg/dns"
@@ -129,8 +127,12 @@ func (e *editor) change(c Change) error {
 	if err := errors.Join(err, e.zone.checkOnline(sets)); err != nil {
 		return err
 	}
+	return e.replace(wire, sets, c.Remove, c.NegativeTTL)
+}
+
+// replace gives an absolute wire name other RRsets: none remove it, or have it exist without data.
+func (e *editor) replace(wire string, sets []compiled, remove bool, negativeTTL uint32) error {
 	return e.put(wire, func(n node, apex bool) (node, error) {
-		sets := sets
 		if apex {
 			for _, old := range n.decode() {
 				given := slices.ContainsFunc(sets, func(s compiled) bool { return s.rtype == old.rtype })
@@ -139,11 +141,11 @@ func (e *editor) change(c Change) error {
 				}
 			}
 		}
-		n, err := n.with(sets, apex, !c.Remove && len(sets) == 0)
-		if err != nil || c.Remove {
+		n, err := n.with(sets, apex, !remove && len(sets) == 0)
+		if err != nil || remove {
 			return n, err
 		}
-		return n.withNegative(c.NegativeTTL), nil
+		return n.withNegative(negativeTTL), nil
 	})
 }
 
@@ -246,24 +248,8 @@ func (b *Builder) Add(rr dns.RR) error {
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("%s: %w", owner, err))...)
 	}
-	b.append(rtype, r)
+	b.pending = collect(b.pending, rtype, r)
 	return errors.Join(errs...)
-}
-
-// append adds a compiled record to those that are pending.
-func (b *Builder) append(rtype uint16, record string) {
-	i := 0
-	for i < len(b.pending) && b.pending[i].rtype != rtype {
-		i++
-	}
-	if i == len(b.pending) {
-		var records []string // as large as they came to be in this place
-		if i < cap(b.pending) {
-			records = b.pending[:i+1][i].records[:0]
-		}
-		b.pending = append(b.pending, compiled{rtype: rtype, records: records})
-	}
-	b.pending[i].records = append(b.pending[i].records, record)
 }
 
 // Owner says whose the records are that AddWire gives from now on: those of an absolute name in wire form, in whatever
@@ -286,13 +272,8 @@ func (b *Builder) Owner(name []byte) (inside bool, err error) {
 // AddWire adds a record of class IN to the owner's. Names in its data, which is not kept, are not compressed.
 func (b *Builder) AddWire(rtype uint16, ttl uint32, rdata []byte) {
 	begin := len(b.scratch)
-	b.scratch = append(b.scratch, 0xC0, headerLen)
-	b.scratch = binary.BigEndian.AppendUint16(b.scratch, rtype)
-	b.scratch = binary.BigEndian.AppendUint16(b.scratch, dns.ClassINET)
-	b.scratch = binary.BigEndian.AppendUint32(b.scratch, ttl&math.MaxInt32)
-	b.scratch = binary.BigEndian.AppendUint16(b.scratch, uint16(len(rdata)))
-	b.scratch = append(b.scratch, rdata...)
-	b.append(rtype, view(b.scratch[begin:]))
+	b.scratch = appendRecord(b.scratch, rtype, ttl, rdata)
+	b.pending = collect(b.pending, rtype, view(b.scratch[begin:]))
 }
 
 // Flush stores the pending records, together with what their owner had already. Its error is about that owner.

@@ -19,6 +19,14 @@ const (
 	maxSection = maxMessage - 12 - maxName - 4 - 256
 )
 
+// CheckType tells whether a zone can have records of a type.
+func CheckType(t uint16) error {
+	if t == dns.TypeNone || t == dns.TypeOPT || t >= 128 && t <= 255 {
+		return fmt.Errorf("type %s is for questions and messages, not for data (RFC 6895 §3.1)", dns.Type(t))
+	}
+	return nil
+}
+
 // record compiles one record: the pointer to the question's name, type, class, TTL, RDLENGTH and
 // uncompressed RDATA. It writes to the owner and the TTL of rr, which must be the caller's own.
 func record(rr dns.RR, ttl uint32, buf []byte) (string, error) {
@@ -26,9 +34,8 @@ func record(rr dns.RR, ttl uint32, buf []byte) (string, error) {
 	if h.Class != dns.ClassINET {
 		return "", fmt.Errorf("class %s is not IN", dns.Class(h.Class))
 	}
-	switch t := h.Rrtype; {
-	case t == dns.TypeNone || t == dns.TypeOPT || t >= 128 && t <= 255:
-		return "", fmt.Errorf("type %s is for questions and messages, not for data (RFC 6895 §3.1)", dns.Type(t))
+	if err := CheckType(h.Rrtype); err != nil {
+		return "", err
 	}
 	h.Name, h.Ttl = ".", ttl&math.MaxInt32
 	end, err := dns.PackRR(rr, buf, 0, nil, false)
@@ -121,14 +128,8 @@ func tidy(c compiled) compiled {
 
 // folded gives a record whose RDATA is one name in lower case, for names are equal in whatever case (RFC 4343).
 func folded(record string) string {
-	name := recordHead
-	switch be16(record, 2) {
-	case dns.TypeNS, dns.TypeCNAME, dns.TypePTR, dns.TypeDNAME:
-	case dns.TypeMX:
-		name += 2
-	case dns.TypeSRV:
-		name += 6
-	default:
+	name, ok := lastName(be16(record, 2))
+	if !ok {
 		return record
 	}
 	b := []byte(record)
@@ -136,6 +137,20 @@ func folded(record string) string {
 		b[i] = lower(b[i])
 	}
 	return string(b)
+}
+
+// lastName returns where the name begins that a compiled record of a type ends with; ok is false where the type has no
+// name, or others as well.
+func lastName(rtype uint16) (at int, ok bool) {
+	switch rtype {
+	case dns.TypeNS, dns.TypeCNAME, dns.TypePTR, dns.TypeDNAME:
+		return recordHead, true
+	case dns.TypeMX:
+		return recordHead + 2, true
+	case dns.TypeSRV:
+		return recordHead + 6, true
+	}
+	return 0, false
 }
 
 func withTTL(record string, ttl uint32) string {
