@@ -192,7 +192,7 @@ func stripSlice(o any) (any, error) {
 		out.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: at}
 	}
 	for i, e := range slice.Endpoints {
-		out.Endpoints[i] = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName}
+		out.Endpoints[i] = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName, Zone: e.Zone}
 		if e.TargetRef != nil {
 			out.Endpoints[i].TargetRef = &corev1.ObjectReference{Kind: e.TargetRef.Kind, Name: e.TargetRef.Name}
 		}

@@ -43,6 +43,9 @@ func show(p *model.Pool) string {
 	}
 	for _, m := range p.Members {
 		out += fmt.Sprintf("\n%s pod=%s node=%s ready=%t serving=%t terminating=%t", m.Address, m.Pod, m.Node, m.Ready, m.Serving, m.Terminating)
+		if m.Zone != "" {
+			out += " zone=" + m.Zone
+		}
 	}
 	if q := p.Policy; q != nil {
 		out += fmt.Sprintf("\npolicy %s every %v keep %s readmit %s min %d nodata %q hold %v step %g votes %d out %g share %g",
@@ -96,12 +99,12 @@ func TestTranslate(t *testing.T) {
 			[]string{`{addressType: IPv6, endpoints: [
 				{addresses: ["fd00::4"], conditions: {ready: false, serving: true, terminating: true}},
 				{addresses: ["fd00::3"], conditions: {ready: false}},
-				{addresses: ["fd00::2"], conditions: {ready: true}, nodeName: n1, targetRef: {kind: Pod, name: web-2}},
+				{addresses: ["fd00::2"], conditions: {ready: true}, nodeName: n1, zone: eu-1, targetRef: {kind: Pod, name: web-2}},
 				{addresses: ["fd00::1", "fd00::99"], targetRef: {kind: VM, name: x}}]}`, `{addressType: IPv4, endpoints: [{addresses: [10.0.0.1]}]}`},
 			`hosts web.test.
 10.0.0.1 pod= node= ready=true serving=true terminating=false
 fd00::1 pod= node= ready=true serving=true terminating=false
-fd00::2 pod=web-2 node=n1 ready=true serving=true terminating=false
+fd00::2 pod=web-2 node=n1 ready=true serving=true terminating=false zone=eu-1
 fd00::3 pod= node= ready=false serving=false terminating=false
 fd00::4 pod= node= ready=false serving=true terminating=true`,
 		},
@@ -227,7 +230,7 @@ func FuzzPolicy(f *testing.F) {
 			annotations["dnsingress.dev/"+k] = v
 		}
 		policy, err := defaults().policy(annotations, checkExpr)
-		if err == nil && (policy == nil || policy.Steer.Check([]string{""}) != nil || policy.Signals[0].Interval < leastInterval) {
+		if err == nil && (policy == nil || policy.Steer.Check([]string{""}) != nil || policy.Signals[0].Interval < model.LeastInterval) {
 			t.Errorf("accepted %v as %+v", annotations, policy)
 		}
 	})
