@@ -70,7 +70,7 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 listen: [localhost]
 admin: 9153
 prometheus:
-  urls: [prometheus:9090]
+  urls: [prometheus:9090, "ftp://dns:sesame@prometheus", "http://dns:sesame@[::1"]
   interval: 5
   staleness: 1s
   delay: -1s
@@ -97,6 +97,8 @@ kubernetes:
 		`c.yaml:11:10: listen[0]: "localhost" cannot be listened on (hint: `,
 		`c.yaml:12:8: admin: "9153" cannot be listened on`,
 		`c.yaml:14:10: prometheus.urls[0]: "prometheus:9090" is no HTTP address (hint: `,
+		`prometheus.urls[1]: "ftp://xxxxx@prometheus" is no HTTP address`,
+		`prometheus.urls[2]: "http://xxxxx@[::1" is no HTTP address`,
 		`c.yaml:15:13: prometheus.interval: want a duration`,
 		`c.yaml:16:14: prometheus.staleness: values would be stale after 1s`,
 		`c.yaml:17:10: prometheus.delay: -1s is negative`,
@@ -110,6 +112,9 @@ kubernetes:
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)
 		}
+	}
+	if strings.Contains(err.Error(), "sesame") {
+		t.Error("a password is shown")
 	}
 	if t.Failed() {
 		t.Logf("got:\n%v", err)

@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	httpconfig "github.com/prometheus/common/config"
@@ -72,7 +73,7 @@ func (p Prometheus) check(f *strictyaml.File) {
 	for i, raw := range p.URLs {
 		u, err := url.Parse(raw)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			f.Problem(fmt.Sprintf("prometheus.urls[%d]", i), "http://prometheus.example.org:9090", "%q is no HTTP address", raw)
+			f.Problem(fmt.Sprintf("prometheus.urls[%d]", i), "http://prometheus.example.org:9090", "%q is no HTTP address", redacted(raw))
 		}
 	}
 	if p.Interval < 100*time.Millisecond {
@@ -90,6 +91,19 @@ func (p Prometheus) check(f *strictyaml.File) {
 		f.Problem("prometheus.staleness", "several intervals", "values would be stale after %v, before new ones are asked for after %v", p.Staleness, p.Interval+p.Delay)
 	}
 	p.checkAccess(f)
+}
+
+// redacted is an address without the user and the password in it, also where it is none.
+func redacted(raw string) string {
+	end := strings.LastIndexByte(raw, '@')
+	if end < 0 {
+		return raw
+	}
+	begin := 0
+	if i := strings.Index(raw[:end], "://"); i >= 0 {
+		begin = i + len("://")
+	}
+	return raw[:begin] + "xxxxx" + raw[end:]
 }
 
 func (p Prometheus) checkAccess(f *strictyaml.File) {
@@ -121,6 +135,7 @@ func (p Prometheus) checkAccess(f *strictyaml.File) {
 func (p Prometheus) Access() (*httpconfig.HTTPClientConfig, error) {
 	c := httpconfig.DefaultHTTPClientConfig
 	c.ProxyConfig.ProxyFromEnvironment = true
+	c.FollowRedirects = false // the secrets would go along, wherever to
 	c.TLSConfig = httpconfig.TLSConfig{
 		CAFile: p.TLS.CAFile, CertFile: p.TLS.CertFile, KeyFile: p.TLS.KeyFile, ServerName: p.TLS.ServerName,
 	}

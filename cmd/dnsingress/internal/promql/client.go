@@ -30,6 +30,8 @@ const (
 	// maxPoints bounds what a range query is asked for. The bytes of its response are bounded accordingly.
 	maxPoints    = 2_000_000
 	maxRangeBody = maxBody + 32*maxPoints
+	// maxSteps bounds the instants of a range query, as Prometheus does.
+	maxSteps = 11_000
 	// maxComplaint bounds what is read of an answer that is none.
 	maxComplaint = 16 << 10
 )
@@ -238,6 +240,9 @@ func (c *Client) send(ctx context.Context, s *server, path string, form url.Valu
 
 // complaint is what an answer says that is no success.
 func complaint(answer *http.Response) error {
+	if answer.Header.Get("Location") != "" {
+		return fmt.Errorf("%s: redirects are not followed (hint: prometheus.urls names where the API is)", answer.Status)
+	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxComplaint))
 	if err != nil {
 		return fmt.Errorf("%s: %w", answer.Status, err)

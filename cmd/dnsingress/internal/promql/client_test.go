@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,28 @@ func authority(t *testing.T, dir, name string) (caFile, certFile, keyFile string
 }
 
 // TestTLS asks a server that wants a client certificate and has one for another name than its address.
+// TestRedirects are not followed: who answers with one would have the secrets sent to wherever it likes.
+func TestRedirects(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s was asked with %q, %q", r.Host, r.Header.Get("Authorization"), r.Header.Get("X-Key"))
+		fmt.Fprint(w, vector())
+	}))
+	t.Cleanup(elsewhere.Close)
+	for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL+"/api/v1/query", status)
+		}))
+		t.Cleanup(s.Close)
+		client := newClient(t, config.Prometheus{
+			URLs: []string{s.URL}, BearerTokenFile: write(t, filepath.Join(t.TempDir(), "token"), "secret"), Headers: map[string]string{"X-Key": "secret"},
+		})
+		_, err := client.Instant(t.Context(), every("x", time.Second), time.Now(), Samples{})
+		if err == nil || !strings.Contains(err.Error(), "redirects are not followed (hint: ") {
+			t.Errorf("%d: error %v", status, err)
+		}
+	}
+}
+
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	serverCA, serverCert, serverKey := authority(t, dir, "prometheus.test")
@@ -271,5 +294,37 @@ func TestThePast(t *testing.T) {
 	}
 	if r := e.Evaluate(t.Context(), q, due, r.Samples, 0); r.Past != nil || len(ranges) > 0 {
 		t.Error("the past is asked for again")
+	}
+}
+
+// TestLongPast wants more of the past than Prometheus gives at once: it refuses above 11,000 points a series.
+func TestLongPast(t *testing.T) {
+	number := func(r *http.Request, key string) float64 {
+		n, err := strconv.ParseFloat(r.FormValue(key), 64)
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/api/v1/query":
+			fmt.Fprint(w, vector(`{"metric":{"pod":"web-1"},"value":[1,"1"]}`))
+		case (number(r, "end")-number(r, "start"))/number(r, "step") > 11_000:
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"status":"error","errorType":"bad_data","error":"exceeded maximum resolution of 11,000 points per timeseries"}`)
+		default:
+			fmt.Fprint(w, `{"status":"success","data":{"resultType":"matrix","result":[]}}`)
+		}
+	}))
+	t.Cleanup(s.Close)
+	e := newEvaluator(t, config.Prometheus{URLs: []string{s.URL}, Timeout: 10 * time.Second, FirstPass: time.Minute}, func(Result) {})
+	at := time.Unix(1_800_000_000, 0)
+	r := e.Evaluate(t.Context(), every("x", time.Second), at, Samples{}, 24*time.Hour)
+	if r.Err != nil || len(r.Past) != 11_000 {
+		t.Fatalf("%d instants of the past, error %v", len(r.Past), r.Err)
+	}
+	if first, last := at.Sub(r.Past[0].Due), at.Sub(r.Past[len(r.Past)-1].Due); first != 11_000*time.Second || last != time.Second {
+		t.Errorf("from %v to %v ago", first, last)
 	}
 }

@@ -188,10 +188,10 @@ func (e *Evaluator) Evaluate(ctx context.Context, q Query, due time.Time, last S
 	return r
 }
 
-// past asks for what earlier evaluations would have given, for so long back or as many as memory bears.
+// past asks for what earlier evaluations would have given, for so long back or as many as memory and server bear.
 func (e *Evaluator) past(ctx context.Context, r Result, back time.Duration) ([]Past, error) {
 	q := r.Query
-	count := min(int((back+q.Interval-1)/q.Interval), maxPoints/max(1, r.Samples.Series))
+	count := min(int((back+q.Interval-1)/q.Interval), maxSteps, maxPoints/max(1, r.Samples.Series))
 	if count <= 0 {
 		return nil, nil
 	}
