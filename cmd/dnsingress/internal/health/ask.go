@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -48,8 +47,11 @@ func askTCP(ctx context.Context, address string) error {
 }
 
 func askHTTP(ctx context.Context, c model.HealthCheck, address string) error {
-	u := url.URL{Scheme: string(c.Protocol), Host: address}
-	u.Path, u.RawQuery, _ = strings.Cut(c.Path, "?")
+	u, err := url.ParseRequestURI(c.Path)
+	if err != nil {
+		return fmt.Errorf("reading the path of the check: %w", err)
+	}
+	u.Scheme, u.Host = string(c.Protocol), address
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return err

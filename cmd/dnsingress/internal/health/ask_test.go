@@ -67,6 +67,7 @@ func TestHTTP(t *testing.T) {
 	var asked []string
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ok", func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.Host+" "+r.URL.RequestURI()) })
+	mux.HandleFunc("/a/", func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.URL.RequestURI()) })
 	mux.HandleFunc("/sick", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sick", http.StatusServiceUnavailable) })
 	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/sick", http.StatusFound) })
 	mux.HandleFunc("/silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
@@ -83,6 +84,8 @@ func TestHTTP(t *testing.T) {
 		want string
 	}{
 		{"/ok?full=1", func(c *model.HealthCheck) { c.Host = "shop.test" }, ""},
+		{"/a/%2Fb%20c?x=%25", nil, ""},
+		{"/100%", nil, "invalid URL escape"},
 		{"/sick", nil, "status 503 is not in 200-399"},
 		{"/moved", nil, ""},
 		{"/moved", func(c *model.HealthCheck) { c.Status = [2]int{200, 299} }, "status 302"},
@@ -96,7 +99,7 @@ func TestHTTP(t *testing.T) {
 		}
 		expect(t, c.path, verdict(t, one), c.want)
 	}
-	if len(asked) != 1 || asked[0] != "shop.test /ok?full=1" {
+	if len(asked) != 2 || asked[0] != "shop.test /ok?full=1" || asked[1] != "/a/%2Fb%20c?x=%25" {
 		t.Errorf("the server was asked %q", asked)
 	}
 	secure := target
