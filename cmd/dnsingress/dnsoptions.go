@@ -34,7 +34,7 @@ func (o *dnsOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.names.ID, "server-id", "", "`NAME` told to who asks with NSID or for id.server (default: none)")
 	f.StringVar(&o.names.Version, "server-version", "", "`TEXT` told to who asks for version.server (default: none)")
 	f.IntVar(&o.rate.PerSecond, "rate-limit", 0, "replies of one kind a second to one network over UDP (default: all)")
-	f.IntVar(&o.rate.Slip, "rate-slip", 2, "every so manieth reply beyond the rate limit sends its client to TCP; -1: none")
+	f.IntVar(&o.rate.Slip, "rate-slip", 2, "every so manieth reply beyond the rate limit sends its client to TCP; 0: none")
 	f.IntVar(&o.limits.Connections, "tcp-connections", 4096, "TCP connections open at once")
 	f.IntVar(&o.limits.PerClient, "tcp-per-client", 256, "TCP connections open at once from one client")
 	f.IntVar(&o.log.Every, "log-queries", 0, "log one query in `N` (default: none)")
@@ -56,6 +56,9 @@ func (o *dnsOptions) check() error {
 	}
 	if (len(o.tls.Listen) > 0) != (o.tls.Cert != "") || (o.tls.Cert != "") != (o.tls.Key != "") {
 		return cli.Misuse("DNS over TLS needs --tls-listen, --tls-cert and --tls-key (hint: all three or none)")
+	}
+	if o.rate.Slip < 0 {
+		return cli.Misuse("--rate-slip %d is below 0 (hint: 0 leaves out all replies beyond the limit, 1 sends the clients of all to TCP, 2 of every other)", o.rate.Slip)
 	}
 	for flag, value := range map[string]int{"--rate-limit": o.rate.PerSecond, "--log-queries": o.log.Every, "--dnstap-every": o.tap.Every - 1, "--tcp-connections": o.limits.Connections - 1, "--tcp-per-client": o.limits.PerClient - 1} {
 		if value < 0 {
@@ -96,7 +99,7 @@ func serverConfig(c *config.Config) (server.Config, error) {
 	return server.Config{
 		Listen: c.Listen, TLS: server.TLS{Listen: c.TLS.Listen, Cert: c.TLS.Cert, Key: c.TLS.Key},
 		Names:     server.Names{ID: c.DNS.ID, Version: c.DNS.Version},
-		Rate:      server.RateLimit{PerSecond: c.DNS.RateLimit.PerSecond, Slip: c.DNS.RateLimit.Slip},
+		Rate:      server.RateLimit{PerSecond: c.DNS.RateLimit.PerSecond, Slip: *c.DNS.RateLimit.Slip},
 		TCP:       server.Limits{Connections: c.DNS.TCP.Connections, PerClient: c.DNS.TCP.PerClient, Idle: c.DNS.TCP.Idle, Memory: c.DNS.TCP.Memory},
 		QueryLog:  server.QueryLog{Every: c.DNS.QueryLog.Every, PerSecond: c.DNS.QueryLog.PerSecond},
 		Dnstap:    server.Dnstap{To: c.DNS.Dnstap.To, Every: c.DNS.Dnstap.Every},

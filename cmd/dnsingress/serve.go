@@ -58,6 +58,10 @@ likewise. Only the addresses given are opened.`,
 			if err := options.check(); err != nil {
 				return err
 			}
+			exchanges, err := transfers.options()
+			if err != nil {
+				return err
+			}
 			sockets, err := handover.Inherit()
 			if err != nil {
 				return err
@@ -76,7 +80,7 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
-			exchange, err := transfers.service(catalog, signing, registry, log)
+			exchange, err := newTransfers(exchanges, catalog, signing, registry, log)
 			if err != nil {
 				return err
 			}

@@ -91,12 +91,8 @@ func (f *transferFlags) origins() []string {
 	return origins
 }
 
-// service makes the transfers that the flags ask for.
-func (f *transferFlags) service(catalog *zone.Catalog, signing *signing, registry prometheus.Registerer, log *slog.Logger) (*transfer.Service, error) {
-	o, err := f.options()
-	if err != nil {
-		return nil, err
-	}
+// newTransfers makes the transfers that the flags ask for.
+func newTransfers(o transfer.Options, catalog *zone.Catalog, signing *signing, registry prometheus.Registerer, log *slog.Logger) (*transfer.Service, error) {
 	o.Catalog, o.Registerer, o.Log, o.Sign = catalog, registry, log, signing.sign
 	s, err := transfer.New(o)
 	if err != nil {

@@ -5,9 +5,9 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
 	"github.com/dnsingress/dnsingress/internal/strictyaml"
 )
 
@@ -42,8 +42,8 @@ type DNS struct {
 type RateLimit struct {
 	// PerSecond is how many replies of one kind a network (/24, /56) gets. 0: all. Default: 0.
 	PerSecond int `yaml:"perSecond"`
-	// Slip makes every so manieth reply beyond that an empty one that sends the client to TCP; -1: none. Default: 2.
-	Slip int `yaml:"slip"`
+	// Slip makes every so manieth reply beyond that an empty one that sends the client to TCP; 0: none. Default: 2.
+	Slip *int `yaml:"slip"`
 }
 
 // TCP bounds connections, those with TLS among them.
@@ -75,7 +75,7 @@ type Dnstap struct {
 }
 
 func (d *DNS) fill() {
-	orElse(&d.RateLimit.Slip, 2)
+	orPointer(&d.RateLimit.Slip, 2)
 	orElse(&d.QueryLog.PerSecond, 100)
 	orElse(&d.Dnstap.Every, 1)
 }
@@ -96,7 +96,7 @@ func (d DNS) check(f *strictyaml.File) {
 		least int
 	}{
 		{"rateLimit.perSecond", d.RateLimit.PerSecond, 0},
-		{"rateLimit.slip", d.RateLimit.Slip, -1},
+		{"rateLimit.slip", *d.RateLimit.Slip, 0},
 		{"tcp.connections", d.TCP.Connections, 0},
 		{"tcp.perClient", d.TCP.PerClient, 0},
 		{"tcp.idle", int(d.TCP.Idle), 0},
@@ -109,14 +109,17 @@ func (d DNS) check(f *strictyaml.File) {
 			f.Problem("dns."+l.at, "", "%d is less than %d", l.value, l.least)
 		}
 	}
-	if len(d.ID) > 128 {
-		f.Problem("dns.id", "128 octets at most", "the ID has %d octets", len(d.ID))
-	}
-	if len(d.Version) > 255 {
-		f.Problem("dns.version", "255 octets at most", "the version has %d octets", len(d.Version))
-	}
-	if kind, path, _ := strings.Cut(d.Dnstap.To, ":"); d.Dnstap.To != "" && (path == "" || kind != "unix" && kind != "file") {
-		f.Problem("dns.dnstap.to", "unix:/run/dnstap.sock or file:queries.tap", "%q is neither a socket nor a file", d.Dnstap.To)
+	for _, c := range []struct {
+		at  string
+		err error
+	}{
+		{"id", server.Names{ID: d.ID}.Check()},
+		{"version", server.Names{Version: d.Version}.Check()},
+		{"dnstap.to", server.Dnstap{To: d.Dnstap.To}.Check()},
+	} {
+		if c.err != nil {
+			f.Problem("dns."+c.at, "", "%v", c.err)
+		}
 	}
 	for network := range d.Locations {
 		if _, err := netip.ParsePrefix(network); err != nil {

@@ -15,7 +15,7 @@ func TestDNS(t *testing.T) {
 dns:
   id: ns1
   version: "1.0"
-  rateLimit: {perSecond: 200, slip: -1}
+  rateLimit: {perSecond: 200, slip: 0}
   tcp: {connections: 10, perClient: 2, idle: 3s, memory: 1000000}
   queryLog: {every: 1000}
   dnstap: {to: "unix:/run/dnstap.sock"}
@@ -25,7 +25,7 @@ dns:
 		t.Fatal(err)
 	}
 	want := DNS{
-		ID: "ns1", Version: "1.0", RateLimit: RateLimit{200, -1}, TCP: TCP{10, 2, 3 * time.Second, 1000000},
+		ID: "ns1", Version: "1.0", RateLimit: RateLimit{200, new(int)}, TCP: TCP{10, 2, 3 * time.Second, 1000000},
 		QueryLog: QueryLog{1000, 100}, Dnstap: Dnstap{"unix:/run/dnstap.sock", 1}, Locations: map[string]string{"2001:db8::/32": "zone-a/node-7"},
 	}
 	if diff := cmp.Diff(want, c.DNS); diff != "" {
@@ -37,15 +37,15 @@ func TestDNSMistakes(t *testing.T) {
 	_, err := Parse("c.yaml", []byte(least+`tls: {listen: [localhost]}
 dns:
   id: `+strings.Repeat("n", 129)+`
-  rateLimit: {perSecond: -1, slip: -2}
+  rateLimit: {perSecond: -1, slip: -1}
   tcp: {connections: -1}
   queryLog: {perSecond: -1}
   dnstap: {to: /run/dnstap.sock}
   locations: {nowhere: zone-a}
 `))
 	for _, want := range []string{
-		`"localhost" cannot be listened on`, "TLS needs a certificate and its key", "the ID has 129 octets", "-1 is less than 0", "-2 is less than -1",
-		"-1 is less than 1", `"/run/dnstap.sock" is neither a socket nor a file`, `"nowhere" is no network`, "c.yaml:4:",
+		`"localhost" cannot be listened on`, "TLS needs a certificate and its key", "server ID of 129 octets exceeds 128", "slip: -1 is less than 0", "-1 is less than 0",
+		"-1 is less than 1", `"/run/dnstap.sock" is neither a socket nor a file (hint: unix:`, `"nowhere" is no network`, "c.yaml:4:",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in\n%v", want, err)

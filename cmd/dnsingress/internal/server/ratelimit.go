@@ -13,7 +13,8 @@ import (
 )
 
 // RateLimit bounds the replies that one network gets over UDP, where anybody can ask in another's name: response
-// rate limiting as BIND, Knot and NSD have it. Zero values stand for the defaults, but PerSecond 0 for no limit.
+// rate limiting as BIND, Knot and NSD have it. Zero values stand for the defaults, but
+// for PerSecond, where it is no limit, and for Slip.
 type RateLimit struct {
 	// PerSecond is how many replies of one class a network may get: answers, answers without data, denials of
 	// a name, referrals and errors are a class each, and each zone has its own.
@@ -21,7 +22,7 @@ type RateLimit struct {
 	// Burst is how many of them may come at once; 15 times PerSecond, as many as BIND and Knot give at most.
 	Burst int
 	// Slip makes every so manieth reply beyond the limit an empty one with TC set, so that who is not forged
-	// can ask over TCP: 1 all, 2 every other (the default), -1 none. The others are left out.
+	// can ask over TCP: 1 all, 2 every other, 0 none. The others are left out.
 	Slip int
 	// Prefix4 and Prefix6 are what one network is; 24 and 56 bits.
 	Prefix4, Prefix6 int
@@ -32,7 +33,6 @@ type RateLimit struct {
 
 func (l RateLimit) orDefaults() RateLimit {
 	orElse(&l.Burst, 15*l.PerSecond)
-	orElse(&l.Slip, 2)
 	orElse(&l.Prefix4, 24)
 	orElse(&l.Prefix6, 56)
 	orElse(&l.Networks, 1<<17)
@@ -96,7 +96,9 @@ func newLimiter(l RateLimit) *limiter {
 
 // at is the time in ticks, from 1 on.
 func (l *limiter) at(now time.Time) uint64 {
-	return uint64(now.Sub(l.begin))*ticks/uint64(time.Second)&timeMask + 1
+	d := uint64(now.Sub(l.begin))
+	// Not in one product, which would be too large for a word after five hours.
+	return (d/uint64(time.Second)*ticks+d%uint64(time.Second)*ticks/uint64(time.Second))&timeMask + 1
 }
 
 // allow takes one reply from a bucket and tells whether it had one.

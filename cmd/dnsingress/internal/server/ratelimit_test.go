@@ -37,6 +37,22 @@ func TestBucket(t *testing.T) {
 	}
 }
 
+// TestClock has a bucket filled at its rate however long the process has been there.
+func TestClock(t *testing.T) {
+	l := newLimiter(RateLimit{PerSecond: 1, Burst: 1})
+	key := l.key(netip.MustParseAddr("2001:db8::1"), 0, classAnswer)
+	for _, up := range []time.Duration{0, time.Hour, 5 * time.Hour, 24 * time.Hour, 365 * 24 * time.Hour} {
+		now := l.begin.Add(up)
+		if got, want := l.at(now)-1, uint64(up/time.Second)*ticks; got != want {
+			t.Errorf("%d ticks after %v, want %d", got, up, want)
+		}
+		first, second, third := l.allow(key, l.at(now)), l.allow(key, l.at(now.Add(time.Second/2))), l.allow(key, l.at(now.Add(time.Second)))
+		if !first || second || !third {
+			t.Errorf("after %v: %v, %v, %v", up, first, second, third)
+		}
+	}
+}
+
 // TestBucketsAreApart checks what shares a bucket: a network, a zone and a class.
 func TestBucketsAreApart(t *testing.T) {
 	l := newLimiter(RateLimit{PerSecond: 1})
@@ -197,7 +213,7 @@ func TestStolenCookie(t *testing.T) {
 
 // TestRateLimitAllocatesNothing checks the path of a query that is limited.
 func TestRateLimitAllocatesNothing(t *testing.T) {
-	s := New(Config{Catalog: exampleCatalog(t), Rate: RateLimit{PerSecond: 1}})
+	s := New(Config{Catalog: exampleCatalog(t), Rate: RateLimit{PerSecond: 1, Slip: 2}})
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv6loopback})
 	if err != nil {
 		t.Fatal(err)
@@ -220,5 +236,22 @@ func TestRateLimitAllocatesNothing(t *testing.T) {
 	})
 	if n > 0 || len(verdicts) != 3 {
 		t.Errorf("%v allocations, %v", n, verdicts)
+	}
+}
+
+// TestSlip counts what is sent empty of what is beyond the limit.
+func TestSlip(t *testing.T) {
+	for slip, want := range map[int]int{0: 0, 1: 60, 2: 30, 3: 20} {
+		w := &udpWorker{rates: newLimiter(RateLimit{PerSecond: 1, Burst: 1, Slip: slip}), serve: New(Config{Catalog: exampleCatalog(t)}).guard(true)}
+		query, peer, now, slips := pack(t, ask("www.example.org.", dns.TypeAAAA)), Peer{Addr: netip.IPv6Loopback()}, time.Now(), 0
+		for range 61 {
+			reply, seen := w.serve.respond(make([]byte, ednsUDP), query, peer, false)
+			if w.judge(peer, seen, reply, now) == slipped {
+				slips++
+			}
+		}
+		if slips != want {
+			t.Errorf("slip %d: %d of 60", slip, slips)
+		}
 	}
 }
