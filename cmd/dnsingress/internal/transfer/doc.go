@@ -24,8 +24,9 @@
 // # In
 //
 // A [Secondary] is kept what its primary has: asked for its SOA after REFRESH, RETRY after a failure, and at a
-// NOTIFY from a primary; then IXFR, and AXFR where that fails or the zone came from another primary, for
+// NOTIFY from a primary whose IXFR does not say it all; then IXFR, and AXFR where that fails or the zone came from another primary, for
 // histories of two servers do not mix. The next primary is asked when one fails or is behind. A zone is published
 // whole or not at all. After EXPIRE without a confirmation it is SERVFAIL. The cause of a row of failures is
-// logged once. With a state directory the zone is also in a master file, which is served at once after a restart.
+// logged once. The connection is kept a little while for the next difference, which is read from the wire into compiled
+// records. With a state directory the zone is also in a master file, which is served at once after a restart.
 package transfer
