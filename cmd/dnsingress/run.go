@@ -103,7 +103,7 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.engine, err = pool.New(pool.Options{Config: c, Catalog: catalog, Registerer: registry, Sign: signing.sign, Log: log}); err != nil {
+	if d.engine, err = pool.New(pool.Options{Config: c, Catalog: catalog, Registerer: registry, Sign: signing.sign, Beside: d.sockets.Inherited(), Log: log}); err != nil {
 		return nil, err
 	}
 	if d.signers, err = signing.follow(catalog, registry); err != nil {

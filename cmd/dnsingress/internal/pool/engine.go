@@ -46,7 +46,9 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Sign gives a new zone its signer, which it keeps through changes; nil: no zone is signed.
 	Sign func(*zone.Zone) (*zone.Zone, error)
-	Log  *slog.Logger
+	// Beside tells that the process whose place this one takes still changes the zones.
+	Beside bool
+	Log    *slog.Logger
 }
 
 // Engine is the control loop. Apply, Synced and Deliver may be called from any goroutine.
@@ -104,7 +106,7 @@ func New(o Options) (*Engine, error) {
 		wakeups: map[model.Ref]time.Time{},
 	}
 	for _, z := range o.Config.Zones {
-		serials, err := serial.Open(o.Config.State, z.Origin, time.Now())
+		serials, err := serial.Open(o.Config.State, z.Origin, time.Now(), o.Beside)
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ package serial
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -18,10 +19,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/disk"
 )
 
 // ahead is how far the mark is moved at once: a restart skips as many serials at most.
 const ahead = 4096
+
+// beyond is how many serials a process has until another that has begun beside it must have taken its place: at a
+// thousand changes a second a quarter of an hour.
+const beyond = 1 << 20
 
 // Counter gives the serials of one zone. It is for one goroutine.
 type Counter struct {
@@ -30,26 +37,42 @@ type Counter struct {
 	mark  uint32 // no serial from here on is in use
 }
 
-// Open prepares the serials of a zone. dir must exist; "" is none.
-func Open(dir, origin string, now time.Time) (*Counter, error) {
+// Open prepares the serials of a zone. dir must exist; "" is none. beside tells that another process may still use the
+// mark and move it: with a directory, the start is then far beyond.
+func Open(dir, origin string, now time.Time, beside bool) (*Counter, error) {
 	c := &Counter{start: uint32(now.Unix())}
 	if dir == "" {
 		return c, nil
 	}
 	c.path = filepath.Join(dir, url.PathEscape(origin)+"serial")
-	switch text, err := os.ReadFile(c.path); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	mark, found, err := c.read()
+	if err != nil {
 		return nil, fmt.Errorf("reading the serial of %s: %w", origin, err)
-	default:
-		mark, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("%s:1:1: %q is no serial (hint: a number of 32 bits above all that secondaries have seen; or remove the file)", c.path, strings.TrimSpace(string(text)))
+	}
+	if found {
+		c.start = mark
+		if beside {
+			c.start += beyond
 		}
-		c.start = uint32(mark)
 	}
 	c.mark = c.start
 	return c, c.Use(c.start)
+}
+
+// read returns the mark in the file, if there is one.
+func (c *Counter) read() (mark uint32, found bool, err error) {
+	text, err := os.ReadFile(c.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	wide, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
+	if err != nil {
+		return 0, false, fmt.Errorf("%s:1:1: %q is no serial (hint: a number of 32 bits above all that secondaries have seen; or remove the file)", c.path, strings.TrimSpace(string(text)))
+	}
+	return uint32(wide), true, nil
 }
 
 // Start is the serial to begin with.
@@ -62,33 +85,17 @@ func (c *Counter) Use(serial uint32) error {
 		return nil
 	}
 	mark := serial + ahead
-	if err := write(c.path, strconv.FormatUint(uint64(mark), 10)+"\n"); err != nil {
+	if other, found, err := c.read(); err == nil && found && int32(other-mark) >= 0 {
+		c.mark = mark // a process that takes our place has moved the mark in the file further
+		return nil
+	}
+	err := disk.Replace(c.path, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, mark)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("keeping the serial: %w", err)
 	}
 	c.mark = mark
 	return nil
-}
-
-// write puts a new file in the place of an old one, whole or not at all, and on the disk.
-func write(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails where it has its place
-	_, err = f.WriteString(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path)) // the name is on the disk when its directory is
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -52,12 +52,13 @@ func (c client) ask(ctx context.Context, m *dns.Msg, tries int) (*dns.Msg, error
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
+	query, session, err := c.prepare(m)
+	if err != nil {
+		return nil, err
+	}
 	buf := make([]byte, maxMessage)
+	var unproven error // of replies whose signature does not hold: another may come (RFC 8945 §5.4)
 	for try := 1; ; try++ {
-		query, session, err := c.prepare(m)
-		if err != nil {
-			return nil, err
-		}
 		if _, err = conn.Write(query); err == nil {
 			err = conn.SetReadDeadline(time.Now().Add(udpPatience))
 		}
@@ -66,10 +67,18 @@ func (c client) ask(ctx context.Context, m *dns.Msg, tries int) (*dns.Msg, error
 			if n, err = conn.Read(buf); err != nil {
 				break
 			}
-			r, bad := open(buf[:n], m, session)
+			msg, bad := check(buf[:n], m, session.alike())
 			switch {
 			case errors.Is(bad, errNotOurs):
 				continue // an old reply, or somebody who guesses
+			case bad != nil:
+				unproven = bad
+				continue
+			}
+			r, bad := unpack(msg, m)
+			switch {
+			case errors.Is(bad, errNotOurs):
+				continue
 			case bad == nil && r.Truncated:
 				bad = errTruncated
 			}
@@ -77,6 +86,9 @@ func (c client) ask(ctx context.Context, m *dns.Msg, tries int) (*dns.Msg, error
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if unproven != nil { // the server is there: another try would get the same
+			return nil, unproven
 		}
 		if try == tries {
 			return nil, bare(err)
@@ -193,15 +205,6 @@ func check(msg []byte, query *dns.Msg, s *session) ([]byte, error) {
 		return msg, nil
 	}
 	return s.verify(msg, time.Now())
-}
-
-// open checks a message and unpacks it. The message is not kept.
-func open(msg []byte, query *dns.Msg, s *session) (*dns.Msg, error) {
-	msg, err := check(msg, query, s)
-	if err != nil {
-		return nil, err
-	}
-	return unpack(msg, query)
 }
 
 // unpack unpacks a reply that was checked, and checks its question.

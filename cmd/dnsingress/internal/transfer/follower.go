@@ -85,7 +85,7 @@ func newFollower(s *Service, c Secondary) (*follower, error) {
 			if z, err = f.sign(z); err != nil {
 				return nil, err
 			}
-			f.zone, f.confirmed = z, confirmed
+			f.zone, f.confirmed, f.store.saved = z, confirmed, z
 			f.log.Info("serving the zone kept on disk", "serial", z.Serial(), "names", z.Len(), "confirmed", confirmed)
 			s.options.Catalog.Publish(z)
 			s.metrics.expired.WithLabelValues(f.origin).Set(0)
@@ -126,7 +126,7 @@ func (f *follower) tell() {
 // run follows the primaries until ctx ends.
 func (f *follower) run(ctx context.Context) {
 	if f.store != nil {
-		f.service.wait.Go(func() { f.store.run(ctx) })
+		f.service.wait.Go(func() { f.store.run(ctx, f.service.options.Replaced) })
 	}
 	defer f.hangUp()
 	for {

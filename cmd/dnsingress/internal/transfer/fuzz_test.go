@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"io"
 	"log/slog"
+	"math"
 	"net/netip"
 	"testing"
 
@@ -59,7 +60,7 @@ func FuzzReceive(f *testing.F) {
 		f.Fatal(err)
 	}
 	j.publish(next)
-	_, d, _ := j.since(have.Serial())
+	_, d, _ := j.since(have.Serial(), math.MaxInt)
 	axfr := new(dns.Msg).SetAxfr("example.org.")
 	ixfr := new(dns.Msg).SetIxfr("example.org.", have.Serial(), "ns1.example.org.", "host.example.org.")
 	axfr.Id, ixfr.Id = fuzzID, fuzzID

@@ -67,8 +67,8 @@ func alone(r zone.Record) zone.Record {
 }
 
 // since returns the current zone and what has changed since a serial, as one difference (RFC 1995 §5); known is
-// false where the journal does not reach back to that.
-func (j *journal) since(serial uint32) (z *zone.Zone, d delta, known bool) {
+// false where the journal does not reach back to that, or only by more than so many records and steps.
+func (j *journal) since(serial uint32, most int) (z *zone.Zone, d delta, known bool) {
 	j.mu.Lock()
 	z, steps := j.current, j.steps
 	j.mu.Unlock()
@@ -77,6 +77,11 @@ func (j *journal) since(serial uint32) (z *zone.Zone, d delta, known bool) {
 		return z, delta{}, false
 	}
 	steps = steps[first:]
+	for _, s := range steps {
+		if most -= 1 + len(s.removed) + len(s.added); most < 0 {
+			return z, delta{}, false
+		}
+	}
 	d.from = steps[0].soa
 	if len(steps) == 1 {
 		d.removed, d.added = steps[0].removed, steps[0].added

@@ -34,18 +34,19 @@ func hashOf(algorithm string) func() hash.Hash {
 	return nil
 }
 
-// NewKey checks the three parts of a key, the secret in base64.
+// NewKey checks the three parts of a key, the secret in base64. Errors repeat none of them: one may stand in the
+// place of another.
 func NewKey(name, algorithm, secret string) (*Key, error) {
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
-		return nil, fmt.Errorf("key name %q is no domain name", name)
+		return nil, errors.New("the key's name is no domain name")
 	}
 	k := &Key{Name: dns.CanonicalName(name), Algorithm: dns.CanonicalName(algorithm)}
 	if hashOf(k.Algorithm) == nil {
-		return nil, fmt.Errorf("key %s: algorithm %q is unknown (hint: hmac-sha256, hmac-sha384 or hmac-sha512)", k.Name, algorithm)
+		return nil, errors.New("the key's algorithm is unknown (hint: hmac-sha256, hmac-sha384 or hmac-sha512)")
 	}
 	var err error
 	if k.secret, err = base64.StdEncoding.DecodeString(secret); err != nil || len(k.secret) == 0 {
-		return nil, fmt.Errorf("key %s: the secret is not base64", k.Name) // not a word of what it is
+		return nil, errors.New("the key's secret is not base64")
 	}
 	return k, nil
 }

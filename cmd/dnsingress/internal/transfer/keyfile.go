@@ -34,7 +34,7 @@ func (p *keyParser) split(text string) {
 			case c == ' ' || c == '\t' || c == '\r':
 				at++
 				continue
-			case c == '#' || strings.HasPrefix(line[at:], "//"):
+			case c == '#' || strings.HasPrefix(line[at:], "//") && !p.secret(line[at:]):
 				at = len(line)
 				continue
 			case c == '{' || c == '}' || c == ';':
@@ -60,6 +60,11 @@ func (p *keyParser) split(text string) {
 			p.words = append(p.words, w)
 		}
 	}
+}
+
+// secret tells whether what begins with // is a secret in base64, which may, and not a comment.
+func (p *keyParser) secret(text string) bool {
+	return len(p.words) > 0 && p.words[len(p.words)-1].text == "secret" && len(text) > 2 && !strings.ContainsRune(" \t\r", rune(text[2]))
 }
 
 // next takes a word, which must be the given one unless that is "".
@@ -117,7 +122,7 @@ func (p *keyParser) statement() {
 	}
 	for _, part := range []string{"algorithm", "secret"} {
 		if _, ok := values[part]; !ok {
-			p.fault(name, "key %s has no %s", name.text, part)
+			p.fault(name, "the key has no %s", part)
 			return
 		}
 	}
@@ -153,7 +158,7 @@ func (p *keyParser) add(at word, name, algorithm, secret string) {
 	case err != nil:
 		p.fault(at, "%w", err)
 	case p.keys[k.Name] != nil:
-		p.fault(at, "key %s is there twice", k.Name)
+		p.fault(at, "a key of this name is there before")
 	default:
 		p.keys[k.Name] = k
 	}

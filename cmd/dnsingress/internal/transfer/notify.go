@@ -44,6 +44,17 @@ func (n *notifier) tell(soa zone.Record) {
 	n.mu.Lock()
 	n.soa = alone(soa)
 	n.mu.Unlock()
+	n.again()
+}
+
+// again has the server be told of the newest SOA, if there has been one.
+func (n *notifier) again() {
+	n.mu.Lock()
+	known := n.soa.Owner != ""
+	n.mu.Unlock()
+	if !known {
+		return
+	}
 	select {
 	case n.wake <- struct{}{}:
 	default:
@@ -60,6 +71,7 @@ func (n *notifier) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-n.wake:
+			failed = 0 // what it did with changes before says little
 		}
 		for done := false; !done; {
 			wait := notifyGap
@@ -146,9 +158,13 @@ func (s *Service) notified(q *request, m *dns.Msg) {
 // trusts tells whether a NOTIFY from an address, well signed with a key or with "", is a primary's.
 func (f *follower) trusts(from netip.Addr, key string) bool {
 	for _, p := range f.primaries {
-		if p.Addr.Addr().Unmap() == from.Unmap() && p.Key == key {
+		if plain(p.Addr.Addr()) == plain(from) && p.Key == key {
 			return true
 		}
 	}
 	return false
 }
+
+// plain is an address as it is compared with others: IPv4 as such, and without the interface, which only some
+// sockets tell.
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }

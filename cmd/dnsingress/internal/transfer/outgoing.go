@@ -5,12 +5,18 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"log/slog"
+	"math"
 	"slices"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/miekg/dns"
 )
+
+// leastRecord is how many octets a record takes in a message at least, but for those of types that hold next to nothing.
+const leastRecord = 16
 
 // give answers AXFR (RFC 5936) and IXFR (RFC 1995).
 func (s *Service) give(ctx context.Context, q *request, m *dns.Msg) {
@@ -50,22 +56,37 @@ func (s *Service) give(ctx context.Context, q *request, m *dns.Msg) {
 		var d delta
 		var known bool
 		if out != nil { // else the zone is being published first just now
-			a.zone, d, known = out.journal.since(serial)
+			most := math.MaxInt
+			if !q.Peer.TCP { // a datagram must not cost much: its sender may be another than it says
+				most = q.Limit / leastRecord
+			}
+			a.zone, d, known = out.journal.since(serial, most)
 		}
 		if a.delta = &d; !known || a.signed {
 			kind, a.delta = "axfr", nil
 		}
-		if !newer(a.zone.Serial(), serial) { // RFC 1995 §2
+		switch {
+		case !newer(a.zone.Serial(), serial): // RFC 1995 §2
 			kind, a.only = "current", true
+		case !q.Peer.TCP && a.delta == nil:
+			kind, a.only = "ixfr", true
 		}
 	}
-	switch err := a.write(ctx); {
-	case err == nil:
-		count("done")
-	default:
-		count("broken")
-		s.options.Log.Info("a transfer broke off", "zone", origin, "to", q.Peer.Addr, "error", err)
+	err := a.write(ctx)
+	if out == nil {
+		out = new(outgoing)
 	}
+	if err == nil {
+		out.trouble.Store(nil)
+		count("done")
+		return
+	}
+	count("broken")
+	level, trouble := slog.LevelInfo, fmt.Sprintf("%s %v", q.Peer.Addr, err)
+	if before := out.trouble.Swap(&trouble); before != nil && *before == trouble {
+		level = slog.LevelDebug
+	}
+	s.options.Log.Log(ctx, level, "a transfer broke off", "zone", origin, "to", q.Peer.Addr, "error", err)
 }
 
 // reply is a transfer on its way out.

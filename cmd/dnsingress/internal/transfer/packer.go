@@ -83,8 +83,7 @@ func (p *packer) flush() error {
 	binary.BigEndian.PutUint16(p.buf[6:], uint16(p.records))
 	if p.opt {
 		p.opt = false
-		p.buf = append(p.buf, 0, 0, byte(dns.TypeOPT), ednsSize>>8, ednsSize&0xFF, 0, 0, 0, 0, 0, 0)
-		p.buf[11] = 1
+		p.buf = appendOPT(p.buf)
 	}
 	if err := p.send(p.buf); err != nil {
 		return err
@@ -93,6 +92,12 @@ func (p *packer) flush() error {
 	clear(p.buf[4:headerLen])
 	p.begin()
 	return nil
+}
+
+// appendOPT appends an OPT record to a message whose additional section is empty.
+func appendOPT(b []byte) []byte {
+	b[11] = 1
+	return append(b, 0, 0, byte(dns.TypeOPT), ednsSize>>8, ednsSize&0xFF, 0, 0, 0, 0, 0, 0)
 }
 
 // put writes a record, or nothing where it does not fit.

@@ -54,12 +54,19 @@ func (g *Grant) UnmarshalText(text []byte) error {
 		return nil
 	}
 	if ip, err := netip.ParseAddr(address); err == nil {
+		ip = ip.Unmap()
 		*g = Grant{netip.PrefixFrom(ip, ip.BitLen()), key}
 		return nil
 	}
 	prefix, err := netip.ParsePrefix(address)
 	if err != nil {
 		return errors.New("no prefix (hint: 2001:db8::/32, key:NAME or 2001:db8::/32+key:NAME)")
+	}
+	if prefix.Addr().Is4In6() { // clients' addresses are compared as IPv4
+		if prefix.Bits() < 96 {
+			return errors.New("a prefix of IPv4 and IPv6 together (hint: 192.0.2.0/24 and 2001:db8::/32 apart)")
+		}
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
 	}
 	*g = Grant{prefix.Masked(), key}
 	return nil
@@ -77,7 +84,7 @@ type Access []Grant
 
 // Permits tells whether a client may: its address, and the key that its message is well signed with, or "".
 func (a Access) Permits(from netip.Addr, key string) bool {
-	from = from.Unmap().WithZone("")
+	from = plain(from)
 	for _, g := range a {
 		if (!g.Prefix.IsValid() || g.Prefix.Contains(from)) && (g.Key == "" || g.Key == key) {
 			return true

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
@@ -29,6 +30,12 @@ type Options struct {
 	State string
 	// Sign makes whole zones that come from other servers ready to be published; nil: they are as they come.
 	Sign func(*zone.Zone) (*zone.Zone, error)
+	// Answering is closed when the server answers: nobody is told of changes before. nil: it does from the start.
+	Answering <-chan struct{}
+	// Beside is for how long, after that, the process before may answer too; 0: there is none.
+	Beside time.Duration
+	// Replaced is the cause with which Run's ctx ends where another process has taken over what State holds; nil: none.
+	Replaced error
 	// Signed gives a zone that has a signer as zone.Zone.SignedRecords has it, and always whole.
 	Signed     bool
 	Registerer prometheus.Registerer // nil: no metrics
@@ -49,7 +56,7 @@ type Service struct {
 
 	mu    sync.Mutex
 	zones map[string]*outgoing // by canonical origin
-	work  context.Context      // of Run; nil before
+	work  context.Context      // of Run; nil before others are told of changes
 	ended bool                 // nothing begins any more
 	wait  sync.WaitGroup
 }
@@ -58,6 +65,7 @@ type Service struct {
 type outgoing struct {
 	journal   journal
 	notifiers []*notifier
+	trouble   atomic.Pointer[string] // of the last transfer, which was logged; nil: none
 }
 
 // New checks the options and takes note, from now on, of every zone that the catalog gets.
@@ -114,14 +122,7 @@ func (o Options) check() error {
 
 // Run tells others of changes and follows the primaries until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	s.mu.Lock()
-	s.work = ctx
-	for _, z := range s.zones {
-		for _, n := range z.notifiers {
-			s.wait.Go(func() { n.run(ctx) })
-		}
-	}
-	s.mu.Unlock()
+	s.wait.Go(func() { s.tell(ctx) })
 	for _, f := range s.secondaries {
 		s.wait.Go(func() { f.run(ctx) })
 	}
@@ -131,6 +132,41 @@ func (s *Service) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	s.wait.Wait()
 	return nil
+}
+
+// tell begins to tell others of changes once they can ask about them. Where another process may have answered those who
+// asked, all are told once more when it is gone.
+func (s *Service) tell(ctx context.Context) {
+	if s.options.Answering != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.options.Answering:
+		}
+	}
+	s.mu.Lock()
+	s.work = ctx
+	for _, z := range s.zones {
+		for _, n := range z.notifiers {
+			s.wait.Go(func() { n.run(ctx) })
+		}
+	}
+	s.mu.Unlock()
+	if s.options.Beside == 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(s.options.Beside):
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, z := range s.zones {
+		for _, n := range z.notifiers {
+			n.again()
+		}
+	}
 }
 
 // policy returns what holds for a zone.
@@ -278,7 +314,8 @@ func (q *request) fail(rcode int) {
 	_ = q.send(header(q.msg, end, rcode))
 }
 
-// header makes a reply that has nothing but the question, which ends at an offset.
+// header makes a reply that has nothing but the question, which ends at an offset, and EDNS where the query has that
+// (RFC 6891 §6.1.1).
 func header(query []byte, end, rcode int) []byte {
 	b := append([]byte(nil), query[:end]...)
 	b[2] = query[2]&0x79 | 0x80
@@ -286,6 +323,9 @@ func header(query []byte, end, rcode int) []byte {
 	clear(b[6:headerLen])
 	if end == headerLen {
 		clear(b[4:6])
+	}
+	if l, err := survey(query); err == nil && l.edns {
+		b = appendOPT(b)
 	}
 	return b
 }

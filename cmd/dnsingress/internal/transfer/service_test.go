@@ -7,10 +7,13 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"math"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -309,6 +312,12 @@ func TestIXFR(t *testing.T) {
 			for _, rr := range m.Answer {
 				got = append(got, rr.String())
 			}
+			if c.want == nil && proto == "udp" { // over TCP, please
+				if len(got) != 1 || got[0] != soa(10) {
+					t.Errorf("IXFR since %d over udp: %q is not the SOA alone", c.serial, got)
+				}
+				continue
+			}
 			if c.want == nil {
 				if len(got) != whole {
 					t.Errorf("IXFR since %d over %s: %q is not the whole zone", c.serial, proto, got)
@@ -355,10 +364,10 @@ func TestJournalForgets(t *testing.T) {
 		t.Errorf("%d steps of %d octets", len(j.steps), j.size)
 	}
 	oldest := j.steps[0].serial
-	if _, _, known := j.since(oldest - 1); known {
+	if _, _, known := j.since(oldest-1, math.MaxInt); known {
 		t.Error("knows what it has forgotten")
 	}
-	_, d, known := j.since(oldest)
+	_, d, known := j.since(oldest, math.MaxInt)
 	if !known || len(d.removed) != 3 || len(d.added) != 3 {
 		t.Errorf("known %v, removes %d, adds %d", known, len(d.removed), len(d.added))
 	}
@@ -376,6 +385,9 @@ func TestAccess(t *testing.T) {
 		{[]string{"2001:db8::/32"}, "2001:db9::7", "k.", false},
 		{[]string{"192.0.2.1"}, "::ffff:192.0.2.1", "", true},
 		{[]string{"192.0.2.1"}, "192.0.2.2", "", false},
+		{[]string{"::ffff:192.0.2.1"}, "192.0.2.1", "", true},
+		{[]string{"::ffff:192.0.2.0/120"}, "192.0.2.9", "", true},
+		{[]string{"::ffff:192.0.2.0/120"}, "192.0.3.9", "", false},
 		{[]string{"key:K"}, "192.0.2.2", "k.", true},
 		{[]string{"key:k."}, "192.0.2.2", "", false},
 		{[]string{"key:k"}, "192.0.2.2", "j.", false},
@@ -387,6 +399,9 @@ func TestAccess(t *testing.T) {
 		if got := grants(t, c.list...).Permits(netip.MustParseAddr(c.from), c.key); got != c.permits {
 			t.Errorf("%v permits %s with %q: %v", c.list, c.from, c.key, got)
 		}
+	}
+	if err := new(Grant).UnmarshalText([]byte("::ffff:0.0.0.0/90")); err == nil {
+		t.Error("a prefix of both families is taken")
 	}
 	for _, bad := range []string{"", "example.org", "192.0.2.0/33", "192.0.2.1key:k", "key:", "192.0.2.1+key:"} {
 		if err := new(Grant).UnmarshalText([]byte(bad)); err == nil {
@@ -425,5 +440,122 @@ func TestRefusals(t *testing.T) {
 	m, _, err := (&dns.Client{Timeout: patience}).Exchange(new(dns.Msg).SetNotify("example.org."), n.address)
 	if err != nil || m.Rcode != dns.RcodeNotAuth || m.Opcode != dns.OpcodeNotify {
 		t.Errorf("NOTIFY of a zone of our own: %v %v", m, err)
+	}
+}
+
+// TestRepliesHaveEDNS where queries have it, RFC 6891 §6.1.1, also when all there is to say is no.
+func TestRepliesHaveEDNS(t *testing.T) {
+	keys := keysOf(t, "k:hmac-sha256")
+	n := start(t, Options{Keys: keys, Default: Policy{Allow: grants(t, "2001:db8::1")}}, compile(t, small))
+	for _, proto := range []string{"tcp", "udp"} {
+		for _, edns := range []bool{true, false} {
+			for _, key := range []string{"", "k.", "unknown."} {
+				for what, m := range map[string]*dns.Msg{
+					"IXFR": new(dns.Msg).SetIxfr("example.org.", 7, ".", "."), "NOTIFY": new(dns.Msg).SetNotify("example.org."),
+				} {
+					if edns {
+						m.SetEdns0(1232, false)
+					}
+					if key != "" {
+						m.SetTsig(key, dns.HmacSHA256, fudge, time.Now().Unix())
+					}
+					client := &dns.Client{Net: proto, Timeout: patience, TsigSecret: map[string]string{key: secret}}
+					r, _, _ := client.Exchange(m, n.address) // an error is that of the unknown key
+					if r == nil || r.Rcode == dns.RcodeSuccess || (r.IsEdns0() != nil) != edns {
+						t.Errorf("%s over %s, EDNS %v, key %q: %v", what, proto, edns, key, r)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestNotifyWaits until the server answers, and for the process before to be gone.
+func TestNotifyWaits(t *testing.T) {
+	in, err := net.ListenPacket("udp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	var open atomic.Bool
+	var early, told atomic.Int32
+	go func() {
+		buf := make([]byte, maxMessage)
+		for {
+			n, from, err := in.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if !open.Load() {
+				early.Add(1)
+			}
+			buf[2] |= 0x80
+			if _, err := in.WriteTo(buf[:n], from); err == nil {
+				told.Add(1)
+			}
+		}
+	}()
+	answering := make(chan struct{})
+	n := start(t, Options{Answering: answering, Beside: 2 * notifyGap, Default: Policy{Notify: []Remote{remote(t, in.LocalAddr().String())}}}, compile(t, small))
+	change(t, n, address(t, "a.example.org.", "192.0.2.1"))
+	time.Sleep(3 * notifyGap) // what must not come has no event
+	open.Store(true)
+	close(answering)
+	waitFor(t, "the server is told twice", func() bool { return told.Load() >= 2 })
+	if n := early.Load(); n > 0 {
+		t.Errorf("it was told %d times before", n)
+	}
+}
+
+// TestJournalLimitsTheWork of one reply.
+func TestJournalLimitsTheWork(t *testing.T) {
+	j := &journal{limit: 1 << 20}
+	z := compile(t, small)
+	j.publish(z)
+	for i := range 50 {
+		next, err := z.With(address(t, "h.example.org.", fmt.Sprintf("192.0.2.%d", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.publish(next)
+		z = next
+	}
+	// 50 steps, each with a record that comes and, but for the first, one that goes.
+	if _, _, known := j.since(7, 148); known {
+		t.Error("149 records and steps are 148")
+	}
+	if _, d, known := j.since(7, 149); !known || len(d.removed) != 0 || len(d.added) != 1 {
+		t.Error(known, d)
+	}
+}
+
+// TestBrokenTransfersAreLoggedOnce per cause.
+func TestBrokenTransfersAreLoggedOnce(t *testing.T) {
+	n := start(t, Options{Default: Policy{Allow: grants(t, "::1")}}, compile(t, small))
+	wire, err := new(dns.Msg).SetAxfr("example.org.").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		n.service.Handle(t.Context(), &server.Exchange{
+			Query: slices.Clone(wire), Peer: server.Peer{Addr: netip.IPv6Loopback(), TCP: true}, Limit: maxMessage,
+			Reply: func([]byte) error { return errFull },
+		})
+	}
+	if n, all := n.log.count("level=INFO msg=\"a transfer broke off\""), n.log.count("a transfer broke off"); n != 1 || all != 5 {
+		t.Errorf("%d of %d lines", n, all)
+	}
+}
+
+// TestTrustOfAddresses with and without their interface, and of IPv4 in both forms.
+func TestTrustOfAddresses(t *testing.T) {
+	f := &follower{primaries: []Remote{remote(t, "[fe80::1%eth0]:53"), remote(t, "[::ffff:192.0.2.1]:53")}}
+	for _, from := range []string{"fe80::1", "fe80::1%eth0", "192.0.2.1", "::ffff:192.0.2.1"} {
+		if !f.trusts(netip.MustParseAddr(from), "") {
+			t.Errorf("%s is not trusted", from)
+		}
+	}
+	if f.trusts(netip.MustParseAddr("fe80::2"), "") {
+		t.Error("fe80::2 is trusted")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/disk"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
 )
@@ -38,7 +39,7 @@ type store struct {
 	zone      *zone.Zone // the newest; nil: what the file has
 	confirmed time.Time
 
-	saved  *zone.Zone // what is in the file, for run alone
+	saved  *zone.Zone // what is in the file, for run alone once that begins
 	failed bool       // the last writing; it has been logged
 }
 
@@ -76,12 +77,15 @@ func (s *store) keep(z *zone.Zone, confirmed time.Time) {
 	}
 }
 
-// run writes until ctx ends, and then what is not written yet.
-func (s *store) run(ctx context.Context) {
+// run writes until ctx ends, and then what is not written yet, unless the cause is that another process has taken over
+// the file.
+func (s *store) run(ctx context.Context, replaced error) {
 	for {
 		select {
 		case <-ctx.Done():
-			s.write()
+			if replaced == nil || !errors.Is(context.Cause(ctx), replaced) {
+				s.write()
+			}
 			return
 		case <-s.wake:
 		}
@@ -104,7 +108,7 @@ func (s *store) write() {
 	}
 	var err error
 	if z != s.saved {
-		err = replaceFile(s.path, func(w io.Writer) error { return writeZone(w, z) })
+		err = disk.Replace(s.path, func(w io.Writer) error { return writeZone(w, z) })
 	}
 	if err == nil {
 		s.saved = z
@@ -135,21 +139,4 @@ func writeZone(w io.Writer, z *zone.Zone) error {
 		}
 	}
 	return b.Flush()
-}
-
-// replaceFile puts a new file in the place of an old one, whole or not at all, also where power fails.
-func replaceFile(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails where it has its place
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -87,6 +87,15 @@ type session struct {
 
 func newSession(k *Key) *session { return &session{key: k} }
 
+// alike is a session that stands where this one does.
+func (s *session) alike() *session {
+	if s == nil {
+		return nil
+	}
+	other := *s
+	return &other
+}
+
 // begin returns a hash that holds what comes before a message.
 func (s *session) begin() hash.Hash {
 	h := hmac.New(hashOf(s.key.Algorithm), s.key.secret)

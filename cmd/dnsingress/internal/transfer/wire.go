@@ -25,6 +25,7 @@ var errMessage = errors.New("malformed message")
 type layout struct {
 	end  int // of the question
 	tsig int // offset of the TSIG record, which is the last; 0: none
+	edns bool
 }
 
 // survey walks over a message. A TSIG that is not the last record is an error (RFC 8945 §5.1).
@@ -60,7 +61,10 @@ func survey(msg []byte) (layout, error) {
 		if at > len(msg) {
 			return l, errMessage
 		}
-		if binary.BigEndian.Uint16(msg[body:]) == dns.TypeTSIG {
+		switch binary.BigEndian.Uint16(msg[body:]) {
+		case dns.TypeOPT:
+			l.edns = true
+		case dns.TypeTSIG:
 			if records > 1 || binary.BigEndian.Uint16(msg[10:]) == 0 {
 				return l, errMessage
 			}
