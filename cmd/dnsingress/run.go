@@ -120,7 +120,7 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.source, err = kube.New(kube.Options{
-		Kubeconfig: c.Kubernetes.Kubeconfig, Namespaces: c.Kubernetes.Namespaces, Check: promql.Check, Sink: d.engine, Log: log,
+		Kubeconfig: c.Kubernetes.Kubeconfig, Namespaces: c.Kubernetes.Namespaces, Check: promql.CheckPods, Sink: d.engine, Log: log,
 		Prefixes: kube.Prefixes{Hostname: c.Kubernetes.HostnamePrefixes, Policy: c.Kubernetes.PolicyPrefix},
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/policy"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/replay"
@@ -30,7 +31,7 @@ func steerCommand(s streams) *cobra.Command {
 		Short: "Try a SteeringPolicy on recorded samples: what would it have decided, and how often?",
 		Long: `Try a SteeringPolicy on recorded samples: what would it have decided, and how often?
 
-Samples are CSV with the columns time,signal,pod,value, or what Prometheus answers to
+Samples are CSV with the columns time,signal,pod,value (and namespace), or what Prometheus answers to
 /api/v1/query_range; such a file is of one signal: SIGNAL=FILE, which can be left out
 where the policy has but one. Times are RFC 3339 or seconds since 1970; health checks
 are recorded as 1 and 0. A pod counts as ready from its first sample until its last one
@@ -55,7 +56,8 @@ asked.`,
 			if err != nil {
 				return err
 			}
-			samples, err := readSamples(recordings)
+			setup.Namespace = p.Namespace
+			samples, err := readSamples(recordings, &p.Policy)
 			if err != nil {
 				return err
 			}
@@ -97,7 +99,7 @@ func choosePolicy(s streams, file, name string) (policy.Policy, error) {
 }
 
 // readSamples reads all files, and says what is wrong with any.
-func readSamples(recordings []string) ([]replay.Sample, error) {
+func readSamples(recordings []string, p *model.Policy) ([]replay.Sample, error) {
 	var all []replay.Sample
 	var errs []error
 	for _, r := range recordings {
@@ -110,7 +112,7 @@ func readSamples(recordings []string) ([]replay.Sample, error) {
 			errs = append(errs, fmt.Errorf("reading samples: %w", err))
 			continue
 		}
-		samples, err := replay.Read(path, data, signal)
+		samples, err := replay.Read(path, data, signal, matchOf(p, signal))
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -120,6 +122,16 @@ func readSamples(recordings []string) ([]replay.Sample, error) {
 		return nil, cli.Misuse("%w", errors.Join(errs...))
 	}
 	return all, nil
+}
+
+// matchOf is how series of that signal belong to pods; where the policy has but one signal, it need not be named.
+func matchOf(p *model.Policy, signal string) model.Match {
+	for _, s := range p.Signals {
+		if s.Name == signal || signal == "" && len(p.Signals) == 1 {
+			return s.Match
+		}
+	}
+	return model.Match{}
 }
 
 func printOutcome(w io.Writer, output string, o replay.Outcome) error {

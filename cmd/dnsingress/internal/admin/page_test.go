@@ -181,7 +181,9 @@ func TestPageInABrowser(t *testing.T) {
 		show("#web.shop.test.", "--screenshot="+filepath.Join(dir, "narrow.png"), "--window-size=420,1600")
 		show("", "--screenshot="+filepath.Join(dir, "list.png"))
 	}
-	if dom, _ := show("#gone.shop.test.", "--dump-dom"); !strings.Contains(dom, "No object has this name now.") {
-		t.Error("a name that nobody has is not told of")
+	for _, fragment := range []string{"#gone.shop.test.", "#100%"} {
+		if dom, _ := show(fragment, "--dump-dom"); !strings.Contains(dom, "No object has this name now.") || !strings.Contains(dom, ">live<") {
+			t.Errorf("%s: a name that nobody has is not told of", fragment)
+		}
 	}
 }

@@ -17,9 +17,6 @@ import (
 	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
-// leastInterval is the shortest interval that an annotation may ask for.
-const leastInterval = time.Second
-
 // Prefixes say under which prefixes annotations are looked for.
 type Prefixes struct {
 	Hostname []string // the first that is set wins
@@ -158,8 +155,8 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 			return err
 		}),
 		read("interval", func(v string) (err error) {
-			if signal.Interval, err = time.ParseDuration(v); err != nil || signal.Interval < leastInterval {
-				err = fmt.Errorf("%q is no interval (hint: %v or longer)", v, leastInterval)
+			if signal.Interval, err = time.ParseDuration(v); err != nil || signal.Interval < model.LeastInterval {
+				err = fmt.Errorf("%q is no interval (hint: %v or longer)", v, model.LeastInterval)
 			}
 			return err
 		}),

@@ -25,8 +25,7 @@ const (
 	maxRules    = 16
 	maxTTLRules = 8
 
-	leastInterval = time.Second
-	leastCheck    = 100 * time.Millisecond
+	leastCheck = 100 * time.Millisecond
 )
 
 var (
@@ -88,7 +87,7 @@ func (r reader) signals() []model.Signal {
 		for _, d := range []struct {
 			key          string
 			value, least time.Duration
-		}{{"interval", s.Interval, leastInterval}, {"timeout", s.Timeout, time.Millisecond}, {"staleness", s.Staleness, leastInterval}} {
+		}{{"interval", s.Interval, model.LeastInterval}, {"timeout", s.Timeout, time.Millisecond}, {"staleness", s.Staleness, model.LeastInterval}} {
 			if r.Has(at+"."+d.key) && d.value < d.least {
 				r.Problem(at+"."+d.key, fmt.Sprintf("%v or longer", d.least), "%v is too short", d.value)
 			}

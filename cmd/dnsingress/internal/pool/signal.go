@@ -224,8 +224,7 @@ func (e *Engine) signalsFor(s *state) (map[string]steer.Signal, []model.Problem)
 // values are those of the pool's i-th signal that samples have for the pool's members; ambiguous: some member has several.
 func (e *Engine) values(s *state, i int, heard promql.Past) (signal steer.Signal, ambiguous bool) {
 	m := &s.Policy.Signals[i]
-	// A policy that is evaluated seldom keeps its values until two evaluations in a row have failed.
-	life := max(cmp.Or(m.Staleness, e.options.Config.Prometheus.Staleness), 2*cmp.Or(m.Interval, e.options.Config.Prometheus.Interval))
+	life := m.Life(e.options.Config.Prometheus.Interval, e.options.Config.Prometheus.Staleness)
 	signal = steer.Signal{At: heard.At, Expires: heard.Due.Add(life)}
 	signal.Values, ambiguous = s.finders[i].Values(heard.Samples, s.Ref.Namespace, s.Members)
 	return signal, ambiguous

@@ -171,6 +171,13 @@ func (t *table) samples(points []point, series int) Samples {
 // addressLabels may hold a pod's address, the first that does counts.
 var addressLabels = [...]string{"address", "ip", "pod_ip", "instance"}
 
+// Identify reads whose value a series with these labels, a JSON object of strings, is by m: a pod's, where the series
+// says so with its namespace, or an address's. Nothing: nobody's.
+func Identify(labels string, m model.Match) (namespace, pod string, address netip.Addr) {
+	key, address := identify(labels, m)
+	return key.namespace, key.pod, address
+}
+
 // identify reads whose value a series with these labels is, by m.
 func identify(labels string, m model.Match) (podKey, netip.Addr) {
 	if m == (model.Match{}) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
 	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
@@ -23,6 +24,7 @@ type Setup struct {
 	Staleness   time.Duration // of signals that set none
 	TTL         time.Duration // of the pool
 	NegativeTTL time.Duration
+	Namespace   string // of the policy, whose pods alone it steers; empty: whichever
 }
 
 // Outcome is what a policy made of a recording.
@@ -78,13 +80,14 @@ type recording struct {
 	members []string // in the order of their addresses
 	address map[string]netip.Addr
 	signals map[string]map[string][]Sample
-	first   map[string]time.Time // a member's first sample, and its last
+	spacing map[string]time.Duration // of each signal's samples
+	first   map[string]time.Time     // a member's first sample, and its last
 	last    map[string]time.Time
 }
 
 // Run replays samples through a policy.
 func Run(p *model.Policy, samples []Sample, setup Setup) (Outcome, error) {
-	r, err := record(p, samples)
+	r, err := record(p, samples, setup.Namespace)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -104,8 +107,8 @@ func Run(p *model.Policy, samples []Sample, setup Setup) (Outcome, error) {
 }
 
 // record sorts the samples, and refuses those of signals that the policy does not have.
-func record(p *model.Policy, samples []Sample) (*recording, error) {
-	r := &recording{address: map[string]netip.Addr{}, signals: map[string]map[string][]Sample{}, first: map[string]time.Time{}, last: map[string]time.Time{}}
+func record(p *model.Policy, samples []Sample, namespace string) (*recording, error) {
+	r := &recording{address: map[string]netip.Addr{}, signals: map[string]map[string][]Sample{}, spacing: map[string]time.Duration{}, first: map[string]time.Time{}, last: map[string]time.Time{}}
 	known := map[string]bool{}
 	var names []string
 	for _, s := range p.Signals {
@@ -119,6 +122,10 @@ func record(p *model.Policy, samples []Sample) (*recording, error) {
 	}
 	unknown := map[string]bool{}
 	for _, s := range samples {
+		if namespace != "" && s.Namespace != "" && s.Namespace != namespace {
+			continue // live, these are nobody's
+		}
+		s.Member = s.name()
 		if s.Signal == "" && len(names) == 1 {
 			s.Signal = names[0]
 		}
@@ -141,9 +148,22 @@ func record(p *model.Policy, samples []Sample) (*recording, error) {
 		return nil, fmt.Errorf("samples of signals that the policy does not have: %s (hint: it has %s)",
 			strings.Join(slices.Sorted(quoted(unknown)), ", "), strings.Join(names, ", "))
 	}
-	for _, members := range r.signals {
+	if len(r.first) == 0 {
+		return nil, fmt.Errorf("no samples of namespace %s, where the policy is", namespace)
+	}
+	for signal, members := range r.signals {
+		var gaps []time.Duration
 		for _, one := range members {
 			slices.SortStableFunc(one, func(a, b Sample) int { return a.At.Compare(b.At) })
+			for i := range one[1:] {
+				if gap := one[i+1].At.Sub(one[i].At); gap > 0 {
+					gaps = append(gaps, gap)
+				}
+			}
+		}
+		if len(gaps) > 0 {
+			slices.Sort(gaps)
+			r.spacing[signal] = gaps[len(gaps)/2]
 		}
 	}
 	for i, m := range slices.Sorted(maps.Keys(r.first)) {
@@ -156,6 +176,14 @@ func record(p *model.Policy, samples []Sample) (*recording, error) {
 	}
 	slices.SortFunc(r.members, func(a, b string) int { return r.address[a].Compare(r.address[b]) })
 	return r, nil
+}
+
+// name tells the sample's member from others: pods of two namespaces may be called the same.
+func (s Sample) name() string {
+	if s.Namespace == "" {
+		return s.Member
+	}
+	return s.Namespace + "/" + s.Member
 }
 
 func quoted(names map[string]bool) func(yield func(string) bool) {
@@ -197,7 +225,7 @@ func (r *run) step() time.Duration {
 func (r *run) interval(s model.Signal) time.Duration { return cmp.Or(s.Interval, r.setup.Interval) }
 
 func (r *run) staleness(s model.Signal) time.Duration {
-	return max(cmp.Or(s.Staleness, r.setup.Staleness), 2*r.interval(s))
+	return s.Life(r.setup.Interval, r.setup.Staleness)
 }
 
 // span is from the first instant with a sample to the last one's.
@@ -213,20 +241,14 @@ func (r *run) span() (from, to time.Time) {
 		}
 	}
 	step := r.step()
-	if aligned := align(from, step); aligned.Equal(from) {
+	if aligned := promql.Instant(from, step); aligned.Equal(from) {
 		return from, to
 	}
-	from = align(from, step).Add(step)
+	from = promql.Instant(from, step).Add(step)
 	if to.Before(from) {
 		to = from
 	}
 	return from, to
-}
-
-// align is the last multiple of the interval at or before t, as live evaluations have it.
-func align(t time.Time, interval time.Duration) time.Time {
-	n := t.UnixNano()
-	return time.Unix(0, n-n%int64(interval)).UTC()
 }
 
 // patience is how long a member counts as there after its last sample.
@@ -262,11 +284,12 @@ func (r *run) decide(at time.Time) {
 	r.note(before, beforeThere, first)
 }
 
-// evaluate gives a signal's values as of its last evaluation at or before at: each member's last sample that was not
-// older than the staleness. An evaluation of which no sample is newer than the one before has not taken place.
+// evaluate gives a signal's values as of its last evaluation at or before at. An evaluation of which no sample is newer
+// than the one before has not taken place. At one that has, a member has a value if it has one sample not older than
+// samples of the signal are apart: live, too, a series that is missing at an instant is no data at once, and several are.
 func (r *run) evaluate(s model.Signal, at time.Time, there []string) steer.Signal {
 	interval, life := r.interval(s), r.staleness(s)
-	instant := align(at, interval)
+	instant := promql.Instant(at, interval)
 	newest := time.Time{}
 	for _, samples := range r.signals[s.Name] {
 		if i := until(samples, instant); i > 0 && samples[i-1].At.After(newest) {
@@ -276,7 +299,7 @@ func (r *run) evaluate(s model.Signal, at time.Time, there []string) steer.Signa
 	if newest.IsZero() {
 		return steer.Signal{}
 	}
-	if heard := align(newest, interval); !newest.After(instant.Add(-interval)) {
+	if heard := promql.Instant(newest, interval); !newest.After(instant.Add(-interval)) {
 		if instant = heard; heard.Before(newest) {
 			instant = heard.Add(interval)
 		}
@@ -285,7 +308,9 @@ func (r *run) evaluate(s model.Signal, at time.Time, there []string) steer.Signa
 	for i, m := range there {
 		out.Values[i] = math.NaN()
 		samples := r.signals[s.Name][m]
-		if n := until(samples, instant); n > 0 && samples[n-1].At.After(instant.Add(-life)) {
+		n := until(samples, instant)
+		ambiguous := n > 1 && samples[n-2].At.Equal(samples[n-1].At)
+		if n > 0 && !ambiguous && samples[n-1].At.After(instant.Add(-cmp.Or(r.spacing[s.Name], interval))) {
 			out.Values[i] = samples[n-1].Value
 		}
 	}

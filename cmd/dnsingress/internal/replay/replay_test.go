@@ -40,7 +40,7 @@ func samplesOf(signal, member, values string) []Sample {
 			if _, err := fmt.Sscan(field, &v); err != nil {
 				panic(err)
 			}
-			out = append(out, Sample{begin.Add(time.Duration(i) * 5 * time.Second), signal, member, v})
+			out = append(out, Sample{begin.Add(time.Duration(i) * 5 * time.Second), signal, "", member, v})
 		}
 	}
 	return out
@@ -123,7 +123,7 @@ func TestRunEvaluatesEachSignalAtItsInstants(t *testing.T) {
 	p.Checks = []model.HealthCheck{{Name: "alive"}}
 	p.Steer.Rules = append(p.Steer.Rules, steer.Rule{Signal: "alive", Keep: alive})
 	samples := append(samplesOf("load", "a", "1 1 1 1 1 1 1 1"), samplesOf("load", "b", "1 9 1 9 9 1 1 1")...)
-	samples = append(samples, Sample{begin, "alive", "a", 1}, Sample{begin, "alive", "b", 1}, Sample{begin.Add(27 * time.Second), "alive", "b", 0})
+	samples = append(samples, Sample{begin, "alive", "", "a", 1}, Sample{begin, "alive", "", "b", 1}, Sample{begin.Add(27 * time.Second), "alive", "", "b", 0})
 	o, err := Run(p, samples, setup())
 	if err != nil {
 		t.Fatal(err)
@@ -141,11 +141,11 @@ func TestReadsWhatItWrites(t *testing.T) {
 		{"CSV of one signal, columns in another order", "value,address,time\n1.5,a,1767225600.000\nInf,a,1767225605\n", "load"},
 		{"Prometheus", `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"pod":"a"},"values":[[1767225600,"1.5"],[1767225605,"+Inf"]]}]}}`, "load"},
 	} {
-		got, err := Read("x", []byte(c.data), c.signal)
+		got, err := Read("x", []byte(c.data), c.signal, model.Match{})
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		if d := cmp.Diff([]Sample{{begin, "load", "a", 1.5}, {begin.Add(5 * time.Second), "load", "a", math.Inf(1)}}, got); d != "" {
+		if d := cmp.Diff([]Sample{{begin, "load", "", "a", 1.5}, {begin.Add(5 * time.Second), "load", "", "a", math.Inf(1)}}, got); d != "" {
 			t.Errorf("%s: %s", c.name, d)
 		}
 	}
@@ -161,11 +161,82 @@ func TestReadRefuses(t *testing.T) {
 		{"time,pod,value\n1,\"a,1\n", "", "x:2:8: extraneous or missing \" in quoted-field"},
 		{`{"status":"error","error":"bad_data"}`, "", "x:1:1: x is no answer of /api/v1/query_range: bad_data"},
 		{`{"status":"success","data":{"resultType":"vector","result":[]}}`, "", "x:1:1: x is no answer of /api/v1/query_range: the result is a vector"},
-		{`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"job":"j"},"values":[[1,"1"]]}]}}`, "", "x: data.result[0] map[job:j] has no label that tells a pod: pod, address, ip, pod_ip, instance"},
+		{`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"job":"j"},"values":[[1,"1"]]}]}}`, "", `x: data.result[0] {"job":"j"} has no label that tells a pod: pod, address, ip, pod_ip, instance`},
 		{`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"pod":"j"},"values":[[1,"one"]]}]}}`, "", `x: data.result[0].values[0]: "one" is no number`},
 	} {
-		if _, err := Read("x", []byte(c.data), c.signal); err == nil || err.Error() != c.want {
+		if _, err := Read("x", []byte(c.data), c.signal, model.Match{}); err == nil || err.Error() != c.want {
 			t.Errorf("%s: got %v, want %s", c.data, err, c.want)
+		}
+	}
+}
+
+// Two pods of one name in two namespaces are two, unless the policy's namespace says that one of them is nobody's.
+func TestNamespaces(t *testing.T) {
+	data := `{"status":"success","data":{"resultType":"matrix","result":[
+		{"metric":{"namespace":"shop","pod":"web-0"},"values":[[1767225600,"1"],[1767225605,"1"]]},
+		{"metric":{"namespace":"blog","pod":"web-0"},"values":[[1767225600,"9"],[1767225605,"9"]]},
+		{"metric":{"namespace":"shop","pod":"web-1"},"values":[[1767225600,"1"],[1767225605,"1"]]}]}}`
+	samples, err := Read("x", []byte(data), "load", model.Match{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for namespace, want := range map[string]string{"": "0s 2/3 +shop/web-0:within +shop/web-1:within", "shop": "0s 2/2 +shop/web-0:within +shop/web-1:within"} {
+		with := setup()
+		with.Namespace = namespace
+		o, err := Run(bare(t, "load", "< 8"), samples, with)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff([]string{want}, tell(o)); d != "" {
+			t.Errorf("namespace %q: %s", namespace, d)
+		}
+	}
+	with := setup()
+	with.Namespace = "elsewhere"
+	if _, err := Run(bare(t, "load", "< 8"), samples, with); err == nil {
+		t.Error("samples of other namespaces alone are taken")
+	}
+}
+
+// Series belong to pods by the signal's match, and to addresses without their ports, as they do live.
+func TestReadMatches(t *testing.T) {
+	read := func(labels string, m model.Match) string {
+		samples, err := Read("x", []byte(`{"status":"success","data":{"resultType":"matrix","result":[{"metric":`+labels+`,"values":[[1,"1"]]}]}}`), "load", m)
+		if err != nil {
+			return err.Error()
+		}
+		return samples[0].name()
+	}
+	for _, c := range []struct {
+		labels string
+		match  model.Match
+		want   string
+	}{
+		{`{"pod":"scraper-1","exported_pod":"web-0","exported_namespace":"shop"}`, model.Match{Pod: "exported_pod", Namespace: "exported_namespace"}, "shop/web-0"},
+		{`{"instance":"[fd00::1]:8080"}`, model.Match{}, "fd00::1"},
+		{`{"pod":"web-0"}`, model.Match{Address: "addr"}, `x: data.result[0] {"pod":"web-0"} has no label that tells a pod: addr`},
+	} {
+		if got := read(c.labels, c.match); got != c.want {
+			t.Errorf("%s: %s, want %s", c.labels, got, c.want)
+		}
+	}
+}
+
+// A pod without a sample at an evaluation is no data at once, and so is one with two.
+func TestGaps(t *testing.T) {
+	for name, b := range map[string][]Sample{
+		"gap":       samplesOf("load", "b", "1 1 . . . 1"),
+		"ambiguous": append(samplesOf("load", "b", "1 1 1 1 1 1"), samplesOf("load", "b", ". . 2 2 2 .")...),
+	} {
+		p := bare(t, "load", "< 8")
+		p.Steer.Guards.NoData = steer.NoDataDrop
+		o, err := Run(p, append(samplesOf("load", "a", "1 1 1 1 1 1"), b...), setup())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"0s 2/2 +a:within +b:within", "10s 1/2 -b:no-data", "25s 2/2 +b:within"}
+		if d := cmp.Diff(want, tell(o)); d != "" {
+			t.Errorf("%s: %s", name, d)
 		}
 	}
 }
@@ -175,7 +246,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("value,address,time\nInf,a,2026-01-01T00:00:05Z\n"))
 	f.Add([]byte(`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"pod":"a"},"values":[[1767225600,"1.5"]]}]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		samples, err := Read("x", data, "")
+		samples, err := Read("x", data, "", model.Match{})
 		if err == nil && len(samples) == 0 {
 			t.Error("neither samples nor an error")
 		}

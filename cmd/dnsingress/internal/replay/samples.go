@@ -14,6 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
 )
 
 // mostErrors bounds what is said of one file.
@@ -21,18 +24,19 @@ const mostErrors = 20
 
 // Sample is one value of one member at one time.
 type Sample struct {
-	At     time.Time
-	Signal string // empty: the only one there is
-	Member string // a pod's name or an address
-	Value  float64
+	At        time.Time
+	Signal    string // empty: the only one there is
+	Namespace string // of the pod; empty: unknown
+	Member    string // a pod's name or an address
+	Value     float64
 }
 
 // Read reads samples from data, a file called name: a Prometheus response if it begins with a brace, else CSV. signal
-// is what the values of a Prometheus response are of, and of CSV without a column signal. An error names every place
-// that is wrong.
-func Read(name string, data []byte, signal string) ([]Sample, error) {
+// is what the values of a Prometheus response are of, and of CSV without a column signal; by m a response's series belong
+// to pods, as they do live. An error names every place that is wrong.
+func Read(name string, data []byte, signal string, m model.Match) ([]Sample, error) {
 	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
-		return readRange(name, data, signal)
+		return readRange(name, data, signal, m)
 	}
 	return readCSV(name, data, signal)
 }
@@ -74,6 +78,9 @@ func readCSV(name string, data []byte, signal string) ([]Sample, error) {
 		if at, ok := columns["signal"]; ok {
 			s.Signal = row[at]
 		}
+		if at, ok := columns["namespace"]; ok {
+			s.Namespace = row[at]
+		}
 		var bad error
 		if s.At, bad = instant(row[columns["time"]]); bad != nil {
 			complain(columns["time"], "%w", bad)
@@ -101,7 +108,7 @@ func header(row []string, signal string) (map[string]int, error) {
 		if c == "address" || c == "member" {
 			c = "pod"
 		}
-		if !slices.Contains([]string{"time", "signal", "pod", "value"}, c) {
+		if !slices.Contains([]string{"time", "signal", "namespace", "pod", "value"}, c) {
 			return nil, fmt.Errorf("unknown column %q (hint: the first line is time,signal,pod,value)", row[i])
 		}
 		if _, double := columns[c]; double {
@@ -146,14 +153,11 @@ type rangeResponse struct {
 }
 
 type series struct {
-	Metric map[string]string    `json:"metric"`
+	Metric json.RawMessage      `json:"metric"`
 	Values [][2]json.RawMessage `json:"values"`
 }
 
-// memberLabels name the member of a series, the first that there is counts.
-var memberLabels = [...]string{"pod", "address", "ip", "pod_ip", "instance"}
-
-func readRange(name string, data []byte, signal string) ([]Sample, error) {
+func readRange(name string, data []byte, signal string, m model.Match) ([]Sample, error) {
 	var r rangeResponse
 	if err := json.Unmarshal(data, &r); err != nil {
 		line, column := 1, 1
@@ -175,14 +179,12 @@ func readRange(name string, data []byte, signal string) ([]Sample, error) {
 	var samples []Sample
 	var errs []error
 	for i, one := range r.Data.Result {
-		member := ""
-		for _, l := range memberLabels {
-			if member = one.Metric[l]; member != "" {
-				break
-			}
-		}
-		if member == "" {
-			errs = append(errs, fmt.Errorf("%s: data.result[%d] %v has no label that tells a pod: %s", name, i, one.Metric, strings.Join(memberLabels[:], ", ")))
+		namespace, member, address := promql.Identify(string(one.Metric), m)
+		switch {
+		case member == "" && address.IsValid():
+			namespace, member = "", address.String()
+		case member == "":
+			errs = append(errs, fmt.Errorf("%s: data.result[%d] %s has no label that tells a pod: %s", name, i, one.Metric, strings.Join(m.Labels(), ", ")))
 		}
 		for j, v := range one.Values {
 			var seconds float64
@@ -196,7 +198,7 @@ func readRange(name string, data []byte, signal string) ([]Sample, error) {
 				errs = append(errs, fmt.Errorf("%s: data.result[%d].values[%d]: %q is no number", name, i, j, text))
 				break
 			}
-			samples = append(samples, Sample{seconds1970(seconds), signal, member, value})
+			samples = append(samples, Sample{seconds1970(seconds), signal, namespace, member, value})
 		}
 		if len(errs) >= mostErrors {
 			break

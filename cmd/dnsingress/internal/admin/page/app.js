@@ -37,7 +37,16 @@ function ago(time) {
 }
 
 const clock = (time) => new Date(time).toISOString().slice(0, 19).replace("T", " ")
-const chosen = () => decodeURIComponent(location.hash.slice(1))
+
+// chosen is the name behind the #, as it is where it is not escaped as it should be.
+function chosen() {
+  const name = location.hash.slice(1)
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name
+  }
+}
 
 async function get(path) {
   const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(10000) })
@@ -161,6 +170,8 @@ function showPool(name, x) {
     to.replaceChildren(title, el("p", {}, name ? "No object has this name now." : "Each name is answered with the pods that are in. This page shows which these are, why, and what changed; it changes nothing itself."))
     return
   }
+  const kept = new Set(x.members.map((m) => x.name + " " + m.address))
+  for (const key of values.keys()) if (!kept.has(key)) values.delete(key)
   const inside = x.members.filter((m) => m.state === "in").length
   const facts = [
     ["Object", x.object], ["Zone", `${x.zone} serial ${x.serial}`],
@@ -224,8 +235,11 @@ async function ask() {
 }
 
 async function follow() {
-  if (!document.hidden) await ask()
-  setTimeout(follow, EVERY)
+  try {
+    if (!document.hidden) await ask()
+  } finally {
+    setTimeout(follow, EVERY)
+  }
 }
 
 addEventListener("hashchange", ask)
