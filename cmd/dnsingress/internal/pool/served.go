@@ -15,6 +15,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/serial"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
+	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
 // served is one zone and what its names are answered with.
@@ -134,21 +135,22 @@ func (e *Engine) answerFor(host string, z *served) (answer, bool) {
 		return answer{}, false
 	}
 	s := e.pools[owner]
-	a := answer{ttl: seconds(s.decision.TTL), maxAnswers: *z.config.MaxAnswers, addresses: s.decision.In()}
-	if s.Policy != nil && s.decision.NegativeTTLRule != "pool" {
-		a.negative = seconds(s.decision.NegativeTTL)
+	ttl := *z.config.TTL
+	if s.TTL != nil {
+		ttl = time.Duration(*s.TTL) * time.Second
 	}
-	if s.Policy == nil || s.decision.TTLRule == "pool" { // each zone has its own
-		a.ttl = seconds(*z.config.TTL)
-		if s.TTL != nil {
-			a.ttl = *s.TTL
-		}
-	}
+	a := answer{maxAnswers: *z.config.MaxAnswers, addresses: s.decision.In()}
 	most := s.MaxAnswers
 	if s.Policy != nil {
+		ttl = decided(&s.Policy.Steer.TTL, s.decision.TTL, s.decision.TTLRule, ttl)
+		own := *z.config.NegativeTTL
+		if negative := decided(&s.Policy.Steer.NegativeTTL, s.decision.NegativeTTL, s.decision.NegativeTTLRule, own); negative != own {
+			a.negative = seconds(negative)
+		}
 		most = cmp.Or(s.Policy.Steer.Selection.MaxAnswers, most)
 		e.choose(&a, s)
 	}
+	a.ttl = seconds(ttl)
 	switch {
 	case most > 0:
 		a.maxAnswers = most
@@ -162,6 +164,18 @@ func (e *Engine) answerFor(host string, z *served) (answer, bool) {
 		}
 	}
 	return a, true
+}
+
+// decided is the TTL that a decision comes to in one zone: where no rule spoke, that is the zone's own, within the bounds.
+func decided(t *steer.TTL, ttl time.Duration, rule string, own time.Duration) time.Duration {
+	if len(t.Rules) > 0 && rule != "pool" {
+		return ttl
+	}
+	own = max(own, t.Floor)
+	if t.Ceiling > 0 {
+		own = min(own, max(t.Ceiling, t.Floor))
+	}
+	return own
 }
 
 // choose has answers chosen as the pool's policy says.
