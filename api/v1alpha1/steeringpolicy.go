@@ -13,6 +13,10 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.conditions[?(@.type=="Applied")].status`
+// +kubebuilder:printcolumn:name="In",type=integer,JSONPath=`.status.targets[*].pool.in`,description="Pods in the answer, of the first target"
+// +kubebuilder:printcolumn:name="Ready",type=integer,JSONPath=`.status.targets[*].pool.ready`,description="Pods that are ready, of the first target"
+// +kubebuilder:printcolumn:name="FailOpen",type=boolean,JSONPath=`.status.targets[*].pool.failOpen`,priority=1
+// +kubebuilder:printcolumn:name="TTL",type=integer,JSONPath=`.status.targets[*].pool.ttlSeconds`,priority=1
 // +kubebuilder:printcolumn:name="Targets",type=string,JSONPath=`.status.targets[*].name`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SteeringPolicy struct {
@@ -135,6 +139,57 @@ type TargetStatus struct {
 	// Message says why it does not.
 	// +optional
 	Message string `json:"message,omitempty"`
+	// Pool is what was decided there, in short. It is written when who is in the answer or out of it changes, not at
+	// every evaluation; `dnsingress explain` shows all of it as it is now.
+	// +optional
+	Pool *PoolStatus `json:"pool,omitempty"`
+}
+
+// PoolStatus is what was decided on a target's pods.
+type PoolStatus struct {
+	// Ready is how many pods readiness alone would answer with.
+	Ready int32 `json:"ready"`
+	// In is how many pods are in the answer.
+	In int32 `json:"in"`
+	// FailOpen says that too few pods satisfied the rules, so that all ready ones are in.
+	FailOpen bool `json:"failOpen"`
+	// TTLSeconds is for how long an answer may be cached. Alone, only a TTL of twice or half this is written.
+	TTLSeconds int32 `json:"ttlSeconds"`
+	// TTLRule is what set the TTL; pool: no rule did.
+	// +optional
+	TTLRule string `json:"ttlRule,omitempty"`
+	// Selection is how one answer is chosen from the pods that are in.
+	// +optional
+	Selection string `json:"selection,omitempty"`
+	// Problem says why the policy does nothing there.
+	// +optional
+	Problem string `json:"problem,omitempty"`
+	// Members are the first pods, those that are out before those that are in.
+	// +optional
+	// +listType=map
+	// +listMapKey=address
+	// +kubebuilder:validation:MaxItems=16
+	Members []MemberStatus `json:"members,omitempty"`
+}
+
+// MemberStatus is what was decided on a pod.
+type MemberStatus struct {
+	// Address of the pod.
+	Address string `json:"address"`
+	// Pod is its name.
+	// +optional
+	Pod string `json:"pod,omitempty"`
+	// State is in or out.
+	// +kubebuilder:validation:Enum=in;out
+	State string `json:"state"`
+	// Reason for that.
+	Reason string `json:"reason"`
+	// Rule that decided.
+	// +optional
+	Rule string `json:"rule,omitempty"`
+	// Since when State and Reason are these.
+	// +optional
+	Since metav1.Time `json:"since,omitempty"`
 }
 
 // The types of a SteeringPolicy's conditions.
@@ -149,5 +204,6 @@ const (
 	ReasonInvalid        = "Invalid"        // Accepted=False: the message says what and where
 	ReasonApplied        = "Applied"        // Applied=True at every target
 	ReasonConflicted     = "Conflicted"     // Applied=False: an older policy has a target
+	ReasonUselessMetric  = "UselessMetric"  // Applied=False: no series of a query is a pod's of a target
 	ReasonTargetNotFound = "TargetNotFound" // Applied=False: a target is not there or publishes no name
 )

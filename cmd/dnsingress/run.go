@@ -120,13 +120,14 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.source, err = kube.New(kube.Options{
-		Kubeconfig: c.Kubernetes.Kubeconfig, Namespaces: c.Kubernetes.Namespaces, Check: promql.CheckPods, Sink: d.engine, Log: log,
+		Kubeconfig: c.Kubernetes.Kubeconfig, Namespaces: c.Kubernetes.Namespaces, Check: promql.CheckPods, Sink: d.engine, Pools: d.engine.Status, Log: log,
 		Prefixes: kube.Prefixes{Hostname: c.Kubernetes.HostnamePrefixes, Policy: c.Kubernetes.PolicyPrefix},
 	})
 	if err != nil {
 		return nil, err
 	}
 	d.engine.Connect(d.evaluator, d.source.Reporter())
+	d.engine.ConnectObserver(d.source.Decided)
 	if d.health, err = health.New(health.Options{Deliver: d.engine.Checked, Registerer: registry, Log: log}); err != nil {
 		return nil, err
 	}

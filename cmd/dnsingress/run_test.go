@@ -207,6 +207,16 @@ func (m *metric) set(values ...string) {
 	}
 }
 
+// awaitQuestion waits for the next answer to a query.
+func (m *metric) awaitQuestion(t testing.TB) {
+	t.Helper()
+	select {
+	case <-m.asked:
+	case <-time.After(time.Minute):
+		t.Fatal("no query for a minute")
+	}
+}
+
 func (m *metric) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at := r.FormValue("time")
 	if r.URL.Path != "/api/v1/query" || r.FormValue("query") == "" {

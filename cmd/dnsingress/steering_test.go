@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
@@ -62,6 +64,64 @@ func (c *cluster) awaitConditions(t testing.TB, p *v1alpha1.SteeringPolicy, want
 	return now
 }
 
+// awaitPool returns the policy when what it says of its first target's pool is want.
+func (c *cluster) awaitPool(t testing.TB, p *v1alpha1.SteeringPolicy, want string) *v1alpha1.SteeringPolicy {
+	t.Helper()
+	now := new(v1alpha1.SteeringPolicy)
+	untilNil(t, func() error {
+		if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(p), now); err != nil {
+			return err
+		}
+		got := "nothing"
+		if len(now.Status.Targets) > 0 && now.Status.Targets[0].Pool != nil {
+			x := now.Status.Targets[0].Pool
+			var members []string
+			for _, m := range x.Members {
+				members = append(members, strings.Join([]string{m.Address, m.Pod, m.State, m.Reason, m.Rule}, " "))
+			}
+			got = fmt.Sprintf("%s %d/%d open=%t %ds %s %s: %s", now.Status.Targets[0].Name, x.In, x.Ready, x.FailOpen, x.TTLSeconds, x.TTLRule, x.Selection, strings.Join(members, ", "))
+		}
+		if got != want {
+			return fmt.Errorf("policy %s says %s, want %s", p.Name, got, want)
+		}
+		return nil
+	})
+	return now
+}
+
+// columns are what the API server has kubectl show of a policy.
+func (c *cluster) columns(t testing.TB, namespace, name string) string {
+	t.Helper()
+	h, err := rest.HTTPClientFor(c.env.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s/apis/dnsingress.dev/v1alpha1/namespaces/%s/steeringpolicies/%s", c.url(), namespace, name), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+	response, err := h.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var table metav1.Table
+	if err := json.NewDecoder(response.Body).Decode(&table); err != nil || len(table.Rows) != 1 {
+		t.Fatal(table, err)
+	}
+	return strings.Trim(fmt.Sprint(table.Rows[0].Cells), "[]")
+}
+
+// url is that of the API server.
+func (c *cluster) url() string {
+	host := c.env.Config.Host
+	if !strings.Contains(host, "://") {
+		host = "https://" + host
+	}
+	return strings.TrimSuffix(host, "/")
+}
+
 func testSteeringPolicies(t *testing.T, c *cluster) {
 	const absent = "no SteeringPolicies to be had"
 	ns := c.namespace(t)
@@ -100,6 +160,14 @@ func testSteeringPolicies(t *testing.T, c *cluster) {
 	if len(settled.Status.Targets) != 1 || !settled.Status.Targets[0].Applied {
 		t.Errorf("targets: %+v", settled.Status.Targets)
 	}
+	// What was decided is there in short, those that are out first, and in the columns that kubectl shows.
+	settled = c.awaitPool(t, older, "web 1/2 open=false 5s pool window: fd00:1::2 web-1 out beyond load, fd00:1::1 web-0 in within load")
+	if pool := settled.Status.Targets[0].Pool; pool.Members[0].Since.IsZero() {
+		t.Errorf("members: %+v", pool.Members)
+	}
+	if got := c.columns(t, ns, "older"); !strings.HasPrefix(got, "older True Accepted True 1 2 false 5 web ") {
+		t.Errorf("columns: %s", got)
+	}
 
 	// A second policy on the same target gives way and says to whom; elsewhere it steers. Names will do as targets.
 	younger := steering(ns, "younger", "< 100", "web", "api")
@@ -108,8 +176,8 @@ func testSteeringPolicies(t *testing.T, c *cluster) {
 	younger.Spec.Rules[0].Keep = "< 5"
 	c.create(t, younger)
 	got := c.awaitConditions(t, younger, "Accepted=True/Accepted Applied=False/Conflicted")
-	if s := fmt.Sprint(got.Status.Targets); !strings.Contains(s, "{Service api true }") || !strings.Contains(s, "{Service web false SteeringPolicy older") {
-		t.Errorf("targets: %s", s)
+	if s := got.Status.Targets; len(s) != 2 || !s[0].Applied || s[0].Message != "" || s[1].Applied || s[1].Pool != nil || !strings.HasPrefix(s[1].Message, "SteeringPolicy older") {
+		t.Errorf("targets: %+v", s)
 	}
 	first.await(t, "api.apps.test.", dns.TypeAAAA, "fd00:2::1")
 	first.await(t, "steered.apps.test.", dns.TypeAAAA, "fd00:1::1")
@@ -142,7 +210,12 @@ func testSteeringPolicies(t *testing.T, c *cluster) {
 	c.awaitEvent(t, web, "PolicyShadowed")
 
 	// Nothing is written that is there already: other things of the namespace change, and the status stays as it is.
+	c.awaitPool(t, older, "web 2/2 open=false 5s pool window: fd00:1::1 web-0 in within load, fd00:1::2 web-1 in within load")
 	quiet := c.awaitConditions(t, older, ok)
+	for i := range 12 { // evaluations of two replicas, each with other values
+		m.set("web-0", fmt.Sprint(i), "web-1", fmt.Sprint(i+1), "api-0", "1", "api-1", "9")
+		m.awaitQuestion(t)
+	}
 	api.Annotations["external-dns.kubernetes.io/ttl"] = "9"
 	c.update(t, api)
 	lost := steering(ns, "lost", "< 8", "nowhere")
@@ -150,6 +223,20 @@ func testSteeringPolicies(t *testing.T, c *cluster) {
 	c.awaitConditions(t, lost, "Accepted=True/Accepted Applied=False/TargetNotFound")
 	if now := c.awaitConditions(t, older, ok); now.ResourceVersion != quiet.ResourceVersion {
 		t.Errorf("the status was written without need: version %s, then %s", quiet.ResourceVersion, now.ResourceVersion)
+	}
+
+	// A query that tells of no pod is no policy, which only its values can show; one that never can is refused at once.
+	m.set("", "30")
+	useless := c.awaitConditions(t, older, "Accepted=True/Accepted Applied=False/UselessMetric")
+	if x := useless.Status.Targets[0]; x.Applied || x.Pool == nil || !strings.Contains(x.Pool.Problem, "no series of the policy's expression has a label pod") {
+		t.Errorf("target: %+v", x)
+	}
+	m.set("web-0", "9", "web-1", "1", "api-0", "1", "api-1", "9")
+	c.awaitConditions(t, older, ok)
+	lone := service(ns, "lone", steered("lone.apps.test", "sum by (node) (load)")...)
+	c.create(t, lone)
+	if message := c.awaitEvent(t, lone, "InvalidPolicy"); !strings.Contains(message, "no label that tells a pod") {
+		t.Errorf("event: %s", message)
 	}
 
 	// When the older one goes, the younger one takes over; when both are gone, annotations count again.

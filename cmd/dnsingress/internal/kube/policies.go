@@ -144,6 +144,7 @@ func (s *Source) retarget(ctx context.Context, namespace string, since time.Time
 		return fmt.Errorf("listing Services: %w", err)
 	}
 	before, now := s.policies.had[namespace], map[string]version{}
+	steering := map[string]client.ObjectKey{}
 	for i := range services.Items {
 		svc := &services.Items[i]
 		if !s.options.Prefixes.claimed(svc.Annotations) {
@@ -152,6 +153,7 @@ func (s *Source) retarget(ctx context.Context, namespace string, since time.Time
 		hosts, _ := s.options.Prefixes.hosts(svc.Annotations)
 		if i := slices.IndexFunc(all, func(o *v1alpha1.SteeringPolicy) bool { return on(o, svc.Name, hosts) }); i >= 0 {
 			now[svc.Name] = version{all[i].UID, all[i].Generation}
+			steering[svc.Name] = client.ObjectKeyFromObject(all[i])
 		}
 		key := client.ObjectKeyFromObject(svc)
 		if _, ok := dirty[key]; !ok && before[svc.Name] != now[svc.Name] {
@@ -161,6 +163,7 @@ func (s *Source) retarget(ctx context.Context, namespace string, since time.Time
 	if s.policies.had[namespace] = now; len(now) == 0 {
 		delete(s.policies.had, namespace)
 	}
+	s.statuses.follow(namespace, steering)
 	for _, o := range all {
 		s.statuses.touch(client.ObjectKeyFromObject(o))
 	}

@@ -55,6 +55,7 @@ type Options struct {
 	Prefixes   Prefixes
 	Check      func(expr string) error // judges a policy's expression
 	Sink       Sink
+	Pools      func(model.Ref) (model.Status, bool) // what was decided on a Service's pool; false: nothing yet
 	Log        *slog.Logger
 }
 
@@ -129,6 +130,9 @@ func New(o Options) (*Source, error) {
 	s.statuses = newStatuses(s, writer, o.Log)
 	return s, nil
 }
+
+// Decided says that something has changed of what Options.Pools gives for a Service. It does not block.
+func (s *Source) Decided(ref model.Ref) { s.statuses.decided(ref) }
 
 // Reporter returns what tells objects' owners of problems.
 func (s *Source) Reporter() *Reporter { return s.reporter }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,11 +21,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dnsingress/dnsingress/api/v1alpha1"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
-// Replicas all come to the same status. Each waits for a time of its own before it writes, and then writes only what
-// nobody else has written meanwhile.
+// Replicas all come to the same conditions. Each waits for a time of its own before it writes, and then writes only what
+// nobody else has written meanwhile. On pods they may differ for as long as they like, as when one does not reach them:
+// each writes once what has changed for it, and leaves what others write later. Pods are written of at most every
+// statusEvery.
 const (
+	statusEvery   = 5 * time.Second
 	statusWait    = 500 * time.Millisecond
 	statusTimeout = 10 * time.Second
 	statusMessage = 4096 // bytes of a condition's message
@@ -36,12 +41,43 @@ type statuses struct {
 	client client.Client
 	log    *slog.Logger
 	queue  workqueue.TypedRateLimitingInterface[client.ObjectKey]
+
+	mu       sync.Mutex
+	steering map[string]map[string]client.ObjectKey // by namespace and Service
+
+	seen map[client.ObjectKey]seen // only run's
+}
+
+// seen is what this replica knows of a policy's status.
+type seen struct {
+	version string                  // of the object
+	since   time.Time               // when it was first seen
+	settled map[string]model.Status // by target: what was last written, by this replica or another that had come to the same
 }
 
 func newStatuses(s *Source, c client.Client, log *slog.Logger) *statuses {
-	return &statuses{s, c, log, workqueue.NewTypedRateLimitingQueue(
+	return &statuses{source: s, client: c, log: log, steering: map[string]map[string]client.ObjectKey{}, seen: map[client.ObjectKey]seen{}, queue: workqueue.NewTypedRateLimitingQueue(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[client.ObjectKey](time.Second, time.Minute),
 	)}
+}
+
+// follow says which policy steers each Service of a namespace.
+func (w *statuses) follow(namespace string, steering map[string]client.ObjectKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.steering[namespace] = steering; len(steering) == 0 {
+		delete(w.steering, namespace)
+	}
+}
+
+// decided has the status of the Service's policy looked at.
+func (w *statuses) decided(ref model.Ref) {
+	w.mu.Lock()
+	key, ok := w.steering[ref.Namespace][ref.Name]
+	w.mu.Unlock()
+	if ok {
+		w.touch(key)
+	}
 }
 
 // touch has the policy's status looked at.
@@ -78,14 +114,26 @@ func (w *statuses) write(ctx context.Context, key client.ObjectKey) error {
 	}
 	i := slices.IndexFunc(all, func(o *v1alpha1.SteeringPolicy) bool { return o.Name == key.Name })
 	if i < 0 {
+		delete(w.seen, key)
 		return nil
 	}
 	var services corev1.ServiceList
 	if err := w.source.cache.List(ctx, &services, client.InNamespace(key.Namespace)); err != nil {
 		return fmt.Errorf("listing Services: %w", err)
 	}
-	status := w.source.status(all, i, services.Items)
+	known := w.seen[key]
+	if known.version != all[i].ResourceVersion {
+		known.version, known.since = all[i].ResourceVersion, time.Now()
+	}
+	w.seen[key] = known
+	status, settled := w.source.status(all, i, services.Items, known.settled)
 	if equality.Semantic.DeepEqual(*status, all[i].Status) {
+		known.settled = settled
+		w.seen[key] = known
+		return nil
+	}
+	if wait := time.Until(known.since.Add(statusEvery)); wait > 0 && onlyPools(status, &all[i].Status) {
+		w.queue.AddAfter(key, wait)
 		return nil
 	}
 	o := all[i].DeepCopy()
@@ -93,13 +141,20 @@ func (w *statuses) write(ctx context.Context, key client.ObjectKey) error {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	// The cached object's version goes with it: what somebody wrote since is not overwritten.
-	return client.IgnoreNotFound(w.client.Status().Update(ctx, o))
+	if err := w.client.Status().Update(ctx, o); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	known.settled = settled
+	w.seen[key] = known
+	return nil
 }
 
-// status is what became of the i-th policy of a namespace, of which older ones come first.
-func (s *Source) status(all []*v1alpha1.SteeringPolicy, i int, services []corev1.Service) *v1alpha1.SteeringPolicyStatus {
+// status is what became of the i-th policy of a namespace, of which older ones come first. What has not changed at a
+// target since it was settled stays as the object has it; the new state of that is returned, too.
+func (s *Source) status(all []*v1alpha1.SteeringPolicy, i int, services []corev1.Service, settled map[string]model.Status) (*v1alpha1.SteeringPolicyStatus, map[string]model.Status) {
 	o := all[i]
 	status := o.Status.DeepCopy()
+	before, now := status.Targets, map[string]model.Status{}
 	status.ObservedGeneration = o.Generation
 	status.Targets = nil
 	accepted := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted, Message: "the policy is in order"}
@@ -107,7 +162,7 @@ func (s *Source) status(all []*v1alpha1.SteeringPolicy, i int, services []corev1
 	if err != nil {
 		accepted.Status, accepted.Reason, accepted.Message = metav1.ConditionFalse, v1alpha1.ReasonInvalid, short(err.Error())
 	}
-	conflicts, absent := 0, 0
+	conflicts, absent, useless := 0, 0, 0
 	for _, svc := range s.targets(o, services) {
 		t := v1alpha1.TargetStatus{Kind: "Service", Name: svc.name}
 		rival := slices.IndexFunc(all[:i], func(older *v1alpha1.SteeringPolicy) bool { return on(older, svc.name, svc.hosts) })
@@ -125,6 +180,12 @@ func (s *Source) status(all []*v1alpha1.SteeringPolicy, i int, services []corev1
 		}
 		if svc.host {
 			t.Kind = "Hostname"
+		} else if svc.missing == "" && rival < 0 {
+			t.Pool = s.poolStatus(refOf(o.Namespace, svc.name), before, settled, now)
+		}
+		if t.Applied && t.Pool != nil && t.Pool.Problem != "" {
+			t.Applied, t.Message = false, "see pool.problem"
+			useless++
 		}
 		status.Targets = append(status.Targets, t)
 	}
@@ -136,6 +197,8 @@ func (s *Source) status(all []*v1alpha1.SteeringPolicy, i int, services []corev1
 		applied.Reason, applied.Message = v1alpha1.ReasonConflicted, "an older policy is on a target: see status.targets"
 	case absent > 0:
 		applied.Reason, applied.Message = v1alpha1.ReasonTargetNotFound, "a target is not there or publishes no name: see status.targets"
+	case useless > 0:
+		applied.Reason, applied.Message = v1alpha1.ReasonUselessMetric, "no series of a query is of a target's pods: see status.targets"
 	default:
 		applied.Status, applied.Reason, applied.Message = metav1.ConditionTrue, v1alpha1.ReasonApplied, "every target is steered by this policy"
 	}
@@ -143,7 +206,7 @@ func (s *Source) status(all []*v1alpha1.SteeringPolicy, i int, services []corev1
 		c.ObservedGeneration = o.Generation
 		meta.SetStatusCondition(&status.Conditions, c)
 	}
-	return status
+	return status, now
 }
 
 // target is what a policy is on.

@@ -66,6 +66,7 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 	if !slices.Equal(problems, s.problems) {
 		s.problems = problems
 		e.reporter.Report(ref, problems)
+		e.changed(ref)
 	}
 }
 
@@ -133,8 +134,12 @@ func (e *Engine) note(s *state, previous steer.Decision, why trigger, at time.Ti
 				"rule", after.Rule, "value", after.Value, "limit", after.Limit)
 		}
 	})
+	if previous.TTLRule != s.decision.TTLRule {
+		e.changed(s.Ref)
+	}
 	if len(changes) > 0 || previous.TTL != s.decision.TTL || previous.FailOpen != s.decision.FailOpen {
 		s.history.add(event(s, why, at, changes, more))
+		e.changed(s.Ref)
 	}
 }
 

@@ -57,6 +57,7 @@ type Engine struct {
 	evaluator Evaluator
 	prober    Prober // nil: no checks are made
 	reporter  Reporter
+	observe   func(model.Ref) // nil: nobody does
 	metrics   *metrics
 
 	inbox inbox
@@ -282,6 +283,9 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	if e.live {
 		e.metrics.programmed(e, m.updates, time.Now())
 	}
+	for _, u := range m.updates {
+		e.changed(u.Ref)
+	}
 	if len(dirty) > 0 {
 		e.metrics.step.Observe(time.Since(began).Seconds())
 	}
@@ -402,6 +406,9 @@ func (e *Engine) goLive() {
 		e.options.Log.Info("publishing", "zone", s.origin, "names", len(s.answers), "serial", s.zone.Serial())
 	}
 	e.live = true
+	for ref := range e.pools {
+		e.changed(ref)
+	}
 	close(e.ready)
 }
 

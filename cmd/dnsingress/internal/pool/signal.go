@@ -15,6 +15,9 @@ import (
 	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
+// uselessMetric is the reason of a problem: a signal has values, and none is a pod's.
+const uselessMetric = "UselessMetric"
+
 // signal is what one query last gave. All pools that ask the same share it.
 type signal struct {
 	users       map[model.Ref]bool
@@ -193,7 +196,7 @@ func (e *Engine) signalsFor(s *state) (map[string]steer.Signal, []model.Problem)
 	for i, q := range s.queries {
 		m, have := s.Policy.Signals[i], e.queries[q]
 		if have.misfit {
-			problems = append(problems, model.Problem{Reason: "UselessMetric", Message: fmt.Sprintf(
+			problems = append(problems, model.Problem{Reason: uselessMetric, Message: fmt.Sprintf(
 				"no series of the policy's expression has a label %s or a pod's address (hint: sum by (namespace, pod) (...)): %s", cmp.Or(q.Match.Pod, q.Match.Address, "pod"), m.Query)})
 		}
 		heard := s.gathering.of(have)
