@@ -19,6 +19,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/hugepage"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/transfer"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
 	"github.com/dnsingress/dnsingress/internal/cli"
@@ -41,7 +42,7 @@ func serveCommand(s streams) *cobra.Command {
 
 Each file holds one zone, whose origin is the owner of its SOA. A file that changes is
 read again; if it has errors they are logged and the zone stays as it was. SIGHUP reads
-all files again. A zone can also come from other servers (--secondary), and others may
+all files again and asks the primaries. A zone can also come from other servers (--secondary), and others may
 have the zones (--allow-transfer) and be told when they change (--notify). SIGUSR2 starts the program again and hands the sockets over to it, so
 that an upgrade loses no query; sockets of a service manager (LISTEN_FDS) are taken over
 likewise. Only the addresses given are opened.`,
@@ -62,6 +63,9 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
 			sockets, err := handover.Inherit()
 			if err != nil {
 				return err
@@ -100,8 +104,8 @@ likewise. Only the addresses given are opened.`,
 			parts := []func(context.Context) error{
 				dns.Run,
 				exchange.Run,
-				func(ctx context.Context) error { return announce(ctx, s, dns, sockets) },
-				func(ctx context.Context) error { return sockets.Follow(ctx, restartTime, log) },
+				func(ctx context.Context) error { return announce(ctx, s, dns, sockets, log) },
+				func(ctx context.Context) error { return refresh(ctx, hangup, exchange) },
 			}
 			parts = append(append(parts, followers...), signers...)
 			if metrics != "" {
@@ -133,6 +137,8 @@ func loadAll(catalog *zone.Catalog, files []string, origin string, signing *sign
 	var followers []func(context.Context) error
 	from := map[string]string{}
 	for _, path := range files {
+		hangup := make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
 		begin := time.Now()
 		z, read, err := zonefile.Load(path, origin)
 		if err != nil {
@@ -148,7 +154,7 @@ func loadAll(catalog *zone.Catalog, files []string, origin string, signing *sign
 		catalog.Publish(z)
 		log.Info("loaded a zone", "zone", z.Origin(), "serial", z.Serial(), "names", z.Len(), "path", path, "took", time.Since(begin).Round(time.Millisecond))
 		f := &zonefile.Follower{Path: path, Origin: origin, Log: log, Publish: replaceZone(catalog, z.Origin(), path, signing, log)}
-		followers = append(followers, func(ctx context.Context) error { return follow(ctx, f, read) })
+		followers = append(followers, func(ctx context.Context) error { return follow(ctx, f, read, hangup) })
 	}
 	settle(log)
 	return followers, nil
@@ -187,9 +193,7 @@ func replaceZone(catalog *zone.Catalog, origin, path string, signing *signing, l
 }
 
 // follow reads a file again when it changes and on SIGHUP.
-func follow(ctx context.Context, f *zonefile.Follower, read zonefile.Files) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+func follow(ctx context.Context, f *zonefile.Follower, read zonefile.Files, hangup chan os.Signal) error {
 	defer signal.Stop(hangup)
 	again := make(chan struct{})
 	go func() {
@@ -206,6 +210,18 @@ func follow(ctx context.Context, f *zonefile.Follower, read zonefile.Files) erro
 		}
 	}()
 	return f.Run(ctx, read, again)
+}
+
+// refresh asks the primaries of all zones that have some on SIGHUP.
+func refresh(ctx context.Context, hangup <-chan os.Signal, exchange *transfer.Service) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangup:
+			exchange.Refresh()
+		}
+	}
 }
 
 // restartTime is how long a new process may take to load its zones before it counts as broken.
@@ -229,8 +245,8 @@ func available(catalog *zone.Catalog, origins []string) <-chan struct{} {
 }
 
 // announce prints the addresses once they are open: with port 0 nobody else knows them. Then the process whose place
-// this one takes, if there is one, may end.
-func announce(ctx context.Context, s streams, dns *server.Server, sockets *handover.Sockets) error {
+// this one takes, if there is one, may end, and this one may be replaced by another.
+func announce(ctx context.Context, s streams, dns *server.Server, sockets *handover.Sockets, log *slog.Logger) error {
 	select {
 	case <-ctx.Done():
 		return nil
@@ -243,7 +259,7 @@ func announce(ctx context.Context, s streams, dns *server.Server, sockets *hando
 		fmt.Fprintf(s.out, "listening on %s (TLS)\n", a)
 	}
 	sockets.Ready()
-	return nil
+	return sockets.Follow(ctx, restartTime, log)
 }
 
 func serveMetrics(ctx context.Context, s streams, l net.Listener, registry *prometheus.Registry) error {

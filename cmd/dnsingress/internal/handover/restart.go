@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -32,30 +31,34 @@ func (s *Sockets) Ready() {
 		h.file.Close()
 	}
 	s.heirs = nil
+	// First, or the service manager would see its main process end.
+	notify(fmt.Sprintf("READY=1\nMAINPID=%d", os.Getpid()))
 	if s.ready != nil {
 		_, _ = s.ready.Write([]byte{1}) // the one before may have ended by itself
 		s.ready.Close()
 		s.ready = nil
 	}
-	notify(fmt.Sprintf("READY=1\nMAINPID=%d", os.Getpid()))
 }
 
-// Follow restarts on SIGUSR2 until ctx ends or the process has been replaced, which it returns as ErrReplaced. within
-// is how long a new process may take to become ready.
+// Follow restarts on SIGUSR2, also on one that came since Inherit, until ctx ends or the process has been replaced, which
+// it returns as ErrReplaced. within is how long a new process may take to become ready. It is to be called when this one is.
 func (s *Sockets) Follow(ctx context.Context, within time.Duration, log *slog.Logger) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR2)
-	defer signal.Stop(signals)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-signals:
+		case <-s.signals:
+		}
+		if ctx.Err() != nil { // both
+			return nil
 		}
 		pid, err := s.Restart(ctx, within)
 		if err == nil {
 			log.Info("replaced by a new process", "pid", pid)
 			return ErrReplaced
+		}
+		if ctx.Err() != nil {
+			return nil
 		}
 		log.Error("restarting; this process goes on", "error", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ type Sockets struct {
 	inherited bool     // whether there ever were any
 	kept      []socket // in use
 	ready     *os.File // tells the process before that it has been replaced; nil: there was none
+	signals   chan os.Signal
 }
 
 // key says what a socket is for: "dns", "metrics". The address is as it was asked for, so that port 0 stays the same
@@ -56,9 +58,11 @@ const (
 	firstFD    = 3
 )
 
-// Inherit takes over what the process before or a service manager left, as the environment tells.
+// Inherit takes over what the process before or a service manager left, as the environment tells. From here to its end
+// SIGUSR2 does not end the process.
 func Inherit() (*Sockets, error) {
-	s := &Sockets{}
+	s := &Sockets{signals: make(chan os.Signal, 1)}
+	signal.Notify(s.signals, syscall.SIGUSR2)
 	defer func() {
 		for _, name := range []string{envSockets, envReady, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 			os.Unsetenv(name) // they are about this process alone

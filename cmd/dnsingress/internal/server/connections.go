@@ -145,7 +145,7 @@ func (c *connections) await(s *stream) error {
 	}
 	if s.office != nil && s.office.open.Load() > 0 {
 		s.waits = true
-		return s.SetReadDeadline(c.end) // none, or when the server ends
+		return s.tcp.SetReadDeadline(c.end) // none, or when the server ends
 	}
 	s.waits = true
 	if s.place == nil {
@@ -153,7 +153,7 @@ func (c *connections) await(s *stream) error {
 	} else {
 		c.idle.MoveToBack(s.place)
 	}
-	return s.SetReadDeadline(c.deadline(time.Now()))
+	return s.tcp.SetReadDeadline(c.deadline(time.Now()))
 }
 
 func (c *connections) deadline(now time.Time) time.Time {
@@ -207,7 +207,7 @@ func (c *connections) finish(within time.Duration) {
 		if s.place != nil {
 			at = c.deadline(now)
 		}
-		_ = s.SetReadDeadline(at) // fails only where it is closed already
+		_ = s.tcp.SetReadDeadline(at) // fails only where it is closed already
 	}
 }
 

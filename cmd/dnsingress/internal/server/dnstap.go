@@ -4,8 +4,10 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -15,12 +17,14 @@ import (
 
 	dnstap "github.com/dnstap/golang-dnstap"
 	framestream "github.com/farsightsec/golang-framestream"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 )
 
 // Dnstap says where queries and replies are written as dnstap messages in a frame stream (https://dnstap.info).
 type Dnstap struct {
-	// To is "unix:PATH", a socket that a collector listens on, or "file:PATH", which is written anew. Empty: nowhere.
+	// To is "unix:PATH", a socket that a collector listens on, or "file:PATH", a new file each time that it is
+	// opened: one that is there becomes PATH.1, or the first number that is free. Empty: nowhere.
 	To string
 	// Every is one query in so many, at random; 0: each.
 	Every int
@@ -60,7 +64,7 @@ func (d Dnstap) open(ctx context.Context) (*frames, error) {
 		options.Bidirectional = true
 		to, err = (&net.Dialer{Timeout: tapTimeout}).DialContext(ctx, "unix", path)
 	} else {
-		to, err = os.Create(path)
+		to, err = create(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening dnstap: %w", err)
@@ -68,9 +72,29 @@ func (d Dnstap) open(ctx context.Context) (*frames, error) {
 	w, err := framestream.NewWriter(to, options)
 	if err != nil {
 		to.Close()
+		if info, failed := os.Lstat(path); kind == "file" && failed == nil && info.Mode().IsRegular() {
+			os.Remove(path) // nothing is in it
+		}
 		return nil, fmt.Errorf("opening dnstap %s: %w", d.To, err)
 	}
 	return &frames{w, to}, nil
+}
+
+// create makes a new file and puts another in its place aside. What is no file, such as a pipe, is opened as it is.
+func create(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return os.OpenFile(path, os.O_WRONLY, 0)
+	}
+	for n := 1; ; n++ {
+		err := unix.Renameat2(unix.AT_FDCWD, path, unix.AT_FDCWD, fmt.Sprintf("%s.%d", path, n), unix.RENAME_NOREPLACE)
+		switch {
+		case errors.Is(err, fs.ErrExist):
+			continue
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("putting %s aside: %w", path, err)
+		}
+		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	}
 }
 
 func (s *frames) close() {

@@ -68,13 +68,13 @@ func (t *tap) wants() bool {
 	return true
 }
 
-func (t *tap) take(at time.Time, from, to netip.AddrPort, proto string, query, reply []byte) {
+func (f *feed) take(at time.Time, from, to netip.AddrPort, proto string, query, reply []byte) {
 	select {
-	case s := <-t.free:
+	case s := <-f.free:
 		s.at, s.from, s.to, s.proto = at, from, to, proto
 		s.query, s.reply = append(s.query[:0], query...), append(s.reply[:0], reply...)
-		t.full <- s // there are as many places as samples
+		f.full <- s // there are as many places as samples
 	default:
-		t.lost.Add(1)
+		f.lost.Add(1)
 	}
 }

@@ -3,7 +3,9 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -46,42 +48,118 @@ type office struct {
 	guards  *sync.Pool // of *guard that hand nothing over
 	panics  *panics
 	tally   *tally
-	idle    func() // told when nothing is in work; nil: nobody to tell
+	idle    func()           // told when nothing is in work; nil: nobody to tell
+	reserve func(n int) bool // of the limit on memory; nil: none
 	open    atomic.Int32
+	over    atomic.Int32 // replies beyond the limit on their rate
 	all     sync.WaitGroup
 }
 
-// take hands a message over and returns at once. It is false where too many are in work already.
-func (o *office) take(ctx context.Context, x *Exchange, seen outcome) bool {
-	if o.open.Add(1) > handedMost {
+// job is one message in an office.
+type job struct {
+	x     *Exchange
+	seen  outcome
+	begin time.Time
+	judge func(reply []byte) verdict // nil: every reply is sent
+	taps  []*feed                    // that get query and first reply
+	copy  sample
+}
+
+// tap has those of the taps that want this message get it when it is answered.
+func (j *job) tap(taps []*tap, query []byte, from, to netip.AddrPort, proto string) {
+	for _, t := range taps {
+		if t.wants() {
+			j.taps = append(j.taps, t.feed)
+		}
+	}
+	if len(j.taps) > 0 {
+		j.copy = sample{from: from, to: to, proto: proto, query: bytes.Clone(query)}
+	}
+}
+
+// enter makes room for a message of n octets. It is false where there is none, for the memory or since too many are in
+// work already.
+func (o *office) enter(n int) bool {
+	if o.open.Add(1) > handedMost || o.reserve != nil && !o.reserve(n) {
 		o.open.Add(-1)
 		return false
 	}
+	return true
+}
+
+// work hands over a message that has entered and returns at once.
+func (o *office) work(ctx context.Context, j *job) {
+	n := len(j.x.Query)
 	o.all.Go(func() {
-		o.handle(ctx, x, seen)
+		o.handle(ctx, j)
+		if o.reserve != nil {
+			o.reserve(-n)
+		}
 		if o.open.Add(-1) == 0 && o.idle != nil {
 			o.idle()
 		}
 	})
-	return true
 }
 
-func (o *office) handle(ctx context.Context, x *Exchange, seen outcome) {
-	begin, asked := time.Now(), len(x.Query)
+// judge is udpWorker.judge for a reply of the Handler to a client that has shown nothing.
+func (o *office) judge(rates *limiter, peer Peer, seen outcome, reply []byte) verdict {
+	if len(reply) < headerLen || rates.allow(rates.key(peer.Addr, seen.slot, classOf(reply)), rates.at(time.Now())) {
+		return sent
+	}
+	if n := int(o.over.Add(1)); rates.Slip > 0 && n%rates.Slip == 0 {
+		return slipped
+	}
+	return dropped
+}
+
+// emptied is the reply to a query that sends its client to TCP.
+func emptied(query []byte) []byte {
+	end := headerLen
+	for query[end] != 0 { // it was parsed: no name is compressed
+		end += 1 + int(query[end])
+	}
+	end += 1 + 4
+	b := make([]byte, end)
+	copy(headerOnly(b, query, dns.RcodeSuccess)[headerLen:end], query[headerLen:end])
+	b[2] |= 0x02
+	b[5] = 1
+	return b
+}
+
+func (o *office) handle(ctx context.Context, j *job) {
+	x, seen := j.x, j.seen
+	asked := len(x.Query)
+	query := bytes.Clone(x.Query)
+	done := event{family: familyOf(x.Peer.Addr), asked: asked}
 	seen.ignored = answered
 	var first sync.Once
 	send := x.Reply
-	size := 0
 	x.Reply = func(message []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		v := sent
+		if j.judge != nil {
+			v = j.judge(message)
+		}
+		if v == slipped {
+			message = emptied(query)
+		}
 		first.Do(func() {
+			if done.verdict = v; v == dropped {
+				return
+			}
 			if len(message) >= headerLen {
 				seen.rcode = int(message[3] & 0xF)
 			}
-			size = len(message)
+			done.replied = len(message)
+			if len(j.taps) > 0 {
+				j.copy.reply = bytes.Clone(message)
+			}
 		})
+		if v == dropped {
+			return nil
+		}
 		return send(message)
 	}
 	x.Answer = func(query []byte, limit int) []byte {
@@ -90,17 +168,21 @@ func (o *office) handle(ctx context.Context, x *Exchange, seen outcome) {
 		reply, _ := g.respond(make([]byte, limit), query, x.Peer, false)
 		return reply
 	}
-	query := append([]byte(nil), x.Query[:headerLen]...)
 	defer func() {
 		if cause := recover(); cause != nil {
 			o.panics.caught(cause, query, debug.Stack())
 			first.Do(func() {
-				seen.rcode, size = dns.RcodeServerFailure, headerLen
-				_ = send(headerOnly(make([]byte, headerLen), query, dns.RcodeServerFailure)) // its client may be gone
+				seen.rcode, done.replied = dns.RcodeServerFailure, headerLen
+				j.copy.reply = headerOnly(make([]byte, headerLen), query, dns.RcodeServerFailure)
+				_ = send(j.copy.reply) // its client may be gone
 			})
 		}
 		first.Do(func() { seen.ignored = unanswered })
-		o.tally.add([]event{{outcome: seen, family: familyOf(x.Peer.Addr), asked: asked, replied: size}}, time.Since(begin))
+		done.outcome = seen
+		o.tally.add([]event{done}, time.Since(j.begin))
+		for _, f := range j.taps {
+			f.take(j.begin, j.copy.from, j.copy.to, j.copy.proto, j.copy.query, j.copy.reply)
+		}
 	}()
 	o.handler.Handle(ctx, x)
 }

@@ -113,6 +113,9 @@ func (r *Responder) Respond(buf, query []byte, peer Peer) []byte {
 		if z, ok := r.catalog.Find(&r.question); ok {
 			r.seen.slot = z.Slot
 		}
+		if len(query) > queryMost {
+			return r.headerOnly(buf, query, dns.RcodeFormatError)
+		}
 		r.seen.ignored = handed
 		return nil
 	}

@@ -61,10 +61,11 @@ type tcpWorker struct {
 
 // stream is one connection.
 type stream struct {
-	net.Conn // TCP or TLS over it
+	net.Conn // TCP or TLS over it, from open on: for its own goroutine and those of its office
 	tcp      *net.TCPConn
 	from     netip.Addr
 	writing  sync.Mutex
+	broken   error   // of the first write that failed
 	office   *office // nil: no Handler
 	taps     []*tap
 
@@ -77,17 +78,24 @@ type stream struct {
 // abort makes the connection break at once, whatever it waits for.
 func (s *stream) abort() { _ = s.tcp.SetDeadline(time.Unix(1, 0)) } // fails only where it is closed already
 
-// write sends whole messages, each with its length.
+// write sends whole messages, each with its length. One that fails may have sent a part: nothing can follow it.
 func (s *stream) write(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := s.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-		return err
+	if s.broken != nil {
+		return s.broken
 	}
-	_, err := s.Write(b)
+	err := s.SetWriteDeadline(time.Now().Add(writeTime))
+	if err == nil {
+		_, err = s.Write(b)
+	}
+	if err != nil {
+		s.broken = err
+		s.tcp.Close()
+	}
 	return err
 }
 
@@ -151,7 +159,12 @@ func (s *tcpServer) serve(ctx context.Context, c *stream) {
 	if s.handler != nil {
 		var quit context.CancelFunc
 		ctx, quit = context.WithCancel(ctx)
-		c.office = &office{handler: s.handler, guards: s.guards, panics: s.panics, tally: s.tally, idle: func() { s.conns.rest(c) }}
+		c.office = &office{
+			handler: s.handler, guards: s.guards, panics: s.panics, tally: s.tally,
+			idle: func() { s.conns.rest(c) }, reserve: func(n int) bool { return s.conns.reserve(c, n) },
+		}
+		// Whoever writes then stops.
+		context.AfterFunc(ctx, func() { c.tcp.Close() })
 		defer c.office.all.Wait()
 		defer quit()
 	}
@@ -226,13 +239,13 @@ func (s *tcpServer) answer(ctx context.Context, c *stream, b []byte) (used int, 
 		}
 		out := w.out[size+lengthLen:][:maxMessage]
 		reply, seen := w.serve.respond(out, query, peer, false)
-		if seen.ignored == handed && !c.hand(ctx, query, peer, seen) {
+		if seen.ignored == handed && !c.hand(ctx, s.proto, query, peer, seen) {
 			reply = headerOnly(out, query, rcodeServFail)
 			seen.ignored, seen.rcode = answered, rcodeServFail
 		}
 		w.events = append(w.events, event{outcome: seen, family: familyOf(c.from), asked: len(query), replied: len(reply)})
 		for _, t := range c.taps {
-			if t.wants() {
+			if seen.ignored != handed && t.wants() {
 				t.take(begin, c.RemoteAddr().(*net.TCPAddr).AddrPort(), c.LocalAddr().(*net.TCPAddr).AddrPort(), s.proto, query, reply)
 			}
 		}
@@ -247,8 +260,15 @@ func (s *tcpServer) answer(ctx context.Context, c *stream, b []byte) (used int, 
 }
 
 // hand gives a query to the Handler, which answers while others are answered.
-func (c *stream) hand(ctx context.Context, query []byte, peer Peer, seen outcome) bool {
-	return c.office.take(ctx, &Exchange{Query: slices.Clone(query), Peer: peer, Limit: maxMessage, Reply: func(message []byte) error {
+func (c *stream) hand(ctx context.Context, proto string, query []byte, peer Peer, seen outcome) bool {
+	if !c.office.enter(len(query)) {
+		return false
+	}
+	j := &job{seen: seen, begin: time.Now()}
+	j.x = &Exchange{Query: slices.Clone(query), Peer: peer, Limit: maxMessage, Reply: func(message []byte) error {
 		return c.write(append(binary.BigEndian.AppendUint16(make([]byte, 0, lengthLen+len(message)), uint16(len(message))), message...))
-	}}, seen)
+	}}
+	j.tap(c.taps, query, c.RemoteAddr().(*net.TCPAddr).AddrPort(), c.LocalAddr().(*net.TCPAddr).AddrPort(), proto)
+	c.office.work(ctx, j)
+	return true
 }

@@ -21,7 +21,8 @@ import (
 
 const (
 	batch = 32 // datagrams in one system call
-	// queryMost is what a datagram may hold. Queries are far smaller; a longer one is answered FORMERR.
+	// queryMost is what a datagram may hold, and what a Handler gets. Queries are far smaller; a longer one is answered
+	// FORMERR.
 	queryMost = 4096
 	// controlSize holds one IPV6_PKTINFO or IP_PKTINFO.
 	controlSize = 48
@@ -215,7 +216,7 @@ func (w *udpWorker) answer() error {
 		peer := Peer{Addr: w.peer(i)}
 		k := w.queued
 		reply, seen := w.serve.respond(w.out[k][:], query, peer, m.hdr.Flags&unix.MSG_TRUNC != 0)
-		if seen.ignored == handed && !w.hand(i, query, peer, seen) {
+		if seen.ignored == handed && !w.hand(i, query, peer, seen, begin) {
 			reply = headerOnly(w.out[k][:], query, rcodeServFail)
 			seen.ignored, seen.rcode = answered, rcodeServFail
 		}
@@ -229,7 +230,7 @@ func (w *udpWorker) answer() error {
 		}
 		w.events[i] = event{outcome: seen, family: familyOf(peer.Addr), verdict: v, asked: int(m.size), replied: len(reply)}
 		for _, t := range w.taps {
-			if t.wants() {
+			if seen.ignored != handed && t.wants() {
 				t.take(begin, netip.AddrPortFrom(peer.Addr, w.port(i)), w.local, protoUDP, query, reply)
 			}
 		}
@@ -289,7 +290,10 @@ func (w *udpWorker) judge(peer Peer, seen outcome, reply []byte, now time.Time) 
 }
 
 // hand gives message i to the Handler. Its reply leaves from the address that was asked.
-func (w *udpWorker) hand(i int, query []byte, peer Peer, seen outcome) bool {
+func (w *udpWorker) hand(i int, query []byte, peer Peer, seen outcome, now time.Time) bool {
+	if !w.office.enter(len(query)) {
+		return false
+	}
 	to := netip.AddrPortFrom(peer.Addr, w.port(i))
 	if zone := w.from[i].Scope_id; zone != 0 && peer.Addr.IsLinkLocalUnicast() {
 		to = netip.AddrPortFrom(peer.Addr.WithZone(strconv.FormatUint(uint64(zone), 10)), w.port(i))
@@ -298,10 +302,17 @@ func (w *udpWorker) hand(i int, query []byte, peer Peer, seen outcome) bool {
 	if len(control) > 0 {
 		anyInterface(control)
 	}
-	return w.office.take(w.ctx, &Exchange{Query: bytes.Clone(query), Peer: peer, Limit: w.serve.limit, Reply: func(b []byte) error {
+	j := &job{seen: seen, begin: now}
+	j.x = &Exchange{Query: bytes.Clone(query), Peer: peer, Limit: w.serve.limit, Reply: func(b []byte) error {
 		_, _, err := w.conn.WriteMsgUDPAddrPort(b, control, to)
 		return err
-	}}, seen)
+	}}
+	if w.rates != nil && !w.serve.proven(peer, now) {
+		j.judge = func(reply []byte) verdict { return w.office.judge(w.rates, peer, seen, reply) }
+	}
+	j.tap(w.taps, query, netip.AddrPortFrom(peer.Addr, w.port(i)), w.local, protoUDP)
+	w.office.work(w.ctx, j)
+	return true
 }
 
 // port returns the port that message i came from; it is at the same place for both families.
