@@ -168,7 +168,7 @@ func (b *Bound) UnmarshalText(text []byte) (err error) {
 func (b Bound) limit(sorted []float64) float64 {
 	sum := 0.0
 	for _, t := range b.terms {
-		sum += t.factor * statistic(t.statistic, sorted)
+		sum += float64(t.factor * statistic(t.statistic, sorted))
 	}
 	return sum
 }
@@ -204,7 +204,7 @@ func statistic(name string, sorted []float64) float64 {
 	case "stddev":
 		m, sum := mean(sorted), 0.0
 		for _, v := range sorted {
-			sum += (v - m) * (v - m)
+			sum += float64((v - m) * (v - m))
 		}
 		return math.Sqrt(sum / float64(len(sorted)))
 	case "mad":
@@ -231,7 +231,7 @@ func mean(sorted []float64) float64 {
 
 // quantile interpolates linearly between the two nearest ranks.
 func quantile(sorted []float64, q float64) float64 {
-	at := q * float64(len(sorted)-1)
+	at := float64(q * float64(len(sorted)-1))
 	low := int(at)
 	if low+1 >= len(sorted) {
 		return sorted[len(sorted)-1]
@@ -240,5 +240,5 @@ func quantile(sorted []float64, q float64) float64 {
 	if part == 0 || sorted[low] == sorted[low+1] {
 		return sorted[low] // where infinite values stand next, the formula gives no number
 	}
-	return sorted[low] + part*(sorted[low+1]-sorted[low])
+	return sorted[low] + float64(part*(sorted[low+1]-sorted[low]))
 }

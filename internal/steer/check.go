@@ -11,6 +11,11 @@ import (
 	"time"
 )
 
+const (
+	longest     = 365 * 24 * time.Hour // of what a policy waits for or remembers
+	leastGrowth = 0.001                // of TTLCalm
+)
+
 // Problem is a contradiction in a policy.
 type Problem struct {
 	Path string // of the key in a policy document, such as "rules[0].readmit"
@@ -33,6 +38,7 @@ func (p *Policy) Check(signals []string) []Problem {
 		}
 		names[p.Rules[i].Name] = true
 	}
+	c.together(p.Rules)
 	c.guards(&p.Guards)
 	c.weight(&p.Weight)
 	c.selection(&p.Selection, p.Weight.measured() || p.Guards.SlowStart > 0)
@@ -93,8 +99,11 @@ func (c *check) share(path string, s Share) {
 }
 
 func (c *check) duration(path string, d time.Duration) {
-	if d < 0 {
+	switch {
+	case d < 0:
 		c.add(path, fmt.Sprintf("%v is negative", d), "such as 30s, or 0s for none")
+	case d > longest:
+		c.add(path, fmt.Sprintf("%v is more than a year", d), "at most 8760h")
 	}
 }
 
@@ -153,6 +162,9 @@ func (c *check) rule(path string, r *Rule) {
 	}
 	c.bounds(path, r.Keep, r.Readmit, set)
 	oneOf(c, path+".over", r.Over, OverReady, OverIn)
+	if r.Over == OverIn && set > 0 && !r.relative() {
+		c.add(path+".over", "over: in, and the rule has no statistic", "it says of whose values mean, median, … are")
+	}
 	c.number(path+".lowest", r.Lowest)
 	c.number(path+".highest", r.Highest)
 	c.share(path+".margin", r.Margin)
@@ -169,12 +181,10 @@ func (c *check) bounds(path string, keep, readmit Bound, set int) {
 		}
 		return
 	}
-	limit, fixed := keep.fixed()
-	back, backFixed := readmit.fixed()
 	switch {
 	case keep.upper() != readmit.upper():
 		c.add(path+".readmit", fmt.Sprintf("keep %q and readmit %q bound the value from opposite sides", keep, readmit), "both with < or both with >")
-	case fixed && backFixed && (keep.upper() && back > limit || !keep.upper() && back < limit):
+	case readmit.looser(keep):
 		c.add(path+".readmit", fmt.Sprintf("readmit %q is looser than keep %q, so that a member would come back only to leave", readmit, keep), "make readmit the stricter one")
 	}
 }
@@ -250,8 +260,18 @@ func (c *check) ttl(path string, t *TTL) {
 	if t.Ceiling > 0 && t.Floor > t.Ceiling {
 		c.add(path+".ceiling", fmt.Sprintf("the ceiling %v is below the floor %v", t.Ceiling, t.Floor), "floor at most ceiling")
 	}
+	names := map[string]bool{}
 	for i := range t.Rules {
-		c.ttlRule(fmt.Sprintf("%s.rules[%d]", path, i), &t.Rules[i])
+		at := fmt.Sprintf("%s.rules[%d]", path, i)
+		c.ttlRule(at, &t.Rules[i])
+		switch name := t.Rules[i].name(); {
+		case name == ttlPool || name == ttlFloor || name == ttlCeiling:
+			c.add(at+".name", fmt.Sprintf("explanations say %q where no rule sets the TTL", name), "another name, or none")
+		case name != "" && names[name]:
+			c.add(at+".name", fmt.Sprintf("another rule is called %q too", name), "explanations name the rule: each its own name; without one it is the kind")
+		default:
+			names[name] = true
+		}
 	}
 }
 
@@ -301,13 +321,16 @@ func (c *check) ttlRule(path string, r *TTLRule) {
 		c.add(path+".risk", "a certain change is no bound on the TTL", "less than 100%, such as 50%")
 	}
 	c.share(path+".growth", r.Growth)
+	if r.Growth > 0 && r.Growth < leastGrowth {
+		c.add(path+".growth", fmt.Sprintf("%g is next to no growth", float64(r.Growth)), "at least 0.1%, such as 50%")
+	}
 }
 
 // Memory says how far back recorded signals must be replayed, from a zero decision, until what is decided no longer
 // depends on what was before, for all practical purposes: the longer one of a time and a number of evaluations. Without
 // something like a hold, a member between Keep and Readmit can depend on the whole past.
 func (p *Policy) Memory() (time.Duration, int) {
-	back, evaluations := max(p.Guards.Hold, 2*p.Guards.HoldMax, p.Guards.SlowStart), max(1, p.Guards.Votes, p.Guards.Of)
+	back, evaluations := max(p.Guards.Hold, twice(p.Guards.HoldMax), p.Guards.SlowStart), max(1, p.Guards.Votes, p.Guards.Of)
 	for i := range p.Rules {
 		if r := &p.Rules[i]; !r.Readmit.IsZero() || !r.ReadmitIf.IsZero() || r.Margin > 0 || r.Shed != nil {
 			evaluations = max(evaluations, 12)
@@ -322,11 +345,14 @@ func (p *Policy) Memory() (time.Duration, int) {
 		for i := range t.Rules {
 			switch r := &t.Rules[i]; r.Kind {
 			case TTLChurn:
-				back = max(back, 2*p.churnWindow())
+				back = max(back, twice(p.churnWindow()))
 			case TTLCalm:
-				back = max(back, time.Duration(float64(t.Ceiling)/or(r.Growth, defaultGrowth)))
+				back = max(back, duration(t.Ceiling.Seconds()/or(r.Growth, defaultGrowth)))
 			}
 		}
 	}
 	return back, evaluations
 }
+
+// twice is two times d, or the longest time that there is.
+func twice(d time.Duration) time.Duration { return 2 * min(d, math.MaxInt64/2) }

@@ -20,9 +20,7 @@ import (
 func Decide(pool Pool, signals map[string]Signal, previous Decision, now time.Time) Decision {
 	w := newWork(pool, signals, previous, now)
 	w.byReadiness()
-	if len(pool.Policy.Rules) > 0 {
-		w.byRules()
-	}
+	w.byRules()
 	w.remember()
 	w.weigh()
 	w.cache()
@@ -35,11 +33,11 @@ type work struct {
 	policy   *Policy
 	previous *Decision
 	now      time.Time
-	fresh    bool      // an evaluation has come in since the previous decision
+	fresh    bool      // an evaluation has come in since the previous decision; where there are but states, one of them
 	states   bool      // all that is live and moves the state are states
 	onStates bool      // so is all that the rule at hand has read
 	sameSet  bool      // the same members are in as in the previous decision
-	clock    time.Time // that state goes by: of the newest evaluation, or now where there are but states
+	clock    time.Time // that memory goes by: of the newest evaluation, or now where there are but states
 
 	members []Member    // in the order of their addresses, distinct
 	old     []*Verdict  // of the members in the previous decision; nil: not in it
@@ -66,16 +64,13 @@ func newWork(pool Pool, signals map[string]Signal, previous Decision, now time.T
 		if s := signals[name]; s.live(now) {
 			w.columns[k] = s
 			if k < moving {
-				w.states = w.states && s.state()
-				if s.At.After(w.d.At) {
-					w.d.At, w.fresh = s.At, true
-				}
+				w.evaluated(s)
 			}
 			w.d.Next = earlier(w.d.Next, s.Expires)
 		}
 	}
 	if w.clock = w.d.At; w.states {
-		w.clock = now
+		w.clock, w.fresh = now, !w.d.Told.Equal(previous.Told)
 	}
 	if w.d.At.Equal(previous.At) {
 		w.d.Put = previous.Put
@@ -100,9 +95,24 @@ func newWork(pool Pool, signals map[string]Signal, previous Decision, now time.T
 		}
 		if len(before) > 0 && before[0].Address == v.Address {
 			w.old[i] = &before[0]
+			v.Memory = before[0].Memory
 		}
 	}
 	return w
+}
+
+// evaluated notes a live signal that moves the state. Evaluations are of metrics alone: a state turns for one member at a
+// time, at any time, and says nothing new of the others.
+func (w *work) evaluated(s Signal) {
+	switch {
+	case !s.state():
+		w.states = false
+		if s.At.After(w.d.At) {
+			w.d.At, w.fresh = s.At, true
+		}
+	case s.At.After(w.d.Told):
+		w.d.Told = s.At
+	}
 }
 
 // value is that of the member at an index of the pool's members.
@@ -177,15 +187,13 @@ func (w *work) byReadiness() {
 
 // byRules lets the signals have their say on the members that are ready.
 func (w *work) byRules() {
-	if w.judge() == 0 {
-		for _, i := range w.ready {
-			w.d.Members[i].Reason = NoSignal
-		}
+	if len(w.policy.Rules) == 0 || w.judge() == 0 {
+		w.silence()
 		return
 	}
 	panicked := w.tooFew() || w.previous.FailOpen && w.previous.Opened.Equal(w.clock)
 	for r, i := range w.ready {
-		w.turn(&w.judged[r], &w.d.Members[i], w.old[i])
+		w.turn(&w.judged[r], &w.d.Members[i].Memory)
 	}
 	if panicked || w.tooFew() {
 		w.failOpen()
@@ -195,35 +203,62 @@ func (w *work) byRules() {
 	w.settle()
 }
 
-// turn makes a judgement a verdict, as far as missing values, votes and hold let it. What was until now is still in the
-// verdict's memory.
-func (w *work) turn(j *judgement, v, old *Verdict) {
-	m := &v.Memory
-	if old != nil {
-		*m = old.Memory
+// silence leaves the ready members in, as no rule speaks. Those that had been excluded have returned with the last
+// evaluation.
+func (w *work) silence() {
+	for _, i := range w.ready {
+		v := &w.d.Members[i]
+		if len(w.policy.Rules) > 0 {
+			v.Reason = NoSignal
+		}
+		if v.Memory.Excluded {
+			v.Memory.Excluded, v.Memory.Turned = false, w.d.At
+		}
 	}
+}
+
+// turn makes a judgement a verdict, as far as missing values, votes and hold let it. What was until now is still in the
+// member's memory.
+func (w *work) turn(j *judgement, m *Memory) {
 	if j.missing && !j.out {
 		w.noData(j, m)
 	}
 	if !j.missing {
 		m.Heard = w.clock
 	}
-	if w.fresh || m.Cast == 0 {
-		m.Votes <<= 1
-		m.Cast = min(m.Cast+1, 64)
+	w.vote(j, m)
+	sure := j.measured && w.confirmed(m, true)
+	if !m.Excluded {
+		m.Stated = j.settled
 	}
-	m.Votes &^= 1
-	if j.out {
-		m.Votes |= 1
+	m.Stated = m.Stated && !sure
+	released := m.Excluded && m.Stated && !j.settled
+	if released && j.out {
+		j.out, j.reason = false, Unconfirmed
 	}
 	if j.out == m.Excluded {
 		return
 	}
 	switch {
-	case !w.states && !(j.out && j.settled) && !w.confirmed(m, j.out):
+	case !w.states && !released && !(j.out && j.settled) && !w.confirmed(m, j.out):
 		j.out, j.reason = m.Excluded, Unconfirmed
 	case w.held(m):
 		j.out, j.reason = m.Excluded, Held
+	}
+}
+
+// vote notes what the metrics say in this evaluation. States are not voted on.
+func (w *work) vote(j *judgement, m *Memory) {
+	if w.states {
+		return
+	}
+	if w.fresh || m.Cast == 0 {
+		m.Votes <<= 1
+		m.Cast = min(m.Cast+1, 64)
+	}
+	m.Votes &^= 1
+	if j.measured {
+		m.Votes |= 1
 	}
 }
 
@@ -236,10 +271,12 @@ func (w *work) noData(j *judgement, m *Memory) {
 		return
 	default:
 		life, ends := w.life()
-		j.out = m.Excluded && (!ends || w.clock.Before(m.Heard.Add(life)))
+		j.out = m.Excluded && (!m.Stated || j.unstated) && (!ends || w.clock.Before(m.Heard.Add(life)))
 	}
 	if j.out {
-		j.reason, j.rule, j.value, j.limit, j.settled = NoValue, -1, math.NaN(), math.NaN(), w.states
+		j.reason, j.rule, j.value, j.limit = NoValue, -1, math.NaN(), math.NaN()
+		j.settled = w.states || j.unstated && m.Excluded && m.Stated
+		j.measured = !j.settled
 	}
 }
 
@@ -386,12 +423,12 @@ func (*Guards) step(share Share, ready int) int {
 	if share <= 0 {
 		return ready
 	}
-	return max(1, int(float64(share)*float64(ready)+1e-9))
+	return max(1, int(float64(float64(share)*float64(ready))+1e-9))
 }
 
 // minimum is how many of so many ready members must be left.
 func (g *Guards) minimum(ready int) int {
-	share := int(math.Ceil(float64(g.MinShare)*float64(ready) - 1e-9))
+	share := int(math.Ceil(float64(float64(g.MinShare)*float64(ready)) - 1e-9))
 	return min(max(1, g.MinMembers, share), ready)
 }
 
@@ -410,7 +447,6 @@ func (w *work) remember() {
 		switch {
 		case was && v.In:
 			kept++
-			v.Memory.Entered = old.Memory.Entered
 		case v.In && !first:
 			v.Memory.Entered = w.now
 		}

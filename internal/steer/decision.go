@@ -91,9 +91,10 @@ type Verdict struct {
 type Memory struct {
 	Excluded bool      // what the signals alone say
 	Turned   time.Time // when Excluded last changed; zero: never
-	Votes    uint64    // what the last evaluations said, the newest in the lowest bit; 1: out
+	Votes    uint64    // what the metrics said in the last evaluations, the newest in the lowest bit; 1: out
 	Cast     int       // how many of them there were, up to 64
 	Relapses int       // how often it has left again soon after its return
+	Stated   bool      // states alone have excluded it: when they no longer do, it returns without votes
 	Heard    time.Time // the last evaluation that had a value for it
 	Entered  time.Time // when it came into the answer, for the slow start; zero: it has always been there
 	Pull     float64   // its damped weight before slow start; 0: none yet
@@ -103,19 +104,20 @@ type Memory struct {
 // members are in the order of their addresses.
 type Decision struct {
 	Members  []Verdict
-	Signals  []string  // the signals that the policy's rules and weight read, in the order of their first use
+	Signals  []string  // the signals that the policy reads, in the order of Policy.Signals
 	Limits   []float64 // what each rule compares with to keep a member that is in; NaN: nothing, or the rule is silent
 	FailOpen bool      // the rules would have left too few, and put nobody out
 	Opened   time.Time // the last evaluation at which that was so; zero: never
 
 	TTL             time.Duration // of the answer
-	TTLRule         string        // that set it, by its name; "floor" or "ceiling": it would have gone beyond; "pool": no rule spoke
+	TTLRule         string        // that set it, by its name; "floor" or "ceiling": that which would have gone beyond it; "pool": nothing did
 	NegativeTTL     time.Duration // of the answer when nobody is in
 	NegativeTTLRule string
 
 	Next    time.Time // when time alone may change the decision; zero: never
-	At      time.Time // of the newest evaluation that counted; zero: none yet
+	At      time.Time // of the newest evaluation of a metric that counted; zero: none yet
 	Put     int       // members that it newly put out
+	Told    time.Time // of the newest state; zero: none
 	Changed time.Time // when the set of those in last changed; zero: never
 	Churn   float64   // changes of the set, decayed to Changed by TTLChurn's window
 }

@@ -143,9 +143,13 @@ func randomPolicy(t *testing.T, r *rand.Rand) Policy {
 		{Kind: TTLExponential, Value: mustExpr(t, "load * errors"), Of: "p90", Low: 50, High: 10},
 		{Kind: TTLSteps, Signal: "errors", Of: "p100", Steps: []Step{{3, 10 * time.Second}, {6, 3 * time.Second}}},
 	}
-	for range r.IntN(3) {
-		p.TTL.Rules = append(p.TTL.Rules, ttls[r.IntN(len(ttls))])
-		p.NegativeTTL.Rules = append(p.NegativeTTL.Rules, ttls[r.IntN(len(ttls))])
+	most := r.IntN(3)
+	for k, at := range r.Perm(len(ttls))[:2*most] {
+		if k < most {
+			p.TTL.Rules = append(p.TTL.Rules, ttls[at])
+		} else {
+			p.NegativeTTL.Rules = append(p.NegativeTTL.Rules, ttls[at])
+		}
 	}
 	p.TTL.Floor, p.TTL.Ceiling = 2*time.Second, time.Minute
 	return p
@@ -261,7 +265,7 @@ func TestHoldIsKept(t *testing.T) {
 	worlds(t, func(t *testing.T, m moment) {
 		for _, v := range m.d.Members {
 			old, known := m.previous.verdict(v.Address)
-			if !known || m.d.FailOpen || v.Memory.Excluded == old.Memory.Excluded || old.Memory.Turned.IsZero() || v.Memory.Turned.IsZero() {
+			if !known || m.d.FailOpen || v.Reason == NoSignal || v.Memory.Excluded == old.Memory.Excluded || old.Memory.Turned.IsZero() || v.Memory.Turned.IsZero() {
 				continue
 			}
 			if gap := v.Memory.Turned.Sub(old.Memory.Turned); gap < m.pool.Policy.Guards.Hold {

@@ -17,7 +17,9 @@ type judgement struct {
 	limit    float64
 	severity float64 // how far it is out, relative to the limit
 	missing  bool    // some rule has no value for it
+	unstated bool    // one of them is on states
 	settled  bool    // a rule on states puts it out
+	measured bool    // another rule does
 }
 
 // keep notes that a rule keeps the member.
@@ -34,7 +36,17 @@ func (w *work) drop(r, rule int, reason Reason, value, limit, severity float64) 
 		j.out, j.rule, j.reason, j.value, j.limit = true, rule, reason, value, limit
 	}
 	j.severity = max(j.severity, severity)
-	j.settled = j.settled || w.onStates
+	if w.onStates {
+		j.settled = true
+	} else {
+		j.measured = true
+	}
+}
+
+// miss notes that a rule has no value for a ready member.
+func (w *work) miss(r int) {
+	j := &w.judged[r]
+	j.missing, j.unstated = true, j.unstated || w.onStates
 }
 
 // excess is how far a value is beyond a limit, relative to the limit.
@@ -119,7 +131,7 @@ func (w *work) bounded(k int, rule *Rule, values []float64) {
 		j := &w.judged[r]
 		switch {
 		case math.IsNaN(value):
-			j.missing = true
+			w.miss(r)
 		case bound.holds(value, limit):
 			j.keep(k, value, limit)
 		case rule.Keep.holds(value, keep):
@@ -151,7 +163,7 @@ func (w *work) conditioned(k int, rule *Rule) bool {
 		j := &w.judged[r]
 		switch {
 		case math.IsNaN(holds):
-			j.missing = true
+			w.miss(r)
 		case holds == 1:
 			j.keep(k, none, none)
 		case keep[r] == 1:
@@ -183,14 +195,14 @@ func (w *work) ranked(k int, rule *Rule, values []float64) {
 	w.candidates = w.candidates[:0]
 	for r, value := range values {
 		if math.IsNaN(value) {
-			w.judged[r].missing = true
+			w.miss(r)
 			continue
 		}
-		c := candidate{r, sign * value, 1}
+		c := candidate{r, float64(sign * value), 1}
 		if old := w.old[w.ready[r]]; old != nil && !old.Memory.Excluded {
 			c.rank = 0
 			if !math.IsInf(value, 0) {
-				c.value -= float64(rule.Margin) * math.Abs(value)
+				c.value -= float64(float64(rule.Margin) * math.Abs(value))
 			}
 		}
 		w.candidates = append(w.candidates, c)
@@ -204,7 +216,7 @@ func (w *work) ranked(k int, rule *Rule, values []float64) {
 	for _, c := range w.candidates[:places] {
 		worst = max(worst, sign*values[c.r])
 	}
-	limit := sign * worst
+	limit := float64(sign * worst)
 	w.d.Limits[k] = limit
 	for i, c := range w.candidates {
 		value, j := values[c.r], &w.judged[c.r]
@@ -234,7 +246,7 @@ func (w *work) shed(k int, rule *Rule, values []float64) {
 	for r, value := range values {
 		j := &w.judged[r]
 		if math.IsNaN(value) {
-			j.missing = true
+			w.miss(r)
 			continue
 		}
 		share := marks.share(value)

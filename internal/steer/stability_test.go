@@ -222,7 +222,7 @@ type outcome struct {
 	ttlChanges      float64   // a minute
 }
 
-// simulate runs every policy in every scene, two at a time, and returns the outcomes scene by scene.
+// simulate runs every policy in every scene, all at once, and returns the outcomes scene by scene.
 func simulate(t *testing.T, policies []Policy) [][]outcome {
 	t.Helper()
 	for _, p := range policies {

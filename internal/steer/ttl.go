@@ -14,6 +14,15 @@ const (
 	leastFloor         = time.Second
 	// ttlBand is how far beyond its rung a TTL from a signal must go to leave it.
 	ttlBand = 0.1
+	// longestWake bounds how long a pool sleeps before its TTL is calculated anew.
+	longestWake = 24 * time.Hour
+)
+
+// What Decision.TTLRule says when it is no rule.
+const (
+	ttlPool    = "pool"
+	ttlFloor   = "floor"
+	ttlCeiling = "ceiling"
 )
 
 // measured reports whether the rule reads a signal.
@@ -37,7 +46,7 @@ func (w *work) cache() {
 // ttl returns the least that a rule says and which one it was; whole is the TTL without any, before what it was.
 func (w *work) ttl(t *TTL, whole, before time.Duration, beforeRule string) (time.Duration, string) {
 	floor, ceiling := t.bounds(whole)
-	ttl, by := whole, "pool"
+	ttl, by := whole, ttlPool
 	for k := range t.Rules {
 		rule := &t.Rules[k]
 		stays := time.Duration(0)
@@ -45,11 +54,17 @@ func (w *work) ttl(t *TTL, whole, before time.Duration, beforeRule string) (time
 			stays = before
 		}
 		d, ok := w.rung(rule, floor, ceiling, stays)
-		if ok && (by == "pool" || d < ttl) {
+		if ok && (by == ttlPool || d < ttl) {
 			ttl, by = d, rule.name()
 		}
 	}
-	return min(max(ttl, floor), max(ceiling, floor)), by
+	switch ceiling = max(ceiling, floor); {
+	case ttl < floor:
+		return floor, ttlFloor
+	case ttl > ceiling:
+		return ceiling, ttlCeiling
+	}
+	return ttl, by
 }
 
 // bounds returns the floor and the ceiling; where there is no ceiling, it is what the answer would have anyway.
@@ -85,7 +100,7 @@ func (w *work) rung(rule *TTLRule, floor, ceiling, stays time.Duration) (time.Du
 			return 0, false
 		}
 		part := min(1, max(0, (value-rule.Low)/(rule.High-rule.Low)))
-		if seconds = high + part*(low-high); rule.Kind == TTLExponential && low > 0 {
+		if seconds = high + float64(part*(low-high)); rule.Kind == TTLExponential && low > 0 {
 			seconds = high * math.Pow(low/high, part)
 		}
 		if s := stays.Seconds(); seconds > low && seconds < high && seconds >= s*(1-ttlBand) && seconds < nextRung(s)*(1+ttlBand) {
@@ -151,7 +166,7 @@ func (w *work) sinceChange(rule *TTLRule, floor, ceiling time.Duration) float64 
 		return math.Inf(1)
 	}
 	growth := or(rule.Growth, defaultGrowth)
-	seconds := growth * w.now.Sub(w.d.Changed).Seconds()
+	seconds := float64(growth * w.now.Sub(w.d.Changed).Seconds())
 	if seconds < ceiling.Seconds() {
 		w.wake((above(seconds, floor, ceiling) - seconds) / growth)
 	}
@@ -160,7 +175,15 @@ func (w *work) sinceChange(rule *TTLRule, floor, ceiling time.Duration) float64 
 
 // wake asks for another decision in so many seconds, with a little more, so that the rung is reached then.
 func (w *work) wake(seconds float64) {
-	w.d.Next = earlier(w.d.Next, w.now.Add(time.Duration(seconds*float64(time.Second))+time.Millisecond))
+	w.d.Next = earlier(w.d.Next, w.now.Add(min(duration(seconds), longestWake)+time.Millisecond))
+}
+
+// duration is so many seconds, or the longest time that there is.
+func duration(seconds float64) time.Duration {
+	if !(seconds < time.Duration(math.MaxInt64).Seconds()) {
+		return math.MaxInt64
+	}
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // lastRung rounds seconds down to a rung: 1, 2, 3, 4, 6, 8, 12, 16, 24 … At most a third is lost.
@@ -196,7 +219,7 @@ func (w *work) churn() float64 {
 	if w.d.Changed.IsZero() {
 		return 0
 	}
-	return w.d.Churn * math.Exp2(-w.now.Sub(w.d.Changed).Seconds()/w.policy.churnWindow().Seconds())
+	return float64(w.d.Churn * math.Exp2(-w.now.Sub(w.d.Changed).Seconds()/w.policy.churnWindow().Seconds()))
 }
 
 func (p *Policy) churnWindow() time.Duration {

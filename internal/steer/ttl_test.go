@@ -24,12 +24,12 @@ func TestTTLRules(t *testing.T) {
 		rule   string
 	}{
 		{"no rule", TTL{}, nil, 40 * time.Second, "pool"},
-		{"no rule, floor", TTL{Floor: time.Minute}, nil, time.Minute, "pool"},
-		{"no rule, ceiling", TTL{Ceiling: 7 * time.Second}, nil, 7 * time.Second, "pool"},
+		{"no rule, floor", TTL{Floor: time.Minute}, nil, time.Minute, "floor"},
+		{"no rule, ceiling", TTL{Ceiling: 7 * time.Second}, nil, 7 * time.Second, "ceiling"},
 		{"fixed", bounds(fixed("", 13*time.Second)), nil, 13 * time.Second, "fixed"},
-		{"fixed below the floor", bounds(fixed("", time.Second)), nil, 5 * time.Second, "fixed"},
-		{"fixed above the ceiling", bounds(fixed("", time.Hour)), nil, 65 * time.Second, "fixed"},
-		{"fixed above what the pool says", TTL{Rules: []TTLRule{fixed("", time.Hour)}}, nil, 40 * time.Second, "fixed"},
+		{"fixed below the floor", bounds(fixed("", time.Second)), nil, 5 * time.Second, "floor"},
+		{"fixed above the ceiling", bounds(fixed("", time.Hour)), nil, 65 * time.Second, "ceiling"},
+		{"fixed above what the pool says", TTL{Rules: []TTLRule{fixed("", time.Hour)}}, nil, 40 * time.Second, "ceiling"},
 		{"the least of two", bounds(fixed("a", 20*time.Second), fixed("b", 10*time.Second)), nil, 10 * time.Second, "b"},
 		{"linear, low", bounds(linear), []float64{0, 0}, 65 * time.Second, "linear"},
 		{"linear, beyond low", bounds(linear), []float64{-5}, 65 * time.Second, "linear"},
@@ -130,6 +130,25 @@ func TestTTLFollowsTime(t *testing.T) {
 		}
 		if d.TTL != 20*time.Second || !d.Next.IsZero() {
 			t.Errorf("%s: at last TTL %v, next %v", kind, d.TTL, d.Next)
+		}
+	}
+}
+
+// TestTTLWakes: however slowly a TTL grows, the next decision is due in time to come, and the memory has an end.
+func TestTTLWakes(t *testing.T) {
+	for _, p := range []Policy{
+		{TTL: TTL{Ceiling: time.Hour, Rules: []TTLRule{{Kind: TTLCalm, Growth: 1e-10}}}},
+		{TTL: TTL{Ceiling: time.Hour, Rules: []TTLRule{{Kind: TTLChurn, Risk: 1e-12}}}, ChurnWindow: 2_000_000 * time.Hour},
+		{Guards: Guards{HoldMax: 2_000_000 * time.Hour}, TTL: TTL{Ceiling: time.Hour, Rules: []TTLRule{{Kind: TTLCalm}}}},
+	} {
+		d := Decide(Pool{Members: members("rr"), Policy: p}, nil, Decision{}, start())
+		now := start().Add(time.Second)
+		d = Decide(Pool{Members: members("rn"), Policy: p}, nil, d, now)
+		if !d.Next.After(now) || d.Next.After(now.Add(25*time.Hour)) {
+			t.Errorf("%+v: next %v, now %v", p, d.Next, now)
+		}
+		if back, _ := p.Memory(); back < time.Hour {
+			t.Errorf("%+v: memory of %v", p, back)
 		}
 	}
 }

@@ -30,13 +30,13 @@ func or(s Share, otherwise float64) float64 {
 
 // weigh gives the members that are in their weights, which sum up to 1.
 func (w *work) weigh() {
-	w.pull()
+	counts := w.pull()
 	sum := 0.0
 	for i := range w.d.Members {
 		if v := &w.d.Members[i]; v.In {
 			v.Weight = w.ramp(v.Memory.Entered)
-			if v.Memory.Pull > 0 {
-				v.Weight *= v.Memory.Pull
+			if counts && v.Memory.Pull > 0 {
+				v.Weight = float64(v.Weight * v.Memory.Pull)
 			}
 			sum += v.Weight
 		}
@@ -73,19 +73,19 @@ func (w *work) ramp(entered time.Time) float64 {
 	}
 	w.d.Next = earlier(w.d.Next, entered.Add(min((done+1)*max(step, 1), slow)))
 	from := or(w.policy.Guards.SlowStartFrom, defaultStart)
-	return from + (1-from)*float64(done)/rampSteps
+	return from + float64((1-from)*float64(done)/rampSteps)
 }
 
-// pull moves the ready members' damped weights by what the signal says. A signal that is not live says that all are
-// equal; an evaluation counts once.
-func (w *work) pull() {
+// pull moves the ready members' damped weights by what the signal says, and reports whether they count: while the signal is
+// not live all are equal, and go on from where they were when it is again. An evaluation counts once.
+func (w *work) pull() bool {
 	rule := &w.policy.Weight
 	if !rule.measured() {
-		return
+		return false
 	}
 	values, ok := w.values(rule.Signal, &rule.Value, OverReady)
 	if !ok {
-		return
+		return false
 	}
 	var pulls []float64
 	if rule.By == WeightBalance {
@@ -102,12 +102,17 @@ func (w *work) pull() {
 		}
 	}
 	if !(sum > 0) || math.IsInf(sum, 0) {
-		return
+		return true
 	}
 	least := or(rule.Floor, defaultFloor) * most
-	for r, i := range w.ready {
-		w.d.Members[i].Memory.Pull = max(pulls[r], least) * float64(in) / sum
+	scale := float64(in) / sum
+	for i := range w.d.Members { // those that are not ready too: they keep their place beside the others
+		w.d.Members[i].Memory.Pull *= scale
 	}
+	for r, i := range w.ready {
+		w.d.Members[i].Memory.Pull = max(pulls[r], least) * scale
+	}
+	return true
 }
 
 // follow returns the weights that are a function of the value, each the damped way from what it was.

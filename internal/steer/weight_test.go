@@ -114,6 +114,32 @@ func TestWeightsAreEqualWithoutSignal(t *testing.T) {
 	}
 }
 
+// TestWeightsWithoutSignalAreNobodyElsesMatter: while the weights' signal is not live they are equal, whether or not there
+// are rules, on signals that live; and then they go on from where they were.
+func TestWeightsWithoutSignalAreNobodyElsesMatter(t *testing.T) {
+	for name, rules := range map[string][]Rule{
+		"no rule": nil, "a rule on another signal": {{Signal: "errors", Keep: mustBound(t, "< 1")}},
+		"a rule on the same signal": {{Signal: "load", Keep: mustBound(t, "< 99")}},
+	} {
+		p := Policy{Rules: rules, Weight: Weight{By: WeightProportional, Signal: "load", Gain: 0.5}, Selection: Selection{Kind: SelectWeighted}}
+		var d Decision
+		var load Signal
+		for i, want := range []string{"75 25", "50 50", "50 50", "63 37"} {
+			now := start().Add(time.Duration(i) * time.Minute)
+			switch i {
+			case 0:
+				load = Signal{At: now, Expires: now.Add(time.Minute), Values: []float64{3, 1}}
+			case 3:
+				load = Signal{At: now, Expires: now.Add(time.Minute), Values: []float64{1, 1}}
+			}
+			s := map[string]Signal{"load": load, "errors": {At: now, Expires: now.Add(time.Minute), Values: []float64{0, 0}}}
+			if d = Decide(Pool{Members: members("rr"), Policy: p}, s, d, now); shares(d) != want {
+				t.Errorf("%s: minute %d: %s, want %s", name, i, shares(d), want)
+			}
+		}
+	}
+}
+
 func TestSlowStart(t *testing.T) {
 	p := Policy{Guards: Guards{SlowStart: 100 * time.Second, SlowStartFrom: 0.2}, Selection: Selection{Kind: SelectWeighted}}
 	at := func(seconds float64) time.Time { return start().Add(time.Duration(seconds * float64(time.Second))) }
