@@ -318,6 +318,13 @@ func TestStates(t *testing.T) {
 func TestPolicyCheck(t *testing.T) {
 	expr := func(s string) Expr { return mustExpr(t, s) }
 	below := Rule{Signal: "load", Keep: mustBound(t, "< 8")}
+	band := func(keep, readmit string) Rule {
+		r := Rule{Signal: "load", Keep: mustBound(t, keep)}
+		if readmit != "" {
+			r.Readmit = mustBound(t, readmit)
+		}
+		return r
+	}
 	rules := func(r ...Rule) Policy { return Policy{Rules: r} }
 	change := func(f func(*Policy)) Policy { p := Defaults(); f(&p); return p }
 	ttl := func(r TTLRule) Policy { return Policy{TTL: TTL{Rules: []TTLRule{r}}} }
@@ -379,6 +386,34 @@ func TestPolicyCheck(t *testing.T) {
 		{ttl(TTLRule{Kind: TTLSteps, Signal: "load"}), "ttl.rules[0].steps: needs some"},
 		{ttl(TTLRule{Kind: TTLSteps, Signal: "load", Steps: []Step{{1, time.Second}, {1, time.Second}}}), "ttl.rules[0].steps[1].from: does not rise"},
 		{ttl(TTLRule{Kind: TTLChurn, Risk: 1}), "ttl.rules[0].risk: no bound"},
+		{ttl(TTLRule{Kind: TTLCalm, Growth: 1e-10}), "ttl.rules[0].growth: at least 0.1%"},
+		{ttl(TTLRule{Name: "pool", Kind: TTLCalm}), `ttl.rules[0].name: "pool"`},
+		{ttl(TTLRule{Name: "ceiling", Kind: TTLCalm}), `ttl.rules[0].name: "ceiling"`},
+		{Policy{NegativeTTL: TTL{Rules: []TTLRule{{Kind: TTLCalm}, {Kind: TTLCalm, Growth: 0.1}}}}, `negativeTTL.rules[1].name: "calm" too`},
+		{Policy{TTL: TTL{Rules: []TTLRule{{Kind: TTLCalm}, {Name: "slow", Kind: TTLCalm, Growth: 0.1}}}}, ""},
+		{Policy{ChurnWindow: 2_000_000 * time.Hour}, "churnWindow: more than a year"},
+		{change(func(p *Policy) { p.Guards.HoldMax = 2_000_000 * time.Hour }), "guards.holdMax: more than a year"},
+		{rules(band("<= 2 * median", "<= 3 * median")), "rules[0].readmit: looser"},
+		{rules(band(">= 0.5 * mean", ">= 0.4 * mean")), "rules[0].readmit: looser"},
+		{rules(band("< 8", "<= 8")), "rules[0].readmit: looser"},
+		{rules(band("< median + 1", "<= median + 1")), "rules[0].readmit: looser"},
+		{rules(band("< median", "< p50 + mad")), "rules[0].readmit: looser"},
+		{rules(band("<= 8", "< 8")), ""},
+		{rules(band("<= median + 5 * mad + 1", "<= median")), ""},
+		{rules(band("<= median + 5 * mad", "<= 2 * median")), ""},
+		{rules(band("<= mean", "<= 2 * median")), ""},
+		{rules(band("< 0", "< 2 * mean")), ""},
+		{rules(band("< 0.5", ""), band("> 0.6", "")), "rules[1].keep: never both > 0.6 and < 0.5"},
+		{rules(band("<= 0.5", ""), band(">= 0.5", "")), ""},
+		{rules(band("< 0.5", ""), band(">= 0.5", "")), "rules[1].keep: no member is kept"},
+		{rules(band("> 3", "> 5"), band("< 8", "< 4")), "rules[1].readmit: no member returns"},
+		{rules(band("> 3", "> 5"), band("< 8", "< 6")), ""},
+		{rules(band("> 3", ""), Rule{Signal: "errors", Keep: mustBound(t, "< 1")}), ""},
+		{rules(Rule{Value: expr("load * 2"), Keep: mustBound(t, "< 1")}, Rule{Value: expr("load * 2"), Keep: mustBound(t, "> 1")}), "rules[1].keep: no member is kept"},
+		{rules(Rule{Signal: "load", Lowest: 2, Over: OverIn}), "rules[0].over: no statistic"},
+		{rules(Rule{Signal: "load", Keep: mustBound(t, "< 8"), Over: OverIn}), "rules[0].over: no statistic"},
+		{rules(Rule{Value: expr("load / mean(load)"), Lowest: 2, Over: OverIn}), ""},
+		{rules(Rule{Signal: "load", Keep: mustBound(t, "< 8"), Readmit: mustBound(t, "< mean"), Over: OverIn}), ""},
 	} {
 		problems := c.policy.Check([]string{"load", "errors"})
 		switch {
