@@ -103,8 +103,13 @@ func (c client) dial(ctx context.Context) (*stream, error) {
 		return nil, bare(err)
 	}
 	s := &stream{conn: conn, from: bufio.NewReaderSize(conn, streamed)}
-	s.release = context.AfterFunc(ctx, func() { conn.Close() })
+	s.guard(ctx)
 	return s, nil
+}
+
+// guard has the connection break when ctx ends, in place of a context before.
+func (s *stream) guard(ctx context.Context) {
+	s.release = context.AfterFunc(ctx, func() { s.conn.Close() })
 }
 
 // send sends a query over a connection that no replies are expected from any more.

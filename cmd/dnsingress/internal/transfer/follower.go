@@ -32,6 +32,8 @@ const (
 	askGap = 50 * time.Millisecond
 	// lineIdle is how long a connection is kept open for another transfer, RFC 7766 §6.2.3.
 	lineIdle = 2 * time.Second
+	// transferMost is how long one transfer may take, however steadily it goes on.
+	transferMost = 30 * time.Minute
 	// leastTimer is the shortest time that a SOA can ask for.
 	leastTimer = time.Second
 	// largeZone is the number of names from which on memory is given back after a whole transfer.
@@ -55,6 +57,7 @@ type follower struct {
 	cause     string     // of the last one
 	expired   bool       // nothing is answered
 	unproven  bool       // it has been said that signatures are of no use here
+	useless   string     // why there was no difference, logged; "": there was
 	told      bool       // a primary has said that there is something new
 	line      *stream    // a connection to the primary with number lineTo that can be used again; nil: none
 	lineTo    int
@@ -251,8 +254,18 @@ func timer(seconds uint32) time.Duration {
 	return max(time.Duration(seconds)*time.Second, leastTimer)
 }
 
-// refresh asks one primary after the other until one has or confirms the zone.
+var (
+	errExpired = errors.New("the zone has expired meanwhile")
+	errLong    = fmt.Errorf("a transfer that takes more than %v", transferMost)
+)
+
+// refresh asks one primary after the other until one has or confirms the zone, or until that expires.
 func (f *follower) refresh(ctx context.Context) error {
+	if f.zone != nil {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadlineCause(ctx, f.confirmed.Add(expiry(f.zone)), errExpired)
+		defer stop()
+	}
 	var errs []string
 	for i := range f.primaries {
 		p := (f.lead + i) % len(f.primaries)
@@ -262,7 +275,7 @@ func (f *follower) refresh(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		errs = append(errs, f.primaries[p].String()+": "+err.Error())
 	}
@@ -286,18 +299,25 @@ func (f *follower) ask(ctx context.Context, p int) error {
 	difference := func() (done bool, err error) {
 		z, whole, foreign, offered, err := f.transfer(ctx, c, p, f.zone)
 		count("ixfr", err)
-		if err == nil && f.told && z == nil && offered != f.zone.Serial() {
+		switch {
+		case err != nil:
+		case z == nil && (!f.told || offered != f.zone.Serial()):
 			err = fmt.Errorf("it offers serial %d", offered)
+		case z != nil && !newer(z.Serial(), f.zone.Serial()):
+			err = fmt.Errorf("it gives serial %d", z.Serial())
 		}
 		if useless = err; err != nil {
 			return false, nil
+		}
+		if z != nil {
+			f.useless = ""
 		}
 		return true, f.take(z, p, whole, foreign)
 	}
 	asked := known && f.told // the SOA is in its answer too
 	if asked {
-		if done, err := difference(); done || ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
+		if done, err := difference(); done {
+			return err
 		}
 	}
 	serial, err := c.serial(ctx, f.origin)
@@ -316,16 +336,27 @@ func (f *follower) ask(ctx context.Context, p int) error {
 	}
 	if known {
 		if !asked {
-			if done, err := difference(); done || ctx.Err() != nil {
-				return errors.Join(err, ctx.Err())
+			if done, err := difference(); done {
+				return err
 			}
 		}
-		f.log.Info("a difference was of no use; asking for the whole zone", "primary", f.primaries[p].String(), "error", useless)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		level := slog.LevelInfo
+		if useless.Error() == f.useless {
+			level = slog.LevelDebug
+		}
+		f.useless = useless.Error()
+		f.log.Log(ctx, level, "a difference was of no use; asking for the whole zone", "primary", f.primaries[p].String(), "error", useless)
 	}
 	z, whole, foreign, _, err := f.transfer(ctx, c, p, nil)
 	count("axfr", err)
 	if err != nil {
 		return fmt.Errorf("transferring the zone: %w", err)
+	}
+	if z == nil || f.zone != nil && !newer(z.Serial(), f.zone.Serial()) { // it had said another
+		return errors.New("transferring the zone: it gives no newer one")
 	}
 	return f.take(z, p, whole, foreign)
 }
@@ -420,8 +451,13 @@ func (f *follower) transfer(ctx context.Context, c client, p int, have *zone.Zon
 	if f.lineTo != p {
 		f.hangUp()
 	}
+	ctx, stop := context.WithTimeoutCause(ctx, transferMost, errLong)
+	defer stop()
 	s, kept := f.line, f.line != nil
 	f.line = nil
+	if kept {
+		s.guard(ctx)
+	}
 	for {
 		if s == nil {
 			if s, err = c.dial(ctx); err != nil {
@@ -431,11 +467,14 @@ func (f *follower) transfer(ctx context.Context, c client, p int, have *zone.Zon
 		if err = c.send(s, m); err == nil {
 			z, whole, foreign, err = s.receive(f.origin, have)
 		}
-		if err == nil && s.clean() {
+		if err == nil && s.clean() && s.release() {
 			f.line, f.lineTo = s, p
 			return z, whole, foreign, s.offered, nil
 		}
 		s.close()
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		if err == nil || !kept || s.octets > 0 || ctx.Err() != nil {
 			return z, whole, foreign, s.offered, err
 		}

@@ -3,8 +3,11 @@
 package transfer
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -337,5 +340,127 @@ func TestFailoverAsksForAll(t *testing.T) {
 	same(t, b, secondary)
 	if n := secondary.log.count("whole=true"); n != 2 {
 		t.Errorf("%d whole transfers: %s", n, secondary.log)
+	}
+}
+
+// pretend runs a primary that answers as the test says.
+func pretend(t *testing.T, handle dns.HandlerFunc) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pc, err := net.ListenPacket("udp", l.Addr().String())
+	if err != nil {
+		l.Close()
+		t.Skip(err) // the port is taken
+	}
+	for _, s := range []*dns.Server{{Listener: l, Handler: handle}, {PacketConn: pc, Handler: handle}} {
+		go func() { _ = s.ActivateAndServe() }()
+	}
+	t.Cleanup(func() {
+		l.Close()
+		pc.Close()
+	})
+	return l.Addr().String()
+}
+
+// respond answers with records.
+func respond(w dns.ResponseWriter, q *dns.Msg, rrs ...dns.RR) error {
+	m := new(dns.Msg).SetReply(q)
+	m.Authoritative, m.Answer = true, rrs
+	return w.WriteMsg(m)
+}
+
+// lasting gives small another serial and times of a second, so that it expires after two.
+func lasting(serial, expire int) string {
+	return strings.Replace(small, "7 3600 600 86400 60", fmt.Sprintf("%d 1 1 %d 60", serial, expire), 1)
+}
+
+// TestExpiresWhileATransferGoesOn that never ends.
+func TestExpiresWhileATransferGoesOn(t *testing.T) {
+	var endless atomic.Bool
+	at := pretend(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		first := records(t, lasting(7, 2))
+		next := records(t, lasting(8, 2))
+		switch {
+		case !endless.Load() && q.Question[0].Qtype != dns.TypeSOA:
+			_ = respond(w, q, append(first, first[0])...)
+		case !endless.Load():
+			_ = respond(w, q, first[0])
+		case q.Question[0].Qtype == dns.TypeSOA:
+			_ = respond(w, q, next[0])
+		default:
+			for err := respond(w, q, next[:2]...); err == nil; err = respond(w, q, next[3]) {
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+	})
+	n := start(t, Options{Secondaries: []Secondary{{Origin: "example.org", Primaries: []Remote{remote(t, at)}}}})
+	waitFor(t, "the zone is there", func() bool { return n.catalog.Zone("example.org.").Available() })
+	endless.Store(true)
+	waitFor(t, "it expires", func() bool { return !n.catalog.Zone("example.org.").Available() })
+	if n.log.count("has expired") == 0 {
+		t.Error(n.log)
+	}
+}
+
+// TestTransferMustBeWhatTheSOASaid: neither an older zone nor none confirms what is here.
+func TestTransferMustBeWhatTheSOASaid(t *testing.T) {
+	for what, given := range map[string]struct{ ixfr, axfr int }{"nothing new": {7, 7}, "an older zone": {6, 6}} {
+		t.Run(what, func(t *testing.T) {
+			var later atomic.Bool
+			at := pretend(t, func(w dns.ResponseWriter, q *dns.Msg) {
+				serial := 7
+				switch {
+				case !later.Load():
+				case q.Question[0].Qtype == dns.TypeSOA:
+					serial = 9
+				case q.Question[0].Qtype == dns.TypeIXFR:
+					_ = respond(w, q, records(t, lasting(given.ixfr, 1000))[0])
+					return
+				default:
+					serial = given.axfr
+				}
+				rrs := records(t, lasting(serial, 1000))
+				if q.Question[0].Qtype == dns.TypeSOA {
+					_ = respond(w, q, rrs[0])
+					return
+				}
+				_ = respond(w, q, append(rrs, rrs[0])...)
+			})
+			n := start(t, Options{Secondaries: []Secondary{{Origin: "example.org", Primaries: []Remote{remote(t, at)}}}})
+			waitFor(t, "the zone is there", func() bool { return n.catalog.Zone("example.org.").Available() })
+			later.Store(true)
+			waitFor(t, "it is not confirmed", func() bool { return n.log.count("it gives no newer one") > 0 })
+			for range 3 {
+				n.service.secondaries["example.org."].tell()
+			}
+			waitFor(t, "the primary is asked again", func() bool { return n.log.count("a difference was of no use") >= 3 })
+			if serial := n.catalog.Zone("example.org.").Serial(); serial != 7 {
+				t.Errorf("serial %d is published", serial)
+			}
+			if c := n.log.count("level=INFO msg=\"a difference was of no use"); c != 1 {
+				t.Errorf("%d lines: %s", c, n.log)
+			}
+		})
+	}
+}
+
+// TestReplacedKeepsOffTheStore: the process that has taken the place writes it.
+func TestReplacedKeepsOffTheStore(t *testing.T) {
+	replaced := errors.New("replaced")
+	for _, c := range []struct {
+		cause error
+		want  bool
+	}{{replaced, false}, {context.Canceled, true}} {
+		s := newStore(t.TempDir(), "example.org.", slog.New(slog.DiscardHandler))
+		s.zone, s.confirmed = compile(t, small), time.Now() // not woken for it
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(c.cause)
+		s.run(ctx, replaced)
+		if _, err := os.Stat(s.path); (err == nil) != c.want {
+			t.Errorf("after %v: %v", c.cause, err)
+		}
 	}
 }

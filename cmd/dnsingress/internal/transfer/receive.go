@@ -61,7 +61,7 @@ func (s *stream) receive(origin string, have *zone.Zone) (newZone *zone.Zone, wh
 		if rcode := int(msg[3] & 0xF); rcode != dns.RcodeSuccess {
 			return nil, false, 0, fmt.Errorf("the primary says %s", dns.RcodeToString[rcode])
 		}
-		if messages == 0 && a.left == 0 {
+		if a.left == 0 {
 			return nil, false, 0, errors.New("a reply without records")
 		}
 		if s.octets > mostOctets {
