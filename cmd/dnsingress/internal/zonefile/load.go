@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,8 +91,7 @@ func (l *loader) load(path, origin string) (*zone.Zone, Files, error) {
 type loader struct {
 	origin  string
 	sources []*source // the open files, the innermost include last
-	files   []*os.File
-	paths   []string // of the files, in the order of their opening
+	paths   []string  // of the files, in the order of their opening
 	read    Files
 	errs    Errors
 
@@ -130,22 +130,22 @@ func (l *loader) open(path string) error {
 	if err != nil {
 		return err
 	}
-	l.files = append(l.files, f)
-	l.paths = append(l.paths, path)
 	if info, err := f.Stat(); err == nil && info.IsDir() {
+		f.Close()
 		return fmt.Errorf("%s is a directory", path)
 	}
-	s := &source{path: path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, begun: 1, resume: l.owner.text()}
+	l.paths = append(l.paths, path)
+	s := &source{path: path, file: f, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, begun: 1, resume: l.owner.text()}
 	if n := len(l.sources); n > 0 {
-		s.origin, s.ttl, s.usual = l.sources[n-1].origin, l.sources[n-1].ttl, l.sources[n-1].usual
+		s.origin, s.usual = l.sources[n-1].origin, l.sources[n-1].usual
 	}
 	l.sources = append(l.sources, s)
 	return nil
 }
 
 func (l *loader) close() {
-	for _, f := range l.files {
-		f.Close()
+	for _, s := range l.sources {
+		s.file.Close()
 	}
 }
 
@@ -156,6 +156,7 @@ func (l *loader) current() *source {
 		if !s.ended {
 			return s
 		}
+		s.file.Close()
 		l.sources = l.sources[:n-1]
 		if n > 1 && s.resume != "" {
 			l.flush()
@@ -179,21 +180,33 @@ func (l *loader) entry(s *source) {
 	p := dns.NewZoneParser(s, s.origin, s.path)
 	p.SetIncludeAllowed(true)
 	p.SetIncludeFS(includes{l.open})
-	if s.usual.known {
-		p.SetDefaultTTL(s.usual.ttl)
-	}
-	marked, stated := false, s.statesTTL()
+	p.SetDefaultTTL(s.usual.orUnstated())
+	marked := false
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		h := rr.Header()
 		if inner := l.sources[len(l.sources)-1]; inner != s { // rr is the marker of what is included
 			inner.origin, marked = h.Name, true
 			continue
 		}
+		at := place{s.path, s.last}
+		if !s.usual.known && h.Ttl == unstated {
+			soa, ok := rr.(*dns.SOA)
+			if !ok {
+				l.fault(at, errors.New("there is no TTL (hint: $TTL above it is that of all records that state none)"))
+				if s.directed {
+					return // a $GENERATE, all of which are so
+				}
+				continue
+			}
+			// As BIND takes it, and it was the use of the field before RFC 2308.
+			h.Ttl, s.usual = soa.Minttl, usual{soa.Minttl, true, true}
+			p.SetDefaultTTL(soa.Minttl)
+		}
 		ttl := h.Ttl
-		if !s.directed && stated {
+		if !s.directed {
 			s.usual.stated(ttl)
 		}
-		l.add(rr, place{s.path, s.last})
+		l.add(rr, at)
 		if len(l.errs) >= mostErrors {
 			return
 		}
@@ -203,7 +216,7 @@ func (l *loader) entry(s *source) {
 			if s.usual.directive && ttl != s.usual.ttl || l.quick(s) > 0 {
 				return
 			}
-			s.over, stated = false, s.statesTTL()
+			s.over = false
 		}
 	}
 	err := p.Err()
@@ -222,18 +235,22 @@ func (l *loader) entry(s *source) {
 	}
 }
 
-// reopen puts a source at the beginning of a line.
+// reopen puts a source at the beginning of a line. What directives above it say is known already.
 func (l *loader) reopen(s *source, line int) error {
 	f, err := os.Open(s.path)
 	if err != nil {
 		return err
 	}
-	l.files = append(l.files, f)
-	*s = source{path: s.path, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, origin: s.origin, ttl: s.ttl, usual: s.usual, resume: s.resume}
-	for s.line < line && !s.ended {
-		s.begin()
-		_, _ = s.ReadByte()
-		s.depth, s.quoted = 0, false
+	s.file.Close()
+	*s = source{path: s.path, file: f, buffer: bufio.NewReaderSize(f, 1<<16), line: 1, origin: s.origin, usual: s.usual, resume: s.resume}
+	for s.line < line {
+		switch _, err := s.buffer.ReadSlice('\n'); {
+		case err == nil:
+			s.line++
+		case !errors.Is(err, bufio.ErrBufferFull):
+			s.ended = true
+			return nil // the end of the file: a read error comes again
+		}
 	}
 	return nil
 }
@@ -292,12 +309,14 @@ func (l *loader) add(rr dns.RR, at place) {
 }
 
 func (l *loader) put(rr dns.RR, at place) {
-	owner := rr.Header().Name
+	owner, ttl := rr.Header().Name, rr.Header().Ttl
 	l.line.name = appendPacked(l.line.name[:0], owner)
 	if _, err := l.builder.Owner(l.line.name); err != nil {
 		l.fault(l.last, err)
 	}
-	if err := l.builder.Add(rr); err != nil {
+	if ttl > math.MaxInt32 {
+		l.fault(at, fmt.Errorf("%s: a TTL of %d exceeds %d seconds (RFC 2181 §8)", owner, ttl, math.MaxInt32))
+	} else if err := l.builder.Add(rr); err != nil {
 		l.fault(at, err)
 	}
 	l.owner.set(owner)

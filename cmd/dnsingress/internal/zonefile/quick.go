@@ -4,6 +4,7 @@ package zonefile
 
 import (
 	"bytes"
+	"math"
 	"net/netip"
 	"unsafe"
 
@@ -85,7 +86,7 @@ func (l *loader) common(s *source, line []byte) bool {
 		case !class && len(word) == 2 && word[0]|0x20 == 'i' && word[1]|0x20 == 'n':
 			class = true
 		case !stated:
-			if ttl, stated = number(word, 1<<32-1); !stated {
+			if ttl, stated = number(word, math.MaxInt32); !stated {
 				return false
 			}
 		default:

@@ -9,7 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"slices"
+	"os"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -19,6 +20,7 @@ import (
 // the syntax to find the end of an entry that the parser gave up on.
 type source struct {
 	path   string
+	file   *os.File
 	buffer *bufio.Reader
 	ended  bool
 
@@ -34,14 +36,13 @@ type source struct {
 	directed  bool   // the entry begins with $
 	directive []byte // what is left of its line
 	origin    string // by $ORIGIN
-	ttl       string // by $TTL
 	usual     usual  // TTL of records that state none
 	// resume is the owner that the including file goes on with.
 	resume string
 }
 
 // usual is the TTL of a record that does not state it: that of $TTL (RFC 2308 §4), or where there was none the
-// last that was stated (RFC 1035 §5.1).
+// minimum of the SOA if it does not state its own, or the last that was stated (RFC 1035 §5.1).
 type usual struct {
 	ttl              uint32
 	known, directive bool
@@ -54,24 +55,16 @@ func (u *usual) stated(ttl uint32) {
 	}
 }
 
-// statesTTL tells whether the TTL of the next record is worth taking note of: the parser takes a record with a class and
-// no TTL at all for one of TTL 0, and goes on to want one for those that follow.
-func (s *source) statesTTL() bool {
-	line, ok := s.peek()
-	if s.usual.known || !ok {
-		return true
+// unstated stands for the TTL of a record that states none where there is no usual one. No record may state it
+// (RFC 2181 §8).
+const unstated = 1<<31 | 1035
+
+// orUnstated returns the TTL for the next record that states none.
+func (u *usual) orUnstated() uint32 {
+	if !u.known {
+		return unstated
 	}
-	t := tokens{line: line}
-	if len(line) > 0 && line[0] != ' ' && line[0] != '\t' {
-		t.next()
-	}
-	word := string(t.next())
-	if _, class := dns.StringToClass[strings.ToUpper(word)]; class {
-		word = string(t.next())
-	}
-	_, ttl := seconds(word)
-	_, rtype := dns.StringToType[strings.ToUpper(word)]
-	return ttl && !rtype
+	return u.ttl
 }
 
 // begin makes the source readable up to the end of its next entry.
@@ -163,21 +156,46 @@ func (s *source) obey(line string) string {
 		}
 	case "TTL":
 		if ttl, ok := seconds(fields[1]); ok {
-			s.ttl, s.usual = fields[1], usual{ttl, true, true}
+			s.usual = usual{ttl, true, true}
 		}
-	case "GENERATE": // range, owner, [TTL], [class], type, data: the parser does not think of $TTL here
-		if len(fields) < 5 || s.ttl == "" {
-			break
-		}
-		for _, f := range fields[3:min(5, len(fields)-1)] {
-			if _, explicit := seconds(f); explicit && f[0] <= '9' { // DS is no TTL here
-				return line
-			}
-		}
-		fields = slices.Insert(fields, 3, s.ttl)
-		return strings.Join(fields, " ") + "\n"
+	case "GENERATE":
+		return timed(line, s.usual.orUnstated())
 	}
 	return line
+}
+
+// timed writes a TTL into a $GENERATE that states none, for the parser does not think of the usual one there: range,
+// owner, [TTL], [class], type, data. All else stays as it is.
+func timed(line string, ttl uint32) string {
+	at := 0
+	word := func() string {
+		for at < len(line) && strings.IndexByte(" \t()", line[at]) >= 0 {
+			at++
+		}
+		begin := at
+		for at < len(line) && strings.IndexByte(" \t()\r\n;\"", line[at]) < 0 {
+			if line[at] == '\\' && at+1 < len(line) {
+				at++
+			}
+			at++
+		}
+		return line[begin:at]
+	}
+	word()
+	word()
+	if word() == "" { // the owner
+		return line
+	}
+	behind := at
+	next := word()
+	if _, class := dns.StringToClass[strings.ToUpper(next)]; class {
+		next = word()
+	}
+	_, explicit := seconds(next)
+	if _, rtype := dns.StringToType[strings.ToUpper(next)]; explicit && !rtype || next == "" {
+		return line
+	}
+	return line[:behind] + " " + strconv.FormatUint(uint64(ttl), 10) + line[behind:]
 }
 
 func validName(name string) bool {
