@@ -45,14 +45,18 @@ func Collapse() (int, error) {
 		if _, err := fmt.Sscanf(lines.Text(), "%x-%x", &begin, &end); err != nil {
 			return 0, fmt.Errorf("listing mappings: %q: %w", lines.Text(), err)
 		}
-		if fields := strings.Fields(lines.Text()); len(fields) == 5 && fields[1] == "rw-p" && end-begin >= smallest {
+		// Where a kernel lets mappings have names, the Go runtime names its own: [anon: Go: heap].
+		fields := strings.Fields(lines.Text())
+		anonymous := len(fields) == 5 || len(fields) > 5 && strings.HasPrefix(fields[5], "[anon:")
+		if anonymous && fields[1] == "rw-p" && end-begin >= smallest {
 			spans = append(spans, [2]uintptr{begin, end})
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return 0, fmt.Errorf("listing mappings: %w", err)
 	}
-	done := 0
+	done, refused := 0, false
+spans:
 	for _, s := range spans {
 		for at := (s[0] + size - 1) &^ (size - 1); at+size <= s[1]; at += size {
 			if !resident(at) {
@@ -62,10 +66,14 @@ func Collapse() (int, error) {
 			case 0:
 				done += size
 			case unix.EINVAL:
-				return done, fmt.Errorf("collapsing: %w", errors.ErrUnsupported)
+				refused = true // this mapping cannot have them, or none can
+				continue spans
 			default: // gone meanwhile, or no huge page is free
 			}
 		}
+	}
+	if refused && done == 0 {
+		return 0, fmt.Errorf("collapsing: %w", errors.ErrUnsupported)
 	}
 	return done, nil
 }
