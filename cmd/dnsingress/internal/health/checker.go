@@ -40,10 +40,10 @@ type Result struct {
 
 // Options of a Checker.
 type Options struct {
-	// Deliver is told, each time that a member settles or turns, the values of all members of the pool under
-	// that check: 1 for a healthy one, 0 for one that is not, none where nothing is known. It is called from
-	// several goroutines and must not block.
-	Deliver     func(pool model.Ref, check string, at time.Time, values map[netip.Addr]float64)
+	// Deliver is told each time that a member of the pool settles or turns under that check. values makes, whenever it is
+	// called, a map of what is known of all its members: 1 for a healthy one, 0 for one that is not, none where nothing
+	// is. Deliver is called from several goroutines, must not block, and must leave calling values to another.
+	Deliver     func(pool model.Ref, check string, at time.Time, values func() map[netip.Addr]float64)
 	Concurrency int // checks at one time; 0: 256
 	Registerer  prometheus.Registerer
 	Log         *slog.Logger
@@ -120,13 +120,21 @@ func (c *Checker) Set(pool model.Ref, checks []model.HealthCheck, addresses []ne
 		delete(c.pools, pool)
 	}
 	for check := range forgotten { // or it would count again should the member come back
-		c.options.Deliver(pool, check, now, c.values(pool, check))
+		c.deliver(pool, check, now)
 	}
 	c.nudge()
 }
 
+// deliver tells that something is known since at. That is put together when it is asked for: when a large pool starts,
+// far more members settle than anybody looks.
+func (c *Checker) deliver(pool model.Ref, check string, at time.Time) {
+	c.options.Deliver(pool, check, at, func() map[netip.Addr]float64 { return c.values(pool, check) })
+}
+
 // values are what is known of a pool's members under a check.
 func (c *Checker) values(pool model.Ref, check string) map[netip.Addr]float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	values := map[netip.Addr]float64{}
 	for t, s := range c.pools[pool] {
 		switch {
@@ -221,7 +229,7 @@ func (c *Checker) check(ctx context.Context, s *subject) {
 	}
 	if s.settle(err, now) {
 		c.options.Log.Info("health check turned", "pool", t.Pool.String(), "check", t.Check.Name, "address", t.Address, "healthy", s.result.Healthy, "detail", s.result.Detail)
-		c.options.Deliver(t.Pool, t.Check.Name, now, c.values(t.Pool, t.Check.Name))
+		c.deliver(t.Pool, t.Check.Name, now)
 	}
 	pause := t.Check.Interval
 	if !s.known || !s.result.Healthy || s.streak > 0 {

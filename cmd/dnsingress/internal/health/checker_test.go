@@ -70,6 +70,7 @@ func TestSettle(t *testing.T) {
 type delivery struct {
 	pool   model.Ref
 	check  string
+	read   func() map[netip.Addr]float64
 	values map[netip.Addr]float64
 }
 
@@ -79,8 +80,8 @@ func start(t *testing.T, concurrency int) (*Checker, <-chan delivery, *prometheu
 	told := make(chan delivery, 1000)
 	registry := prometheus.NewRegistry()
 	c, err := New(Options{
-		Deliver: func(pool model.Ref, check string, _ time.Time, values map[netip.Addr]float64) {
-			told <- delivery{pool, check, values}
+		Deliver: func(pool model.Ref, check string, _ time.Time, values func() map[netip.Addr]float64) {
+			told <- delivery{pool: pool, check: check, read: values}
 		},
 		Concurrency: concurrency, Registerer: registry, Log: slog.New(slog.DiscardHandler),
 	})
@@ -103,6 +104,7 @@ func next(t *testing.T, told <-chan delivery) delivery {
 	t.Helper()
 	select {
 	case d := <-told:
+		d.values, d.read = d.read(), nil
 		return d
 	case <-time.After(time.Minute):
 		t.Fatal("nothing delivered in a minute")
@@ -118,7 +120,7 @@ func TestCheckerFollowsAMember(t *testing.T) {
 	target = Target{pool, check, here}
 	want := func(what string, got delivery, value float64) {
 		t.Helper()
-		if d := cmp.Diff(delivery{pool, "port", map[netip.Addr]float64{here: value}}, got, cmp.AllowUnexported(delivery{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+		if d := cmp.Diff(delivery{pool: pool, check: "port", values: map[netip.Addr]float64{here: value}}, got, cmp.AllowUnexported(delivery{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 			t.Errorf("%s: %s", what, d)
 		}
 	}

@@ -5,6 +5,7 @@ package pool
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -27,8 +28,8 @@ var good = "web-1:in:within web-2:in:within web-3:out:beyond web-4:in:within"
 
 var chaoses = []chaos{
 	{name: "killed", spoil: (*fake).kill, mend: func(f *fake) { f.start(f.address) }, away: true},
-	{name: "hanging", spoil: serve(hang), away: true},
-	{name: "dripping", spoil: serve(drip), away: true},
+	{name: "hanging", spoil: stick(hang), away: true},
+	{name: "dripping", spoil: stick(drip), away: true},
 	{name: "garbage", spoil: serve(say(200, "\x00\xff<html>")), away: true},
 	{name: "another program", spoil: serve(say(200, `{"hello":"world"}`)), away: true},
 	{name: "nothing", spoil: serve(say(200, "")), away: true},
@@ -54,11 +55,6 @@ var chaoses = []chaos{
 			return []map[string]string{{"pod": pod, "scraper": "a"}, {"pod": pod, "scraper": "b"}}
 		}
 	}, mend: func(f *fake) { f.labels = nil }, states: "web-1:in:no-data web-2:in:no-data web-3:in:no-data web-4:in:no-data"},
-	// Prometheus finds nothing at instants that are, to its own clock, an hour ahead.
-	{name: "clock ahead", spoil: func(f *fake) {
-		old := f.values
-		f.values = func(e string, at time.Time) map[string]string { _ = old; return nil }
-	}, away: true},
 	// Of one whose clock is behind, what is asked for is history: the same values as ever.
 	{name: "clock behind", spoil: func(f *fake) {
 		old := f.values
@@ -67,6 +63,9 @@ var chaoses = []chaos{
 }
 
 func serve(h http.HandlerFunc) func(*fake) { return func(f *fake) { f.serve = h } }
+
+// stick serves with what never ends.
+func stick(h http.HandlerFunc) func(*fake) { return func(f *fake) { f.serve, f.stuck = h, true } }
 
 func values(change func(map[string]string) map[string]string) func(*fake) {
 	return func(f *fake) {
@@ -170,7 +169,7 @@ func (c chaos) run(t *testing.T, noData steer.NoData) {
 	}
 
 	f.mu.Lock()
-	f.serve, f.labels, f.values = nil, labels, values
+	f.serve, f.stuck, f.labels, f.values = nil, false, labels, values
 	f.mu.Unlock()
 	if c.mend != nil {
 		c.mend(f)
@@ -247,6 +246,93 @@ func TestManyFaults(t *testing.T) {
 	}
 }
 
+// healthy gives a pool's policy one more rule: that a health check succeeds.
+func healthy(t *testing.T, p *model.Pool) {
+	b, err := steer.ParseBound("> 0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Policy.Checks = append(p.Policy.Checks, model.HealthCheck{Name: "health", Protocol: model.TCP, Port: 80})
+	p.Policy.Steer.Rules = append(p.Policy.Steer.Rules, steer.Rule{Signal: "health", Keep: b})
+}
+
+// found delivers what the health check found of each member.
+func (b *bench) found(p *model.Pool, values ...float64) {
+	by := map[netip.Addr]float64{}
+	for i, v := range values {
+		by[p.Members[i].Address] = v
+	}
+	b.Checked(p.Ref, "health", b.now, func() map[netip.Addr]float64 { return by })
+	b.do(b.inbox.take())
+}
+
+// TestClockSetAhead has this machine's clock set ahead by an hour, and back: meanwhile Prometheus has nothing yet.
+func TestClockSetAhead(t *testing.T) {
+	now := func() time.Time { return time.Time{} } // by the clock of Prometheus
+	f := newFake(t, func(_ string, at time.Time) map[string]string {
+		if at.After(now()) {
+			return nil
+		}
+		return map[string]string{"web-1": "1", "web-2": "2", "web-3": "20", "web-4": "3"}
+	})
+	b := newBench(t)
+	now = func() time.Time { return b.now }
+	web := pool("web", "web.apps.test.", 1, 4)
+	web.Policy = policy(t, "< 8")
+	web.Policy.Steer.Guards = steer.Guards{Hold: 30 * time.Second, Votes: 2, Of: 3, MaxStep: 0.5}
+	b.update(web)
+	b.do(mail{synced: true})
+	ticks := func(n int) {
+		for range n {
+			b.tick(f)
+			if got := b.answers("web.apps.test."); b.live && !strings.Contains(got, "fd00::") {
+				t.Errorf("%q: %s", got, b.states("web.apps.test."))
+			}
+		}
+	}
+	ticks(20)
+	if got := b.states("web.apps.test."); got != good {
+		t.Fatalf("before: %s", got)
+	}
+	b.now = b.now.Add(time.Hour)
+	now = func() time.Time { return b.now.Add(-time.Hour) }
+	ticks(20)
+	if got, want := b.states("web.apps.test."), "web-1:in:no-signal web-2:in:no-signal web-3:in:no-signal web-4:in:no-signal"; got != want {
+		t.Errorf("ahead: %s, want %s", got, want)
+	}
+	down := pool("web", "web.apps.test.", 1, 4)
+	down.Policy, down.Members[1].Ready = web.Policy, false
+	b.update(down)
+	if got := b.states("web.apps.test."); !strings.Contains(got, "web-2:out:not-ready") {
+		t.Errorf("readiness is not followed: %s", got)
+	}
+	b.update(web)
+	b.now = b.now.Add(-time.Hour)
+	now = func() time.Time { return b.now }
+	ticks(20)
+	if got := b.states("web.apps.test."); got != good {
+		t.Errorf("stuck: %s, want %s", got, good)
+	}
+}
+
+// TestTimesAreOfTheWall: by the monotonic clock, which a time that is not stripped of it compares by, nobody sees that the
+// clock was set back.
+func TestTimesAreOfTheWall(t *testing.T) {
+	b := newBench(t)
+	web := pool("web", "web.apps.test.", 1, 2)
+	web.Policy = policy(t, "< 8")
+	healthy(t, web)
+	b.update(web)
+	b.now = time.Now()
+	b.found(web, 1, 1)
+	s := b.pools[web.Ref]
+	for name, at := range map[string]time.Time{"decision": s.decided, "outcome": s.checks["health"].at} {
+		if at.IsZero() || at != at.Round(0) {
+			t.Errorf("time of the %s: %v", name, at)
+		}
+	}
+}
+
 // TestClockSetBack has this machine's clock set back by an hour: what metrics say counts on.
 func TestClockSetBack(t *testing.T) {
 	busy := "web-3"
@@ -260,10 +346,12 @@ func TestClockSetBack(t *testing.T) {
 	web.Policy = policy(t, "< 8")
 	web.Policy.Signals = append(web.Policy.Signals, model.Signal{Name: "seldom", Query: "seldom", Interval: time.Minute})
 	web.Policy.Steer.Guards = steer.Guards{Hold: 30 * time.Second, Votes: 2, Of: 3, MaxStep: 0.5}
+	healthy(t, web)
 	b.update(web)
 	b.do(mail{synced: true})
 	for range 20 {
 		b.tick(f)
+		b.found(web, 1, 1, 1, 1)
 	}
 	if got := b.states("web.apps.test."); got != good {
 		t.Fatalf("before: %s", got)

@@ -74,7 +74,13 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 // caught up. Who is in and who is out stays.
 func (s *state) rewind(now time.Time) {
 	const tolerance = time.Minute // that nobody minds to wait
-	if end := now.Add(tolerance); !s.decided.After(end) && !s.gathering.seen.After(end) {
+	end := now.Add(tolerance)
+	for name, c := range s.checks {
+		if c.at.After(end) {
+			s.checks[name] = checked{now, c.values}
+		}
+	}
+	if !s.decided.After(end) && !s.gathering.seen.After(end) {
 		return
 	}
 	s.decided, s.gathering = time.Time{}, gathering{}

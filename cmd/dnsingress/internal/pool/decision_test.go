@@ -133,7 +133,7 @@ func TestHealthChecks(t *testing.T) {
 	b.do(mail{synced: true})
 	b.want("web.apps.test.", "no zone")
 	found := func(values map[netip.Addr]float64) {
-		b.Checked(web.Ref, "health", b.now, values)
+		b.Checked(web.Ref, "health", b.now, func() map[netip.Addr]float64 { return values })
 		b.do(b.inbox.take())
 	}
 	one, two, three := web.Members[0].Address, web.Members[1].Address, web.Members[2].Address
@@ -149,6 +149,100 @@ func TestHealthChecks(t *testing.T) {
 	b.remove(web)
 	if got := prober[web.Ref]; got != "0 []" {
 		t.Errorf("checks of what is gone: %s", got)
+	}
+}
+
+// TestChecksThatAreGone say nothing any more, whatever their name is given to and however late they come.
+func TestChecksThatAreGone(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		b := newBench(t)
+		b.do(mail{synced: true})
+		web := pool("web", "web.apps.test.", 1, 2)
+		web.Policy = policy(t, "< 8")
+		web.Policy.Signals[0].Name, web.Policy.Steer.Rules[0].Signal = "health", "health"
+		b.update(web)
+		b.do(mail{results: []promql.Result{b.samples(b.queries[0], "web-1", "1", "web-2", "9")}})
+		b.want("web.apps.test.", "fd00::1 ttl=5 max=3")
+		before := *web.Policy
+		before.Signals, before.Checks = nil, []model.HealthCheck{{Name: "health", Protocol: model.TCP, Port: 80}}
+		checked := pool("web", "web.apps.test.", 1, 2)
+		checked.Policy = &before
+		if b.update(checked); !late {
+			b.found(checked, 1, 1)
+			b.want("web.apps.test.", "fd00::1 fd00::2 ttl=5 max=3")
+		}
+		if b.update(web); late {
+			b.found(checked, 1, 1)
+		}
+		b.do(mail{results: []promql.Result{b.samples(b.queries[0], "web-1", "1", "web-2", "9")}})
+		b.want("web.apps.test.", "fd00::1 ttl=5 max=3")
+		if n := len(b.pools[web.Ref].checks); n != 0 {
+			t.Errorf("%d outcomes of no check are kept", n)
+		}
+	}
+}
+
+// TestOutcomesAreReadOnce has every member of a large pool settle before the engine looks: it looks once.
+func TestOutcomesAreReadOnce(t *testing.T) {
+	b := newBench(t)
+	web := pool("web", "web.apps.test.", 1, 1000)
+	web.Policy = policy(t, "> 0")
+	web.Policy.Signals, web.Policy.Checks = nil, []model.HealthCheck{{Name: "health", Protocol: model.TCP, Port: 80}}
+	web.Policy.Steer.Rules[0].Signal = "health"
+	b.update(web)
+	b.do(mail{synced: true})
+	settled, read := map[netip.Addr]float64{}, 0
+	for i, m := range web.Members {
+		settled[m.Address] = float64(i % 2)
+		b.Checked(web.Ref, "health", b.now.Add(time.Duration(i)*time.Millisecond), func() map[netip.Addr]float64 {
+			read++
+			return settled
+		})
+	}
+	b.now = b.now.Add(time.Second)
+	b.do(b.inbox.take())
+	if read != 1 {
+		t.Errorf("what was found was read %d times", read)
+	}
+	if c := b.pools[web.Ref].checks["health"]; !c.at.Equal(b.now.Add(-2*time.Second+999*time.Millisecond)) || len(c.values) != 1000 {
+		t.Errorf("%d values of %v", len(c.values), c.at)
+	}
+}
+
+// TestBoundsOfTTLs hold where no rule speaks, too, for each zone's own TTL.
+func TestBoundsOfTTLs(t *testing.T) {
+	for _, c := range []struct {
+		ttl                    steer.TTL
+		one, other             uint32 // where the zones have 5 s and 60 s
+		negative               steer.TTL
+		negativeOne, negOthers uint32 // where both have 5 s
+	}{
+		{steer.TTL{}, 5, 60, steer.TTL{}, 5, 5},
+		{steer.TTL{Ceiling: 2 * time.Second}, 2, 2, steer.TTL{Ceiling: 2 * time.Second}, 2, 2},
+		{steer.TTL{Ceiling: 20 * time.Second}, 5, 20, steer.TTL{Ceiling: 20 * time.Second}, 5, 5},
+		{steer.TTL{Floor: 10 * time.Second}, 10, 60, steer.TTL{Floor: time.Second}, 5, 5},
+		// A rule that is silent, for want of a signal.
+		{steer.TTL{Ceiling: 3 * time.Second, Rules: []steer.TTLRule{{Kind: steer.TTLLinear, Signal: "absent", High: 1}}}, 3, 3, steer.TTL{}, 5, 5},
+		// One that says more than it may.
+		{steer.TTL{Ceiling: 30 * time.Second, Rules: []steer.TTLRule{{Kind: steer.TTLFixed, TTL: time.Minute}}}, 30, 30, steer.TTL{}, 5, 5},
+	} {
+		b := newBench(t)
+		b.do(mail{synced: true})
+		web := pool("web", "web.apps.test. web.deep.apps.test.", 1, 2)
+		web.Policy = policy(t, "< 8")
+		web.Policy.Steer.TTL, web.Policy.Steer.NegativeTTL = c.ttl, c.negative
+		b.update(web)
+		if one, other := b.published("web.apps.test.").TTL, b.published("web.deep.apps.test.").TTL; one != c.one || other != c.other {
+			t.Errorf("%+v: %d and %d, want %d and %d", c.ttl, one, other, c.one, c.other)
+		}
+		empty := pool("web", "web.apps.test. web.deep.apps.test.", 1, 0)
+		empty.Policy = web.Policy
+		b.update(empty)
+		for name, want := range map[string]uint32{"web.apps.test.": c.negativeOne, "web.deep.apps.test.": c.negOthers} {
+			if m := b.ask(name); len(m.Ns) != 1 || m.Ns[0].Header().Ttl != want {
+				t.Errorf("%+v: no data of %s: %v, want %d", c.negative, name, m.Ns, want)
+			}
+		}
 	}
 }
 

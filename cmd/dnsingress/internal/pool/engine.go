@@ -151,10 +151,15 @@ func (e *Engine) Deliver(r promql.Result) {
 	e.inbox.add(func(m *mail) { m.results = append(m.results, r) })
 }
 
-// Checked takes the outcome of an object's health check for all members that it has one for, by its name. It stands
-// until the next.
-func (e *Engine) Checked(ref model.Ref, name string, at time.Time, values map[netip.Addr]float64) {
-	e.inbox.add(func(m *mail) { m.checks = append(m.checks, outcome{ref, name, checked{at, values}}) })
+// Checked says that the outcome of an object's health check is another since at. values gives it for all members that it
+// has one for, and is called when the engine comes to it: once, for all that has changed until then. It stands until the next.
+func (e *Engine) Checked(ref model.Ref, name string, at time.Time, values func() map[netip.Addr]float64) {
+	e.inbox.add(func(m *mail) {
+		if m.checks == nil {
+			m.checks = map[check]outcome{}
+		}
+		m.checks[check{ref, name}] = outcome{at.Round(0), values}
+	})
 }
 
 // inbox collects what comes in between two steps.
@@ -167,15 +172,20 @@ type inbox struct {
 type mail struct {
 	updates []model.Update
 	results []promql.Result
-	checks  []outcome
+	checks  map[check]outcome // the newest of each
 	synced  bool
 }
 
-// outcome is that of one health check of one object.
-type outcome struct {
+// check is a health check of one object.
+type check struct {
 	ref  model.Ref
 	name string
-	checked
+}
+
+// outcome is that of one check.
+type outcome struct {
+	at     time.Time
+	values func() map[netip.Addr]float64
 }
 
 func (b *inbox) add(put func(*mail)) {
@@ -232,6 +242,7 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	began := time.Now()
+	now = now.Round(0) // a monotonic clock, which the times that are kept would compare by, does not tell when it was set
 	dirty := causes{}
 	hosts := map[string]bool{}
 	for _, u := range m.updates {
@@ -244,9 +255,12 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	for _, r := range m.results {
 		e.hear(r, dirty, now)
 	}
-	for _, c := range m.checks {
-		if s := e.pools[c.ref]; s != nil && s.Policy != nil {
-			s.check(c)
+	for c, found := range m.checks {
+		if s := e.pools[c.ref]; s.probes(c.name) {
+			if s.checks == nil {
+				s.checks = map[string]checked{}
+			}
+			s.checks[c.name] = checked{found.at, found.values()}
 			dirty.add(c.ref, byCheck, time.Time{})
 		}
 	}
@@ -340,6 +354,9 @@ func (e *Engine) take(u model.Update, dirty causes, hosts map[string]bool) {
 // probe tells the prober what to check of an object from now on.
 func (e *Engine) probe(ref model.Ref, old *state) {
 	s := e.pools[ref]
+	if s != nil { // what is gone says nothing any more
+		maps.DeleteFunc(s.checks, func(name string, _ checked) bool { return !s.probes(name) })
+	}
 	before, after := old.probed(), s.probed()
 	if e.prober == nil || len(before) == 0 && len(after) == 0 {
 		return
@@ -349,9 +366,6 @@ func (e *Engine) probe(ref model.Ref, old *state) {
 		for _, m := range s.Members {
 			addresses = append(addresses, m.Address)
 		}
-		maps.DeleteFunc(s.checks, func(name string, _ checked) bool {
-			return !slices.ContainsFunc(after, func(c model.HealthCheck) bool { return c.Name == name })
-		})
 	}
 	e.prober.Set(ref, after, addresses)
 }
@@ -363,11 +377,9 @@ func (s *state) probed() []model.HealthCheck {
 	return s.Policy.Checks
 }
 
-func (s *state) check(o outcome) {
-	if s.checks == nil {
-		s.checks = map[string]checked{}
-	}
-	s.checks[o.name] = o.checked
+// probes reports whether the pool has a check of that name.
+func (s *state) probes(name string) bool {
+	return slices.ContainsFunc(s.probed(), func(c model.HealthCheck) bool { return c.Name == name })
 }
 
 // mayGoLive reports whether the first publication's time has come.

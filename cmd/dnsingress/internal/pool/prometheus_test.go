@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -27,16 +28,16 @@ type fake struct {
 	t       *testing.T
 	address string
 	client  *promql.Evaluator
+	hasty   *promql.Evaluator // of one that never ends
 	server  *httptest.Server
 
 	mu     sync.Mutex
 	values func(expr string, at time.Time) map[string]string // by pod
 	labels func(pod string) []map[string]string              // of its series; nil: one, with a label pod
 	serve  http.HandlerFunc                                  // nil: as a healthy Prometheus would
+	stuck  bool                                              // no answer will ever be whole
 	asked  int                                               // requests so far
 }
-
-const fakeTimeout = 500 * time.Millisecond
 
 func newFake(t *testing.T, values func(expr string, at time.Time) map[string]string) *fake {
 	t.Helper()
@@ -44,16 +45,34 @@ func newFake(t *testing.T, values func(expr string, at time.Time) map[string]str
 	f.start("[::1]:0")
 	f.address = f.server.Listener.Addr().String()
 	t.Cleanup(func() { f.server.Close() })
-	registry, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
-	client, err := promql.NewClient(config.Prometheus{URLs: []string{"http://" + f.address}, Timeout: fakeTimeout}, registry, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.client, err = promql.New(promql.Options{Client: client, Patience: time.Minute, Deliver: func(promql.Result) {}, Registerer: registry, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f.client, f.hasty = f.evaluator(30*time.Second), f.evaluator(50*time.Millisecond)
 	return f
+}
+
+// evaluator is one that asks f, and waits so long for an answer.
+func (f *fake) evaluator(timeout time.Duration) *promql.Evaluator {
+	f.t.Helper()
+	registry, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
+	client, err := promql.NewClient(config.Prometheus{URLs: []string{"http://" + f.address}, Timeout: timeout}, registry, log)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	e, err := promql.New(promql.Options{Client: client, Patience: time.Minute, Deliver: func(promql.Result) {}, Registerer: registry, Log: log})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return e
+}
+
+// evaluate asks as the engine's own evaluator would.
+func (f *fake) evaluate(ctx context.Context, q promql.Query, due time.Time, back time.Duration) promql.Result {
+	f.mu.Lock()
+	client := f.client
+	if f.stuck {
+		client = f.hasty
+	}
+	f.mu.Unlock()
+	return client.Evaluate(ctx, q, due, promql.Samples{}, back)
 }
 
 // start listens, again if need be.
@@ -180,7 +199,7 @@ func (b *bench) tick(f *fake) {
 	b.now = b.now.Add(interval)
 	var m mail
 	for _, q := range b.queries {
-		m.results = append(m.results, f.client.Evaluate(b.t.Context(), q, promql.Instant(b.now, q.Interval), promql.Samples{}, b.back[q]))
+		m.results = append(m.results, f.evaluate(b.t.Context(), q, promql.Instant(b.now, q.Interval), b.back[q]))
 	}
 	b.step(b.t.Context(), m, b.now.Add(20*time.Millisecond)) // what asking takes
 }

@@ -150,7 +150,7 @@ func TestReplicasDecideAlike(t *testing.T) {
 			if due.Before(one.now.Add(-interval)) || due.Equal(promql.Instant(one.now.Add(-interval), q.Interval)) {
 				continue // it is not due
 			}
-			results = append(results, f.client.Evaluate(t.Context(), q, due, promql.Samples{}, 0))
+			results = append(results, f.evaluate(t.Context(), q, due, 0))
 		}
 		for _, b := range []*bench{one, two} {
 			r.Shuffle(len(results), func(i, j int) { results[i], results[j] = results[j], results[i] })

@@ -210,7 +210,11 @@ func (e *Engine) signalsFor(s *state) (map[string]steer.Signal, []model.Problem)
 				"the policy's expression gives several series for one pod, which counts as no data (hint: sum by (namespace, pod) (...)): %s", m.Query)})
 		}
 	}
-	for name, c := range s.checks {
+	for _, check := range s.Policy.Checks {
+		c, ok := s.checks[check.Name]
+		if !ok {
+			continue
+		}
 		signal := steer.Signal{At: c.at, Values: make([]float64, len(s.Members))}
 		for i, m := range s.Members {
 			value, ok := c.values[m.Address]
@@ -219,7 +223,7 @@ func (e *Engine) signalsFor(s *state) (map[string]steer.Signal, []model.Problem)
 			}
 			signal.Values[i] = value
 		}
-		out[name] = signal
+		out[check.Name] = signal
 	}
 	return out, problems
 }
