@@ -132,7 +132,13 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.engine.ConnectProber(d.health)
-	d.transfers, err = transfer.New(transfer.Options{Catalog: catalog, Keys: c.Keys, Policies: c.Policies(), Registerer: registry, Log: log})
+	transfers := transfer.Options{
+		Catalog: catalog, Keys: c.Keys, Policies: c.Policies(), Answering: func() <-chan struct{} { return d.dns.Ready() }, Registerer: registry, Log: log,
+	}
+	if d.sockets.Inherited() {
+		transfers.Beside = drainTime
+	}
+	d.transfers, err = transfer.New(transfers)
 	if err != nil {
 		return nil, err
 	}

@@ -84,6 +84,11 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
+			var dns *server.Server
+			exchanges.Answering, exchanges.Replaced = func() <-chan struct{} { return dns.Ready() }, handover.ErrReplaced
+			if sockets.Inherited() {
+				exchanges.Beside = drainTime
+			}
 			exchange, err := newTransfers(exchanges, catalog, signing, registry, log)
 			if err != nil {
 				return err
@@ -100,7 +105,7 @@ likewise. Only the addresses given are opened.`,
 			if sockets.Inherited() { // the process before answers in the meantime
 				config.When = available(catalog, transfers.origins())
 			}
-			dns := server.New(config)
+			dns = server.New(config)
 			parts := []func(context.Context) error{
 				dns.Run,
 				exchange.Run,
@@ -226,6 +231,9 @@ func refresh(ctx context.Context, hangup <-chan os.Signal, exchange *transfer.Se
 
 // restartTime is how long a new process may take to load its zones before it counts as broken.
 const restartTime = 5 * time.Minute
+
+// drainTime is how long a process whose place was taken may go on answering.
+const drainTime = 10 * time.Second
 
 // available gives what is closed once the catalog has data of the zones that come from primaries.
 func available(catalog *zone.Catalog, origins []string) <-chan struct{} {

@@ -30,8 +30,9 @@ type Options struct {
 	State string
 	// Sign makes whole zones that come from other servers ready to be published; nil: they are as they come.
 	Sign func(*zone.Zone) (*zone.Zone, error)
-	// Answering is closed when the server answers: nobody is told of changes before. nil: it does from the start.
-	Answering <-chan struct{}
+	// Answering gives what is closed when the server answers: nobody is told of changes before. nil: it does from the
+	// start.
+	Answering func() <-chan struct{}
 	// Beside is for how long, after that, the process before may answer too; 0: there is none.
 	Beside time.Duration
 	// Replaced is the cause with which Run's ctx ends where another process has taken over what State holds; nil: none.
@@ -141,7 +142,7 @@ func (s *Service) tell(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.options.Answering:
+		case <-s.options.Answering():
 		}
 	}
 	s.mu.Lock()

@@ -496,7 +496,7 @@ func TestNotifyWaits(t *testing.T) {
 		}
 	}()
 	answering := make(chan struct{})
-	n := start(t, Options{Answering: answering, Beside: 2 * notifyGap, Default: Policy{Notify: []Remote{remote(t, in.LocalAddr().String())}}}, compile(t, small))
+	n := start(t, Options{Answering: func() <-chan struct{} { return answering }, Beside: 2 * notifyGap, Default: Policy{Notify: []Remote{remote(t, in.LocalAddr().String())}}}, compile(t, small))
 	change(t, n, address(t, "a.example.org.", "192.0.2.1"))
 	time.Sleep(3 * notifyGap) // what must not come has no event
 	open.Store(true)
