@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,6 +64,7 @@ SIGUSR2 starts the program again and hands the sockets over to it once it is rea
 				}
 				return nil
 			}
+			defer ignoreHangup(log)()
 			d, err := assemble(c, log)
 			if err != nil {
 				return err
@@ -230,31 +234,65 @@ func (d *daemon) run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wait sync.WaitGroup
-	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.transfers.Run, d.source.Run, d.restart}, d.signers...) {
+	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.transfers.Run, d.source.Run}, d.signers...) {
 		wait.Go(func() {
 			if err := part(work); err != nil && work.Err() == nil {
 				stop(err)
 			}
 		})
 	}
+	// Once it is to end, no other takes its place.
+	staying, leave := context.WithCancel(work)
+	defer context.AfterFunc(ctx, leave)()
+	defer leave()
+	wait.Go(func() {
+		if err := d.restart(staying); err != nil {
+			stop(err)
+		}
+	})
 	defer d.evaluator.Wait()
 	defer wait.Wait()
 
 	select {
 	case <-work.Done():
-		if err := context.Cause(work); !errors.Is(err, handover.ErrReplaced) {
-			return err
-		}
-		return nil
+		return failure(work)
 	case <-ctx.Done():
 	}
 	close(d.ending)
 	d.log.Info("ending", "lameDuck", *d.config.LameDuck)
 	select {
 	case <-work.Done():
-		return context.Cause(work)
+		return failure(work)
 	case <-time.After(*d.config.LameDuck):
 	}
 	stop(context.Canceled)
 	return nil
+}
+
+// failure is why the work has ended by itself; nil where another process goes on with it.
+func failure(work context.Context) error {
+	if err := context.Cause(work); !errors.Is(err, handover.ErrReplaced) {
+		return err
+	}
+	return nil
+}
+
+// ignoreHangup keeps the process there when SIGHUP, on which others read their files again, comes.
+func ignoreHangup(log *slog.Logger) (stop func()) {
+	hangup, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-hangup:
+				log.Info("SIGHUP reads nothing again here (hint: SIGUSR2 starts again with the configuration as it is now)")
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		close(done)
+	}
 }

@@ -157,33 +157,37 @@ func TestDnstapThatIsStuck(t *testing.T) {
 	}
 }
 
-// TestDnstapToFile reads the file when the server has ended.
+// TestDnstapToFile reads the files of servers that have ended: none has lost what the one before wrote.
 func TestDnstapToFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queries.tap")
-	s := start(t, Config{Workers: 1, Dnstap: Dnstap{To: "file:" + path}})
-	conn := dial(t, "udp", s.Addrs()[0])
-	for range 10 {
-		send(t, conn, pack(t, ask("www.example.org.", dns.TypeA)))
-		receive(t, conn)
+	for n := range 3 {
+		s := start(t, Config{Workers: 1, Dnstap: Dnstap{To: "file:" + path}})
+		conn := dial(t, "udp", s.Addrs()[0])
+		for range 10 * (n + 1) {
+			send(t, conn, pack(t, ask("www.example.org.", dns.TypeA)))
+			receive(t, conn)
+		}
+		s.stop()
+		if err := <-s.done; err != nil {
+			t.Fatal(err)
+		}
+		s.done <- nil
 	}
-	s.stop()
-	if err := <-s.done; err != nil {
-		t.Fatal(err)
-	}
-	s.done <- nil
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := framestream.NewReader(f, &framestream.ReaderOptions{ContentTypes: [][]byte{dnstap.FSContentType}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &tapCollector{messages: make(chan *dnstap.Dnstap, 100)}
-	c.read(t, r)
-	if len(c.messages) != 10 {
-		t.Errorf("%d messages", len(c.messages))
+	for name, want := range map[string]int{path + ".1": 10, path + ".2": 20, path: 30} {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		r, err := framestream.NewReader(f, &framestream.ReaderOptions{ContentTypes: [][]byte{dnstap.FSContentType}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &tapCollector{messages: make(chan *dnstap.Dnstap, 100)}
+		c.read(t, r)
+		if len(c.messages) != want {
+			t.Errorf("%d messages in %s, want %d", len(c.messages), name, want)
+		}
 	}
 }
 
