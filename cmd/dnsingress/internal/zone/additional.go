@@ -94,6 +94,9 @@ func (z *Zone) served(n *name) node {
 	}
 	c := cursor{name: n}
 	if z.cuts > 0 {
+		if z.apex.flags()&flagDNAME != 0 && n.labels > z.labels {
+			return ""
+		}
 		for i := n.labels - z.labels - 1; i > 0; i-- {
 			if above := z.get(c.key(z, i)); above == "" || above.divides() {
 				return ""

@@ -64,6 +64,15 @@ func TestAdditional(t *testing.T) {
 	}
 }
 
+// TestAdditionalBelowTheOriginsDNAME: no name below is the zone's own.
+func TestAdditionalBelowTheOriginsDNAME(t *testing.T) {
+	z := compileText(t, soa+"example.org. 300 IN DNAME example.net.\nexample.org. 300 IN MX 1 mail.example.org.\nexample.org. 300 IN MX 2 example.org.\nexample.org. 300 IN A 192.0.2.1\nmail.example.org. 300 IN A 192.0.2.25\n")
+	extra := ask(t, z, "example.org.", dns.TypeMX).Extra
+	if len(extra) != 1 || extra[0].Header().Name != "example.org." {
+		t.Errorf("got %v, want the address of the origin alone", extra)
+	}
+}
+
 // TestAdditionalNeverTruncates gives an answer every size that it can have: it is whole and without TC as soon as it
 // fits alone, and addresses come only whole sets at a time.
 func TestAdditionalNeverTruncates(t *testing.T) {

@@ -199,6 +199,9 @@ func check(sets []compiled, apex bool) (flags byte, err error) {
 	}
 	if has(dns.TypeNS) > 0 && !apex {
 		flags |= flagCut
+		if flags&flagDNAME != 0 {
+			errs = append(errs, errors.New("NS and DNAME at one name (RFC 6672 §2.3)"))
+		}
 	}
 	if len(sets) > math.MaxUint8 { // a node counts them in one octet
 		errs = append(errs, fmt.Errorf("%d types at one name exceed 255", len(sets)))

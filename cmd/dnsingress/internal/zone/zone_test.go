@@ -142,6 +142,7 @@ func TestNewRejects(t *testing.T) {
 		{"a.example.org. 1 IN CNAME b.example.org.\na.example.org. 1 IN A 192.0.2.1", "CNAME and A at one name"},
 		{"a.example.org. 1 IN CNAME b.example.org.\na.example.org. 1 IN CNAME c.example.org.", "more than one CNAME"},
 		{"a.example.org. 1 IN DNAME b.example.org.\na.example.org. 1 IN DNAME c.example.org.", "more than one DNAME"},
+		{"a.example.org. 1 IN DNAME b.example.org.\na.example.org. 1 IN NS c.example.org.", "NS and DNAME at one name"},
 		{"example.org. 1 IN CNAME b.example.org.", "CNAME at the origin"},
 		{"a.example.net. 1 IN A 192.0.2.1", "outside the zone"},
 		{"a.example.org. 1 CH A 192.0.2.1", "class CH is not IN"},
