@@ -268,14 +268,14 @@ func everyForm(t *testing.T, z *zone.Zone, sigs int) {
 		want  string
 	}{
 		{"example.org.", dns.TypeSOA, "NOERROR | /SOA+sig | |"},
-		{"example.org.", dns.TypeNS, "NOERROR | /NS+sig | | ns1/A ns1/AAAA"},
-		{"example.org.", dns.TypeMX, "NOERROR | /MX+sig | | mail/A"},
+		{"example.org.", dns.TypeNS, "NOERROR | /NS+sig | | ns1/A+sig ns1/AAAA+sig"},
+		{"example.org.", dns.TypeMX, "NOERROR | /MX+sig | | mail/A+sig"},
 		{"example.org.", dns.TypeDNSKEY, "NOERROR | /DNSKEY+sig | |"},
 		{"example.org.", dns.TypeCDS, "NOERROR | /CDS+sig | |"},
 		{"example.org.", dns.TypeCDNSKEY, "NOERROR | /CDNSKEY+sig | |"},
 		{"example.org.", dns.TypeA, "NOERROR | " + denied + "/NSEC(NS SOA MX TXT RRSIG NSEC DNSKEY CDS CDNSKEY) |"},
 		{"example.org.", dns.TypeDS, "NOERROR | " + denied + "/NSEC(NS SOA MX TXT RRSIG NSEC DNSKEY CDS CDNSKEY) |"},
-		{"example.org.", dns.TypeANY, "NOERROR | /NS+sig | | ns1/A ns1/AAAA"},
+		{"example.org.", dns.TypeANY, "NOERROR | /NS+sig | | ns1/A+sig ns1/AAAA+sig"},
 		{"example.org.", dns.TypeRRSIG, "NOERROR |+sig | |"},
 		{"web.example.org.", dns.TypeAAAA, "NOERROR | web/AAAA+sig | |"},
 		{"WEB.Example.ORG.", dns.TypeAAAA, "NOERROR | web/AAAA+sig | |"},
@@ -290,6 +290,12 @@ func everyForm(t *testing.T, z *zone.Zone, sigs int) {
 		{"dangling.example.org.", dns.TypeA, "NOERROR | dangling/CNAME+sig " + denied + "nowhere/NSEC(RRSIG NSEC NXNAME) |"},
 		{"no.example.org.", dns.TypeA, "NOERROR | " + denied + "no/NSEC(RRSIG NSEC NXNAME) |"},
 		{"a.b.c.No.example.org.", dns.TypeTXT, "NOERROR | " + denied + "a.b.c.no/NSEC(RRSIG NSEC NXNAME) |"},
+		{"no.example.org.", dns.TypeNSEC, "NOERROR | no/NSEC(RRSIG NSEC NXNAME)+sig | |"},
+		{"no.example.org.", dns.TypeRRSIG, "NOERROR |+sig | |"},
+		{"ent.example.org.", dns.TypeNSEC, "NOERROR | ent/NSEC(RRSIG NSEC)+sig | |"},
+		{"ent.example.org.", dns.TypeRRSIG, "NOERROR |+sig | |"},
+		{"dangling.example.org.", dns.TypeNSEC, "NOERROR | dangling/NSEC(CNAME RRSIG NSEC)+sig | |"},
+		{"no.tree.example.org.", dns.TypeNSEC, "NOERROR | tree/DNAME+sig no.tree/CNAME no.forest/NSEC(RRSIG NSEC NXNAME)+sig | |"},
 		{"ent.example.org.", dns.TypeA, "NOERROR | " + denied + "ent/NSEC(RRSIG NSEC) |"},
 		{"a.wild.example.org.", dns.TypeTXT, "NOERROR | a.wild/TXT+sig | |"},
 		{"a.b.wild.example.org.", dns.TypeA, "NOERROR | a.b.wild/A+sig | |"},
@@ -311,7 +317,7 @@ func everyForm(t *testing.T, z *zone.Zone, sigs int) {
 		{"ns.plain.example.org.", dns.TypeAAAA, "NOERROR -AA | | plain/NS plain/NSEC(NS RRSIG NSEC)+sig | ns.plain/AAAA ns1/A ns1/AAAA"},
 		{"odd.example.org.", 65280, "NOERROR | odd/TYPE65280+sig | |"},
 		{"odd.example.org.", dns.TypeA, "NOERROR | " + denied + "odd/NSEC(RRSIG NSEC TYPE65280) |"},
-		{"_sip._tcp.example.org.", dns.TypeSRV, "NOERROR | _sip._tcp/SRV+sig | | mail/A"},
+		{"_sip._tcp.example.org.", dns.TypeSRV, "NOERROR | _sip._tcp/SRV+sig | | mail/A+sig"},
 		{"caa.example.org.", dns.TypeCAA, "NOERROR | caa/CAA+sig | |"},
 		{"caa.example.org.", dns.TypeA, "NOERROR | " + denied + "caa/NSEC(RRSIG NSEC CAA) |"},
 		{"caps.example.org.", dns.TypeNAPTR, "NOERROR | caps/NAPTR+sig | |"},
@@ -323,14 +329,15 @@ func everyForm(t *testing.T, z *zone.Zone, sigs int) {
 			if strings.Contains(want, denied) {
 				want = strings.Replace(want, ") |", ")+sig |", 1)
 			}
-			if got := summary(m); trim(got) != trim(want) {
+			if got := summary(m); strings.TrimSpace(got) != strings.TrimSpace(want) {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 			keys := keysOf(t, z)
-			for i, section := range [][]dns.RR{m.Answer, m.Ns} {
+			for i, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
 				for _, n := range verify(t, section, keys, time.Now()) {
+					glue := i == 2 && !m.Authoritative
 					delegation := i == 1 && n.rtype == dns.TypeNS
-					if synthesized := n.rtype == dns.TypeCNAME && strings.Contains(summary(m), "/DNAME"); !delegation && !synthesized {
+					if synthesized := n.rtype == dns.TypeCNAME && strings.Contains(summary(m), "/DNAME"); !delegation && !synthesized && !glue {
 						t.Errorf("%s %s is not signed", n.owner, dns.Type(n.rtype))
 					}
 				}
@@ -347,9 +354,55 @@ func everyForm(t *testing.T, z *zone.Zone, sigs int) {
 	}
 }
 
-// trim takes out what is in additional sections: which addresses come along is not the matter here.
-func trim(summary string) string {
-	return strings.TrimSpace(summary[:strings.LastIndex(summary, "|")])
+// wildCut is a wildcard with NS, whose expansions are answers and not delegations (RFC 4592 §4.2 leaves it open).
+const wildCut = `
+*.cuts        300  NS ns1
+*.cuts        300  TXT "beside"
+`
+
+func TestWildcardWithNS(t *testing.T) {
+	z := signedZone(t, newSigner(t, dnssec.Options{Keys: []*dnssec.Key{newKey(t, dns.ED25519, true)}}), feature+wildCut)
+	for rtype, want := range map[uint16]string{
+		dns.TypeNS:    "NOERROR | a.cuts/NS+sig | | ns1/A+sig ns1/AAAA+sig",
+		dns.TypeTXT:   "NOERROR | a.cuts/TXT+sig | |",
+		dns.TypeRRSIG: "NOERROR |+sig | |",
+		dns.TypeA:     "NOERROR | | /SOA+sig a.cuts/NSEC(TXT RRSIG NSEC)+sig |",
+	} {
+		m := new(client).ask(t, z, "a.cuts.example.org.", rtype, nil)
+		if got := summary(m); got != want {
+			t.Errorf("%s: got  %s\nwant %s", dns.Type(rtype), got, want)
+		}
+		for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
+			if unsigned := verify(t, section, keysOf(t, z), time.Now()); unsigned != nil {
+				t.Errorf("%s: unsigned %v", dns.Type(rtype), unsigned)
+			}
+		}
+	}
+}
+
+// Every name, also one without data or that there is not, has signatures: those of its NSEC record at least, which says so.
+func TestSignaturesOfNamesWithoutData(t *testing.T) {
+	z := signedZone(t, newSigner(t, dnssec.Options{Keys: []*dnssec.Key{newKey(t, dns.ED25519, true)}}), feature)
+	for _, name := range []string{"no.example.org.", "ent.example.org."} {
+		both := new(client).ask(t, z, name, dns.TypeNSEC, nil).Answer
+		sigs := new(client).ask(t, z, name, dns.TypeRRSIG, nil).Answer
+		if unsigned := verify(t, both, keysOf(t, z), time.Now()); len(both) != 2 || unsigned != nil {
+			t.Errorf("%s NSEC: unsigned %v in %v", name, unsigned, both)
+		}
+		if len(sigs) != 1 || sigs[0].String() != both[1].String() {
+			t.Errorf("%s RRSIG: %v, want that of %v", name, sigs, both)
+		}
+	}
+	// With CO the code is that of the denial.
+	for rtype, want := range map[uint16]string{
+		dns.TypeNSEC:  "NXDOMAIN | no/NSEC(RRSIG NSEC NXNAME)+sig | |",
+		dns.TypeRRSIG: "NXDOMAIN |+sig | |",
+	} {
+		m := new(client).ask(t, z, "no.example.org.", rtype, func(q *zone.Question) { q.Compact = true })
+		if got := summary(m); got != want {
+			t.Errorf("%s with CO: got  %s\nwant %s", dns.Type(rtype), got, want)
+		}
+	}
 }
 
 // Who sets CO gets the code NXDOMAIN with the proof (RFC 9824 §5.1), and who asks for no signatures gets none.
@@ -367,10 +420,10 @@ func TestCodesOfDenials(t *testing.T) {
 		{"ent.example.org.", true, true, "NOERROR | | /SOA+sig ent/NSEC(RRSIG NSEC)+sig |"},
 		{"dangling.example.org.", true, true, "NXDOMAIN | dangling/CNAME+sig | /SOA+sig nowhere/NSEC(RRSIG NSEC NXNAME)+sig |"},
 		{"web.example.org.", false, false, "NOERROR | web/AAAA | |"},
-		{"x.plain.example.org.", false, false, "NOERROR -AA | | plain/NS |"},
+		{"x.plain.example.org.", false, false, "NOERROR -AA | | plain/NS | ns.plain/AAAA ns1/A ns1/AAAA"},
 	} {
 		m := new(client).ask(t, z, q.name, dns.TypeAAAA, func(z *zone.Question) { z.Secure, z.Compact = q.secure, q.compact })
-		if got := summary(m); trim(got) != trim(q.want) {
+		if got := summary(m); strings.TrimSpace(got) != strings.TrimSpace(q.want) {
 			t.Errorf("%s: got  %s\nwant %s", q.name, got, q.want)
 		}
 	}

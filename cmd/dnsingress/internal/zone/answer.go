@@ -101,6 +101,9 @@ func (z *Zone) step(q *Question, r *Reply, c cursor) (next cursor, more bool) {
 	if wild := z.wildcard(r, c.key(z, left)); wild != "" {
 		return z.found(q, r, c, wild, false)
 	}
+	if r.signer != nil && online(q.Type) && z.made(q, r, c, "", false) { // what denies other types there is there
+		return next, false
+	}
 	r.Rcode = dns.RcodeNameError
 	z.deny(q, r, c, "", false)
 	return next, false

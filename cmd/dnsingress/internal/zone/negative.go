@@ -126,22 +126,31 @@ func (z *Zone) prove(q *Question, r *Reply, c cursor, n node, own bool, m mark) 
 	if !r.signatures(authority, r.sheet, true, z.negativeTTL(), m.size) {
 		return false
 	}
-	if n == "" && !q.Compact {
-		r.Rcode = dns.RcodeSuccess
-	}
+	r.Rcode = deniedCode(q, n)
 	return r.denial(z, authority, n, n != "", c.at, c.name.bytes(), own)
 }
 
-// made answers a question for types that a signed zone makes for the answer, and tells whether it has them.
+// deniedCode is the code that a signed answer has with the NSEC record of a name, RFC 9824 §5.1.
+func deniedCode(q *Question, n node) int {
+	if n == "" && q.Compact {
+		return dns.RcodeNameError
+	}
+	return dns.RcodeSuccess
+}
+
+// made answers a question for types that a signed zone makes for the answer, and tells whether it has them. Every name
+// has its NSEC record, and signatures at least of that: the record says so itself.
 func (z *Zone) made(q *Question, r *Reply, c cursor, n node, own bool) bool {
 	m := r.mark()
 	ok := true
 	switch q.Type {
 	case dns.TypeNSEC:
-		ok = r.denial(z, answer, n, true, c.at, c.name.bytes(), own)
+		ok = r.denial(z, answer, n, n != "", c.at, c.name.bytes(), own)
 	case dns.TypeRRSIG:
-		if n.sets() == 0 || n.flags()&flagCut != 0 {
-			return false
+		if n.sets() == 0 {
+			r.sheet = z.compactNSEC(r.sheet[:0], c.name.bytes(), n, n != "", own)
+			ok = r.attach(answer, z.signer.Signatures(r.sheet, own), c.at, z.negativeTTL())
+			break
 		}
 		s := n.at(0) // the signatures of one set are enough, as for ANY: RFC 8482 §7
 		ttl := be32(s.wire, 6)
@@ -150,6 +159,7 @@ func (z *Zone) made(q *Question, r *Reply, c cursor, n node, own bool) bool {
 	default:
 		return false
 	}
+	r.Rcode = deniedCode(q, n)
 	if !ok {
 		r.rewind(m)
 		r.Truncated = true

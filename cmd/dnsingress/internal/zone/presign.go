@@ -63,7 +63,7 @@ func (w *signing) node(n node, yield func(Signable, bool) bool) bool {
 			return false
 		}
 	}
-	w.sheet = z.compactNSEC(w.sheet[:0], owner, n, true)
+	w.sheet = z.compactNSEC(w.sheet[:0], owner, n, true, true)
 	return yield(w.sheet, true)
 }
 

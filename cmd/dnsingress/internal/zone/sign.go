@@ -76,15 +76,21 @@ func (s set) whole(to Signable) Signable {
 // CDNSKEY records at its origin. DNSKEYs that are there stay (RFC 8901); CDS and CDNSKEY that are there stay
 // instead of those given. It keeps its signer and these records through With.
 func (z *Zone) Signed(signer Signer, apex []dns.RR) (*Zone, error) {
-	for owner, sets := range z.All() {
-		for _, s := range sets {
-			if online(s.Type) {
-				return nil, fmt.Errorf("zone %s has %s at %s: it is signed already (hint: take the zone as it was before signing)", z.Origin(), dns.Type(s.Type), owner)
+	var err error
+	unsigned := func(n node) bool {
+		for i := range n.sets() {
+			if rtype := n.rtype(i); online(rtype) {
+				err = fmt.Errorf("zone %s has %s at %s: it is signed already (hint: take the zone as it was before signing)", z.Origin(), dns.Type(rtype), unpack(n.key()+z.origin))
+				return false
 			}
 		}
+		return true
+	}
+	if !unsigned(z.apex) || !z.trie.each(unsigned) {
+		return nil, err
 	}
 	e := newEditor(z)
-	err := e.put(z.origin, func(n node, _ bool) (node, error) {
+	err = e.put(z.origin, func(n node, _ bool) (node, error) {
 		sets := n.decode()
 		had := slices.Clone(sets)
 		buf := make([]byte, maxMessage)
@@ -285,20 +291,20 @@ func (r *Reply) expand(to Signable, rtype uint16, at, end int) Signable {
 }
 
 // nsec is the record that says which types a name has, and that there is no name between it and the next. n is the
-// node that the name is answered from; exists is false for a name that there is not.
-func (z *Zone) nsec(to Signable, owner, next []byte, n node, exists bool) Signable {
+// node that the name is answered from, its own or that of a wildcard; exists is false for a name that there is not.
+func (z *Zone) nsec(to Signable, owner, next []byte, n node, exists, own bool) Signable {
 	to = signable(to, owner, dns.TypeNSEC, z.negativeTTL())
 	at := len(to)
 	to = append(append(to, 0, 0), next...)
-	to = n.bitmap(to, exists)
+	to = n.bitmap(to, exists, own)
 	binary.BigEndian.PutUint16(to[at:], uint16(len(to)-at-2))
 	return to
 }
 
 // compactNSEC is the record that spans nothing but the name itself, RFC 9824 §3.
-func (z *Zone) compactNSEC(to Signable, owner []byte, n node, exists bool) Signable {
+func (z *Zone) compactNSEC(to Signable, owner []byte, n node, exists, own bool) Signable {
 	var next [maxName]byte
-	return z.nsec(to, owner, successor(next[:0], owner), n, exists)
+	return z.nsec(to, owner, successor(next[:0], owner), n, exists, own)
 }
 
 // negativeTTL is that of SOA and NSEC in a negative answer (RFC 2308 §3, RFC 9077 §3).
@@ -333,8 +339,9 @@ func successor(to, name []byte) []byte {
 }
 
 // bitmap appends the types of an answer to be denied (RFC 4034 §4.1.2), and those that every name in a signed
-// zone has. At a delegation there are no others than the parent's.
-func (n node) bitmap(to Signable, exists bool) Signable {
+// zone has. At a delegation there are no others than the parent's. What a wildcard with NS makes is no delegation: with NS
+// the record would be taken for that of one and prove nothing (RFC 6840 §4.4).
+func (n node) bitmap(to Signable, exists, own bool) Signable {
 	window, at := -1, 0
 	add := func(rtype uint16) {
 		if int(rtype>>8) != window {
@@ -355,7 +362,7 @@ func (n node) bitmap(to Signable, exists bool) Signable {
 	sets := n.sets()
 	for i := range sets {
 		rtype := n.rtype(i)
-		if n.flags()&flagCut != 0 && rtype != dns.TypeNS && rtype != dns.TypeDS {
+		if n.flags()&flagCut != 0 && (own && rtype != dns.TypeNS && rtype != dns.TypeDS || !own && rtype == dns.TypeNS) {
 			continue
 		}
 		for len(left) > 0 && left[0] < rtype {
@@ -374,8 +381,8 @@ func (n node) bitmap(to Signable, exists bool) Signable {
 func (n node) rtype(i int) uint16 { return le16(string(n), n.body()+1+i*headerSize) }
 
 // denial appends the NSEC record of a name that stands at an offset of the message, and its signatures.
-func (r *Reply) denial(z *Zone, to section, n node, exists bool, at int, owner []byte, lasts bool) bool {
-	set := z.compactNSEC(r.sheet[:0], owner, n, exists)
+func (r *Reply) denial(z *Zone, to section, n node, exists bool, at int, owner []byte, own bool) bool {
+	set := z.compactNSEC(r.sheet[:0], owner, n, exists, own)
 	r.sheet = set
 	begin := r.size
 	var head [recordHead - 4]byte
@@ -387,5 +394,5 @@ func (r *Reply) denial(z *Zone, to section, n node, exists bool, at int, owner [
 		return false
 	}
 	r.counts[to]++
-	return r.signer == nil || r.signatures(to, set, lasts, ttl, begin)
+	return r.signer == nil || r.signatures(to, set, own, ttl, begin)
 }

@@ -69,7 +69,7 @@ func (z *Zone) signedNode(owner, next string, n node, sheet *Signable, yield fun
 			return false
 		}
 	}
-	*sheet = z.nsec((*sheet)[:0], name, []byte(next), n, true)
+	*sheet = z.nsec((*sheet)[:0], name, []byte(next), n, true, true)
 	ttl := z.negativeTTL()
 	data := binary.BigEndian.AppendUint16(nil, dns.TypeNSEC)
 	data = binary.BigEndian.AppendUint16(data, dns.ClassINET)
