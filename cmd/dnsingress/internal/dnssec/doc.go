@@ -14,7 +14,8 @@
 // that questions for names that do not exist cannot fill the memory.
 //
 // Times are of slots: half the validity long, and shifted by a hash of the records, so that neither all signatures are
-// due at once, nor two replicas, nor a process and the one that follows it, make different ones of the same content.
+// due at once, nor two replicas, nor a process and the one that follows it, make different ones of the same content, in
+// whatever order they have it.
 // ECDSA is deterministic (RFC 6979) for the same reason.
 //
 // Names that do not exist, and types that a name has not, are denied after RFC 9824.

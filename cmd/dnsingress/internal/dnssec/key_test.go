@@ -82,10 +82,24 @@ func TestReplicasSignAlike(t *testing.T) {
 	}
 }
 
+// Replicas that have the records of a set in another order make the same signatures all the same.
+func TestOrderOfRecordsDoesNotMatter(t *testing.T) {
+	k, now := newKey(t, dns.ECDSAP256SHA256, true), time.Now()
+	signature := func(set string) string {
+		s := newSigner(t, dnssec.Options{Keys: []*dnssec.Key{k}, Now: func() time.Time { return now }})
+		return new(client).ask(t, signedZone(t, s, feature+set), "two.example.org.", dns.TypeTXT, nil).Answer[2].String()
+	}
+	one, other := signature("two 60 TXT a\ntwo 60 TXT b\n"), signature("two 60 TXT b\ntwo 60 TXT a\n")
+	if one != other {
+		t.Errorf("%s\nbut in the other order\n%s", one, other)
+	}
+}
+
 // A key is replaced by having both for a while; whoever knows only one of them can validate all the time.
 func TestRollover(t *testing.T) {
 	old, next := newKey(t, dns.ECDSAP256SHA256, true), newKey(t, dns.ECDSAP256SHA256, true)
 	oldZSK, nextZSK := newKey(t, dns.ECDSAP256SHA256, false), newKey(t, dns.ECDSAP256SHA256, false)
+	edKSK, edZSK := newKey(t, dns.ED25519, true), newKey(t, dns.ED25519, false)
 	for _, step := range []struct {
 		name         string
 		keys         []*dnssec.Key
@@ -97,6 +111,7 @@ func TestRollover(t *testing.T) {
 		{"the other", []*dnssec.Key{next}, []*dnssec.Key{next}, []*dnssec.Key{next}, 1, 1},
 		{"both of two zone keys", []*dnssec.Key{next, oldZSK, nextZSK}, []*dnssec.Key{next}, []*dnssec.Key{oldZSK, nextZSK}, 1, 3},
 		{"another algorithm", []*dnssec.Key{next, newKey(t, dns.ED25519, true)}, []*dnssec.Key{next}, []*dnssec.Key{next}, 2, 2},
+		{"a pair of another algorithm", []*dnssec.Key{next, edKSK, edZSK}, []*dnssec.Key{next, edKSK}, []*dnssec.Key{next, edZSK}, 2, 3},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			z := signedZone(t, newSigner(t, dnssec.Options{Keys: step.keys}), feature)

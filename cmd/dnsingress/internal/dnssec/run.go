@@ -12,7 +12,7 @@ import (
 
 const (
 	tick = 10 * time.Second
-	// between is how long it is at most from one look at everything to the next: what is due is made again that late.
+	// between is how long it is at most from one look at everything to the next: what is due before that is made again.
 	between = time.Hour
 	// slack is how many entries there may be beside twice those that the last look at everything left.
 	slack = 4096
@@ -78,7 +78,7 @@ func (r *rounds) step(ctx context.Context) {
 	}
 	now := r.now()
 	switch {
-	case r.since == nil || now.Sub(r.last) >= between || r.kept.len() > 2*r.left+slack:
+	case r.since == nil || now.Before(r.last) || now.Sub(r.last) >= between || r.kept.len() > 2*r.left+slack:
 		if r.everything(ctx, z, now) {
 			r.since, r.last = z, now
 		}
@@ -120,22 +120,23 @@ func (r *rounds) changes(ctx context.Context, z *zone.Zone) bool {
 	return ok
 }
 
-// ahead sees to it that there are signatures of a set that are not due, and returns when they are, or 0 for none. What
+// ahead sees to it that there are signatures of a set that are not due before the next look, and returns when they are, or 0 for none. What
 // is extra is made again but not made.
 func (r *rounds) ahead(set zone.Signable, extra bool) (due int64) {
 	r.original(set)
 	hash := maphash.Bytes(r.seed, set)
 	now := r.now().Unix()
+	next := now + int64(between/time.Second)
 	e := r.kept.mark(hash, set, r.round)
 	switch {
-	case e != nil && now < e.due:
+	case e != nil && r.begun(e, now) && next < e.due:
 		return e.due
 	case e == nil && extra:
 		return 0
 	}
 	fresh := r.made.get(hash, set)
-	if fresh == nil || now >= fresh.due {
-		if fresh = r.sign(hash, set, now); fresh == nil {
+	if fresh == nil || next >= fresh.due || !r.begun(fresh, now) {
+		if fresh = r.sign(hash, set, next); fresh == nil {
 			return 0
 		}
 		r.count.ahead.Add(1)

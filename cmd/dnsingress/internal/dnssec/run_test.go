@@ -140,7 +140,7 @@ func TestSignaturesAreMadeAheadAndKeptFresh(t *testing.T) {
 				t.Fatalf("at %v: %v sets were signed when they were asked for, want none", time.Now(), n)
 			}
 			first := time.Unix(int64(counters(t, s)["dnsingress_dnssec_first_expiry_timestamp_seconds"]), 0)
-			if left := time.Until(first); left < 3*24*time.Hour {
+			if left := time.Until(first); left < 7*24*time.Hour/2 {
 				t.Fatalf("a signature is left with %v of 7 days", left)
 			}
 		}
@@ -184,6 +184,42 @@ func TestRandomNamesFillNoMemory(t *testing.T) {
 	got := counters(t, s)
 	if got[kept] != 1 || got[asked] != 2001 { // the SOA lasts
 		t.Errorf("%v sets are kept, %v were signed; want 1 and 2001", got[kept], got[asked])
+	}
+}
+
+// Large sets that a wildcard makes are not remembered, for copies of them could fill the memory.
+func TestLargeExpansionsAreNotRemembered(t *testing.T) {
+	s := newSigner(t, dnssec.Options{Keys: []*dnssec.Key{newKey(t, dns.ED25519, true)}})
+	z := change(t, signedZone(t, s, feature), pool("*.large.example.org.", 100, 0, 5), pool("*.small.example.org.", 10, 0, 5))
+	for name, want := range map[string]float64{"a.large.example.org.": 3, "a.small.example.org.": 1} {
+		before := counters(t, s)[asked]
+		for range 3 {
+			m := new(client).ask(t, z, name, dns.TypeAAAA, nil)
+			if unsigned := verify(t, m.Answer, keysOf(t, z), time.Now()); unsigned != nil || m.Truncated {
+				t.Fatalf("unsigned: %v", unsigned)
+			}
+		}
+		if n := counters(t, s)[asked] - before; n != want {
+			t.Errorf("%s: %v signatures for 3 questions, want %v", name, n, want)
+		}
+	}
+}
+
+// Signatures that a clock that was ahead has made are not served once it is set back.
+func TestNoSignatureFromTheFuture(t *testing.T) {
+	right := time.Now().Round(0)
+	now := right.Add(90 * 24 * time.Hour)
+	s := newSigner(t, dnssec.Options{Keys: []*dnssec.Key{newKey(t, dns.ED25519, true)}, Now: func() time.Time { return now }})
+	z := signedZone(t, s, feature)
+	for range 2 {
+		for name, rtype := range map[string]uint16{"web.example.org.": dns.TypeAAAA, "no.example.org.": dns.TypeA} { // one lasts
+			m := new(client).ask(t, z, name, rtype, nil)
+			if unsigned := verify(t, append(m.Answer, m.Ns...), keysOf(t, z), now); unsigned != nil {
+				t.Errorf("unsigned: %v", unsigned)
+			}
+		}
+		now = right
+		s.Tick()
 	}
 }
 

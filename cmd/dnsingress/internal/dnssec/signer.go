@@ -23,10 +23,12 @@ const (
 	DefaultValidity = 14 * 24 * time.Hour
 	LeastValidity   = 24 * time.Hour
 	MostValidity    = 90 * 24 * time.Hour
-	// DefaultCapacity is how many signatures made for queries are remembered: about 30 MB, if all of them are.
+	// DefaultCapacity is how many signatures made for queries are remembered: about 30 MB of denials, and at the very
+	// most 100 MB.
 	DefaultCapacity = 1 << 16
-	// backdate is how long before it is made a signature is valid, for validators whose clocks are behind.
-	backdate = time.Hour
+	// backdate is how long before the time that it is made for a signature is valid: an hour for validators whose
+	// clocks are behind, and as long as it can be made beforehand.
+	backdate = time.Hour + between
 	// keyTTL is that of DNSKEY, CDS and CDNSKEY.
 	keyTTL = 3600
 )
@@ -178,10 +180,10 @@ func (s *Signer) Signatures(set zone.Signable, lasts bool) string {
 	hash := maphash.Bytes(s.seed, set)
 	now := s.clock.Load()
 	// Run makes what is due anew, so what is kept is taken until it is long overdue.
-	if e := s.kept.get(hash, set); e != nil && now < e.due+s.validity/4 {
+	if e := s.kept.get(hash, set); e != nil && now < e.due+s.validity/4 && s.begun(e, now) {
 		return e.records
 	}
-	if e := s.made.get(hash, set); e != nil && now < e.due {
+	if e := s.made.get(hash, set); e != nil && now < e.due && s.begun(e, now) {
 		return e.records
 	}
 	e := s.sign(hash, set, s.now().Unix())
@@ -195,6 +197,12 @@ func (s *Signer) Signatures(set zone.Signable, lasts bool) string {
 	return e.records
 }
 
+// begun tells whether an entry's signatures are valid by now: they are not where they were made by a clock that was ahead
+// and has been set back.
+func (s *Signer) begun(e *entry, now int64) bool {
+	return now >= e.due-s.validity/2-int64(backdate/time.Second)
+}
+
 // original sets the TTL that is signed for.
 func (s *Signer) original(set zone.Signable) {
 	if t := set.Type(); (t == dns.TypeA || t == dns.TypeAAAA) && set.TTL() < s.addressTTL {
@@ -204,13 +212,13 @@ func (s *Signer) original(set zone.Signable) {
 
 // sign makes the signatures of a set at an instant in seconds, or nil if a key fails.
 func (s *Signer) sign(hash uint64, set zone.Signable, now int64) *entry {
-	inception, expiration, due := s.times(set, now)
+	rrs := canonical(set)
+	inception, expiration, due := s.times(rrs, now)
 	keys := s.signsRest
 	switch set.Type() {
 	case dns.TypeDNSKEY, dns.TypeCDS, dns.TypeCDNSKEY:
 		keys = s.signsKeys
 	}
-	rrs := canonical(set)
 	var records []byte
 	for _, k := range keys {
 		// RFC 4034 §3.1, behind the head of a compiled record.
@@ -245,10 +253,11 @@ func (s *Signer) fault(err error) {
 }
 
 // times gives, in seconds, from when to when a signature that is made at an instant is valid, and when it is due to be
-// made again: at the end of its slot.
-func (s *Signer) times(set []byte, now int64) (inception, expiration, due int64) {
+// made again: at the end of its slot. The records are in canonical form, so that it does not matter in which order a
+// replica has them.
+func (s *Signer) times(rrs []byte, now int64) (inception, expiration, due int64) {
 	h := fnv.New64a()
-	h.Write(set)
+	h.Write(rrs)
 	slot := s.validity / 2
 	phase := int64(h.Sum64() >> 1 % uint64(slot))
 	begin := (now+phase)/slot*slot - phase

@@ -163,12 +163,17 @@ func (k *kept) len() int {
 	return n
 }
 
-// made holds a bounded number of entries, in groups of ways for each place; nobody waits.
+// made holds a bounded number of entries, of sets of a bounded size, in groups of ways for each place; nobody waits.
 type made struct {
 	slots []atomic.Pointer[entry]
 }
 
-const ways = 4
+const (
+	ways = 4
+	// largest is how many octets a set has at most that is remembered: names at random below a wildcard with large
+	// sets would fill the memory with copies of them.
+	largest = 1024
+)
 
 func (m *made) init(capacity int) {
 	if capacity <= 0 {
@@ -192,8 +197,11 @@ func (m *made) get(hash uint64, set []byte) *entry {
 	return nil
 }
 
-// put keeps an entry in the place of that for the same set, of none, or of any.
+// put keeps an entry in the place of that for the same set, of none, or of any, unless it is too large.
 func (m *made) put(e *entry) {
+	if len(e.set) > largest {
+		return
+	}
 	group := m.group(e.hash)
 	victim := rand.IntN(ways)
 	for i := range group {
