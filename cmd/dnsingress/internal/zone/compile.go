@@ -37,7 +37,7 @@ func record(rr dns.RR, ttl uint32, buf []byte) (string, error) {
 	if err := CheckType(h.Rrtype); err != nil {
 		return "", err
 	}
-	h.Name, h.Ttl = ".", ttl&math.MaxInt32
+	h.Name, h.Ttl = ".", bounded(ttl)
 	end, err := dns.PackRR(rr, buf, 0, nil, false)
 	if err != nil {
 		return "", fmt.Errorf("packing %s: %w", dns.Type(h.Rrtype), err)

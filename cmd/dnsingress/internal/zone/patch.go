@@ -233,12 +233,20 @@ func collect(sets []compiled, rtype uint16, record string) []compiled {
 	return sets
 }
 
+// bounded takes a TTL with the highest bit set for 0 (RFC 2181 §8).
+func bounded(ttl uint32) uint32 {
+	if ttl > math.MaxInt32 {
+		return 0
+	}
+	return ttl
+}
+
 // appendRecord appends a compiled record of class IN.
 func appendRecord(to []byte, rtype uint16, ttl uint32, data []byte) []byte {
 	to = append(to, 0xC0, headerLen)
 	to = binary.BigEndian.AppendUint16(to, rtype)
 	to = binary.BigEndian.AppendUint16(to, dns.ClassINET)
-	to = binary.BigEndian.AppendUint32(to, ttl&math.MaxInt32)
+	to = binary.BigEndian.AppendUint32(to, bounded(ttl))
 	to = binary.BigEndian.AppendUint16(to, uint16(len(data)))
 	return append(to, data...)
 }
