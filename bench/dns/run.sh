@@ -30,7 +30,8 @@ tree() { # pid and all its descendants
   while [ -n "$n" ]; do c=""; for p in $n; do c="$c $(cat /proc/$p/task/*/children 2>/dev/null)"; done; n=$(echo $c); l="$l $n"; done; echo $l; }
 # of the processes there are, and of those that have ended
 cpu() { local s=0 u=0 p x; for p in $(tree); do x=$(sed 's/.*) //' /proc/$p/stat 2>/dev/null | awk '{print $12+$13+$14+$15, $12+$14}'); set -- ${x:-0 0}; s=$((s+$1)); u=$((u+$2)); done; echo $s $u; }
-rss() { local p; for p in $(tree); do awk '/^VmRSS/{print $2}' /proc/$p/status 2>/dev/null; done | awk '{s+=$1}END{print s}'; }
+# Pages that processes share count once (Pss): NSD forks.
+rss() { local p; for p in $(tree); do awk '/^Pss:/{print $2}' /proc/$p/smaps_rollup 2>/dev/null; done | awk '{s+=$1}END{print s}'; }
 busy() { awk '/^cpu /{print $2+$3+$4+$7+$8+$9}' /proc/stat; }
 stop() { local all; all=$(tree); kill $pid 2>/dev/null; for i in $(seq 50); do kill -0 $pid 2>/dev/null || break; sleep .1; done
   for p in $all; do kill -9 $p 2>/dev/null; done; wait $pid 2>/dev/null; }
