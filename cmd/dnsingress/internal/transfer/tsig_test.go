@@ -332,12 +332,13 @@ func TestForgedReplyIsPassedOver(t *testing.T) {
 	defer in.Close()
 	go func() {
 		buf := make([]byte, maxMessage)
-		n, from, err := in.ReadFrom(buf)
+		n, _, err := in.ReadFrom(buf)
 		if err != nil {
 			return
 		}
 		first := bytes.Clone(buf[:n])
-		if n, from, err = in.ReadFrom(buf); err != nil { // the first was lost, it seems
+		n, from, err := in.ReadFrom(buf) // the first was lost, it seems
+		if err != nil {
 			return
 		}
 		if !bytes.Equal(first, buf[:n]) {
