@@ -10,8 +10,6 @@ import (
 )
 
 const (
-	// pressedIdle is the idle limit while more than half of the connections are in use.
-	pressedIdle = time.Second
 	// client6 is the prefix length of what counts as one client over IPv6: who has one address has a /64.
 	client6 = 64
 	// tlsSize is what a TLS connection counts for: the record buffers of both directions and its state.
@@ -24,6 +22,7 @@ type Limits struct {
 	Connections int
 	PerClient   int           // open at once from one IPv4 address or IPv6 /64; 256. One more is refused.
 	Idle        time.Duration // between the end of one query and the end of the next; 10 s (RFC 7766 §6.2.3)
+	Pressed     time.Duration // Idle while more than half of the connections are in use, if that is less; 1 s
 	Memory      int           // octets of all buffers, beyond half a kilobyte a connection; 256 MiB
 }
 
@@ -33,6 +32,9 @@ func (l Limits) orDefaults() Limits {
 	orElse(&l.Memory, 256<<20)
 	if l.Idle <= 0 {
 		l.Idle = 10 * time.Second
+	}
+	if l.Pressed <= 0 {
+		l.Pressed = time.Second
 	}
 	return l
 }
@@ -159,7 +161,7 @@ func (c *connections) await(s *stream) error {
 func (c *connections) deadline(now time.Time) time.Time {
 	idle := c.limits.Idle
 	if len(c.all) > c.limits.Connections/2 {
-		idle = min(idle, pressedIdle)
+		idle = min(idle, c.limits.Pressed)
 	}
 	if c.ending {
 		idle = min(idle, drainTime)

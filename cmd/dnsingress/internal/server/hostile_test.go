@@ -67,8 +67,8 @@ func TestTenThousandIdle(t *testing.T) {
 		held   int
 		oldest string
 	}{
-		{"room for all", Limits{Connections: n + 100, PerClient: n, Idle: 2 * patience}, n, "answered"},
-		{"default limits", Limits{PerClient: n, Idle: 2 * patience}, 4096, "closed"},
+		{"room for all", Limits{Connections: n + 100, PerClient: n, Idle: 2 * patience, Pressed: 2 * patience}, n, "answered"},
+		{"default limits", Limits{PerClient: n, Idle: 2 * patience, Pressed: 2 * patience}, 4096, "closed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t, Config{Listen: []string{"127.0.0.1:0"}, TCP: c.limits})
@@ -151,7 +151,7 @@ func asked(t *testing.T, c net.Conn) string {
 
 // TestIdleGiveWay has more come than there is room for: those that have asked nothing for the longest go.
 func TestIdleGiveWay(t *testing.T) {
-	s := start(t, Config{TCP: Limits{Connections: 4, Idle: time.Minute}})
+	s := start(t, Config{TCP: Limits{Connections: 4, Idle: time.Minute, Pressed: time.Minute}})
 	query := pack(t, ask("www.example.org.", dns.TypeA))
 	var conns []net.Conn
 	for range 4 {
