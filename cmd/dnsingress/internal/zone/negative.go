@@ -81,14 +81,7 @@ func (z *Zone) deny(q *Question, r *Reply, c cursor, n node, own bool) {
 // for, as in a cache.
 func (r *Reply) shorten(at int, ttl uint32) {
 	for at < r.size {
-		for r.buf[at] != 0 && r.buf[at] < 0xC0 {
-			at += int(r.buf[at]) + 1
-		}
-		if r.buf[at] == 0 {
-			at++
-		} else {
-			at += 2
-		}
+		at = r.skipOwner(at)
 		binary.BigEndian.PutUint32(r.buf[at+4:], ttl)
 		at += 10 + int(binary.BigEndian.Uint16(r.buf[at+8:]))
 	}

@@ -233,14 +233,7 @@ func (r *Reply) ownerOf(at int) int {
 func (r *Reply) chosen(to Signable, at int) Signable {
 	r.places = r.places[:0]
 	for at < r.size {
-		for r.buf[at] != 0 && r.buf[at] < 0xC0 {
-			at += int(r.buf[at]) + 1
-		}
-		if r.buf[at] == 0 {
-			at++
-		} else {
-			at += 2
-		}
+		at = r.skipOwner(at)
 		rtype := binary.BigEndian.Uint16(r.buf[at:])
 		at += recordHead - 4
 		begin := len(to)
@@ -255,6 +248,17 @@ func (r *Reply) chosen(to Signable, at int) Signable {
 		to = append(to, to[p.from:p.to]...)
 	}
 	return append(to[:begin], to[size:]...)
+}
+
+// skipOwner returns the offset behind the name at an offset of the message, which may end in a pointer.
+func (r *Reply) skipOwner(at int) int {
+	for r.buf[at] != 0 && r.buf[at] < 0xC0 {
+		at += int(r.buf[at]) + 1
+	}
+	if r.buf[at] == 0 {
+		return at + 1
+	}
+	return at + 2
 }
 
 // place is where a record stands.
