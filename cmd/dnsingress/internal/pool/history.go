@@ -108,17 +108,23 @@ func event(s *state, why trigger, at time.Time, changes []Change, more int) Even
 		At: at.UTC(), Trigger: why.String(), TTL: s.decision.TTL.Seconds(), TTLRule: s.decision.TTLRule, FailOpen: s.decision.FailOpen,
 		Changes: changes, More: more,
 	}
+	e.In, e.Ready = s.count()
+	return e
+}
+
+// count tells how many members are in the answers, and how many readiness alone would have there.
+func (s *state) count() (in, ready int) {
 	for _, v := range s.decision.Members {
 		if v.In {
-			e.In++
+			in++
 		}
 	}
 	for _, m := range s.Members {
 		if m.Ready && !m.Terminating {
-			e.Ready++
+			ready++
 		}
 	}
-	return e
+	return in, ready
 }
 
 // History lists the last decisions that changed something for the name, the newest last; nil: no object has the name.

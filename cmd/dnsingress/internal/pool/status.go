@@ -30,11 +30,7 @@ func (e *Engine) Status(ref model.Ref) (model.Status, bool) {
 	}
 	a, d := e.zoneOf(s.Hosts[i]).answers[s.Hosts[i]], &s.decision
 	x := model.Status{FailOpen: d.FailOpen, TTL: a.ttl, TTLRule: d.TTLRule, Selection: a.selection.Kind.String(), In: len(a.addresses)}
-	for _, m := range s.Members {
-		if m.Ready && !m.Terminating {
-			x.Ready++
-		}
-	}
+	_, x.Ready = s.count() // In is of what is served
 	for _, p := range s.problems {
 		if p.Reason == uselessMetric {
 			x.Problem = p.Message

@@ -50,16 +50,7 @@ func (e *Engine) Pools(match string, limit int) (list []Summary, total int) {
 			Name: name, Object: owner.String(), Members: len(s.Members), TTL: e.zoneOf(name).answers[name].ttl,
 			FailOpen: s.decision.FailOpen, Steered: s.Policy != nil, Problems: len(s.problems),
 		}
-		for _, v := range s.decision.Members {
-			if v.In {
-				x.In++
-			}
-		}
-		for _, m := range s.Members {
-			if m.Ready && !m.Terminating {
-				x.Ready++
-			}
-		}
+		x.In, x.Ready = s.count()
 		if events := s.history.list(); len(events) > 0 {
 			x.Changed = &events[len(events)-1].At
 		}
