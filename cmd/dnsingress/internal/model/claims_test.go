@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func service(name string) Ref { return Ref{"Service", "shop", name} }
+func service(name string) Ref { return Ref{Kind: "Service", Namespace: "shop", Name: name} }
 
 func TestOldestClaimHasTheName(t *testing.T) {
 	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }

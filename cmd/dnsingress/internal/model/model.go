@@ -13,16 +13,25 @@ import (
 // Ref names the object that a pool comes from.
 type Ref struct {
 	Kind, Namespace, Name string
+	// Part is which of the object's pools it is; empty: the only one. An Ingress has one a host.
+	Part string
 }
 
-func (r Ref) String() string { return r.Kind + " " + r.Namespace + "/" + r.Name }
+func (r Ref) String() string {
+	s := r.Kind + " " + r.Namespace + "/" + r.Name
+	if r.Part != "" {
+		s += " (" + r.Part + ")"
+	}
+	return s
+}
 
-// Compare orders references by namespace, name and kind.
+// Compare orders references by namespace, name, kind and part.
 func (r Ref) Compare(o Ref) int {
-	return cmp.Or(cmp.Compare(r.Namespace, o.Namespace), cmp.Compare(r.Name, o.Name), cmp.Compare(r.Kind, o.Kind))
+	return cmp.Or(cmp.Compare(r.Namespace, o.Namespace), cmp.Compare(r.Name, o.Name), cmp.Compare(r.Kind, o.Kind), cmp.Compare(r.Part, o.Part))
 }
 
-// Pool is what one object wants to have published: names, and the members that they may be answered with.
+// Pool is what one object wants to have published: names with the members that they may be answered with, and
+// records as they stand.
 type Pool struct {
 	Ref        Ref
 	Created    time.Time // of two objects that claim one name the older one has it, then the lesser Ref
@@ -30,6 +39,9 @@ type Pool struct {
 	TTL        *uint32   // seconds; nil: the zone's default
 	MaxAnswers int       // addresses in one answer; 0: the zone's default
 	Members    []Member  // in the order of their addresses, which are distinct
+	Groups     []Group   // that members belong to; nil: to none
+	Ports      []Port    // that SRV, SVCB and HTTPS records of the hosts tell of
+	Records    []RecordSet
 	Policy     *Policy   // nil: readiness alone
 	KeepPolicy bool      // the object's policy cannot be read: the last good one stays in force
 	Problems   []Problem // what is wrong with the object, apart from the pool as a whole
@@ -44,6 +56,8 @@ type Member struct {
 	Ready       bool
 	Serving     bool
 	Terminating bool
+	Group       int      // index in the pool's Groups
+	Ports       []uint16 // of the member itself, parallel to the pool's Ports; 0: it does not serve that one
 }
 
 // Location is where the member is, as a path from the largest to the smallest: ZONE/NODE. Empty: unknown.
