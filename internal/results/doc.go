@@ -41,6 +41,9 @@
 // where it did not happen (a cached answer, a reused connection, plain HTTP).
 // total_ns runs from the intended send to the last byte read, or to the error.
 // backend came later within version 1: files without the column say nothing of who answered.
+// So did protocol, request, dns_queries, dns_late_ns, connects and retry_denied: files without them
+// say nothing of these. reused is true of an attempt that opened no connection; in HTTP/2 and HTTP/3,
+// where several requests share one, its connect_ns is how long it waited for one that was being opened.
 //
 // # Resources
 //

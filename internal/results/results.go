@@ -16,6 +16,7 @@ const (
 	VerdictFile   = "verdict.json"
 	SamplesFile   = "samples.parquet"
 	HistogramFile = "histogram.hlog"
+	PhasesFile    = "phases.hlog" // a generator's; not part of a trial
 	ResourcesFile = "resources.parquet"
 	EventsFile    = "events.jsonl"
 	LogsDir       = "logs"
@@ -161,6 +162,13 @@ type Sample struct {
 	Peer        string `parquet:"peer,dict"`    // address that the connection went to
 	Bytes       int64  `parquet:"bytes"`        // body bytes read
 	Backend     string `parquet:"backend,dict"` // pod that answered, as its header X-Backend says; empty where none does
+
+	Protocol    string `parquet:"protocol,dict"` // http/1.1, h2 or h3, once it is decided; else empty
+	Request     string `parquet:"request,dict"`  // name of the request in a mix of several
+	DNSQueries  int32  `parquet:"dns_queries"`   // sent for this attempt until its lookup ended; 0 when it was cached or joined another's
+	DNSLateNs   int64  `parquet:"dns_late_ns"`   // from the lookup's begin to an answer that came after its deadline; 0 for none
+	Connects    int32  `parquet:"connects"`      // connections begun; more than one where addresses were raced
+	RetryDenied bool   `parquet:"retry_denied"`  // a further attempt was allowed by number and denied by the budget
 }
 
 // OK reports whether the attempt succeeded.
