@@ -4,6 +4,7 @@ package strictyaml
 
 import (
 	"encoding"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -16,12 +17,16 @@ import (
 
 var (
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
+	jsonType     = reflect.TypeFor[json.Unmarshaler]()
 	durationType = reflect.TypeFor[time.Duration]()
 )
 
 // value sets v from n. It walks mappings and sequences itself, because the library names neither
 // columns nor every unknown key, and leaves single values to it.
 func (f *File) value(n *yaml.Node, path string, v reflect.Value) {
+	if f.manifest && n.Tag == "!!null" { // the API server drops what is null
+		return
+	}
 	switch {
 	case n.Kind == yaml.AliasNode:
 		f.add(n, path, "an alias", "write the value out")
@@ -29,6 +34,8 @@ func (f *File) value(n *yaml.Node, path string, v reflect.Value) {
 		if err := n.Decode(v.Addr().Interface()); err != nil {
 			f.add(n, path, err.Error(), "")
 		}
+	case f.manifest && v.CanAddr() && v.Addr().Type().Implements(jsonType):
+		f.json(n, path, v.Addr().Interface().(json.Unmarshaler))
 	case v.Kind() == reflect.Pointer && !v.Type().Implements(textType):
 		if n.Tag == "!!null" {
 			return
@@ -42,6 +49,7 @@ func (f *File) value(n *yaml.Node, path string, v reflect.Value) {
 		f.mapping(n, path, func(key *yaml.Node, value *yaml.Node) {
 			field, ok := fieldOf(v, key.Value)
 			if !ok {
+				f.unknown++
 				f.add(key, path, fmt.Sprintf("unknown key %q", key.Value), suggest(key.Value, keysOf(v.Type())))
 				return
 			}
@@ -67,6 +75,21 @@ func (f *File) value(n *yaml.Node, path string, v reflect.Value) {
 		}
 	default:
 		f.scalar(n, path, v)
+	}
+}
+
+// json sets a value that reads itself from JSON, such as a Kubernetes quantity.
+func (f *File) json(n *yaml.Node, path string, v json.Unmarshaler) {
+	var plain any
+	err := n.Decode(&plain)
+	if err == nil {
+		var data []byte
+		if data, err = json.Marshal(plain); err == nil {
+			err = v.UnmarshalJSON(data)
+		}
+	}
+	if err != nil {
+		f.add(n, path, fmt.Sprintf("%s: %v", describe(n), err), "")
 	}
 }
 
@@ -139,10 +162,17 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
+// fieldOf returns the field of a struct, or of one that is embedded in it, that has the key.
 func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 	for i := range v.NumField() {
-		if keyOf(v.Type().Field(i)) == key {
+		field := v.Type().Field(i)
+		if keyOf(field) == key {
 			return v.Field(i), true
+		}
+		if inline(field) {
+			if found, ok := fieldOf(v.Field(i), key); ok {
+				return found, true
+			}
 		}
 	}
 	return reflect.Value{}, false
@@ -151,11 +181,18 @@ func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 func keysOf(t reflect.Type) []string {
 	var keys []string
 	for i := range t.NumField() {
-		if k := keyOf(t.Field(i)); k != "" {
+		if inline(t.Field(i)) {
+			keys = append(keys, keysOf(t.Field(i).Type)...)
+		} else if k := keyOf(t.Field(i)); k != "" {
 			keys = append(keys, k)
 		}
 	}
 	return keys
+}
+
+// inline reports whether the keys of a field's own struct stand beside it, as encoding/json has it.
+func inline(f reflect.StructField) bool {
+	return f.Anonymous && f.Type.Kind() == reflect.Struct && keyOf(f) == ""
 }
 
 // keyOf is the key of a field: its yaml tag, else its json tag; a field with neither has none.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"reflect"
 	"regexp"
 	"slices"
@@ -44,9 +45,10 @@ type File struct {
 	name     string
 	source   []byte
 	root     *yaml.Node
-	manifest bool // texts must be texts
+	manifest bool // what the API server reads, as it reads it
 	problems []Problem
-	unread   int // so many of the problems are of values that could not be read
+	unread   int // so many of the problems are of values that could not be read, or that nobody knows
+	unknown  int // keys that nobody knows
 }
 
 // Decode reads data, a file called name that holds one document, into v, a pointer to a struct. Keys are the fields'
@@ -73,33 +75,6 @@ func Decode(name string, data []byte, v any) *File {
 	}
 	f.Decode(v)
 	return f
-}
-
-// Manifests reads data, a file called name, as kubectl would: any number of documents, of which empty ones count for
-// nothing. In them texts must be written as texts, because the API server takes no number for one. Of a file that is
-// no YAML, the last document has the problem.
-func Manifests(name string, data []byte) []*File {
-	var files []*File
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	for {
-		f := &File{name: name, source: data, manifest: true}
-		var doc yaml.Node
-		err := dec.Decode(&doc)
-		switch {
-		case errors.Is(err, io.EOF) && len(files) > 0:
-			return files
-		case errors.Is(err, io.EOF):
-			f.add(nil, "", "the file is empty", "")
-			return []*File{f}
-		case err != nil:
-			f.addSyntax(err)
-			return append(files, f)
-		case len(doc.Content) == 0 || doc.Content[0].Tag == "!!null":
-			continue
-		}
-		f.root = doc.Content[0]
-		files = append(files, f)
-	}
 }
 
 // Decode reads the document into v, as the function Decode does.
@@ -224,7 +199,7 @@ func (f *File) lookup(path string) (n *yaml.Node, whole bool) {
 	if n == nil {
 		return nil, false
 	}
-	for _, step := range strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }) {
+	for step := range steps(path) {
 		next := child(n, step)
 		if next == nil {
 			return n, false
@@ -232,6 +207,28 @@ func (f *File) lookup(path string) (n *yaml.Node, whole bool) {
 		n = next
 	}
 	return n, true
+}
+
+// steps gives the keys and indices of a path such as hosts[0].labels["a.b"].
+func steps(path string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for rest := path; rest != ""; {
+			var step string
+			if quoted, ok := strings.CutPrefix(rest, `["`); ok {
+				step, rest, _ = strings.Cut(quoted, `"]`)
+			} else {
+				rest = strings.TrimLeft(rest, ".[]")
+				end := strings.IndexAny(rest, ".[]")
+				if end < 0 {
+					end = len(rest)
+				}
+				step, rest = rest[:end], rest[end:]
+			}
+			if step != "" && !yield(step) {
+				return
+			}
+		}
+	}
 }
 
 func child(n *yaml.Node, step string) *yaml.Node {

@@ -113,11 +113,31 @@ func TestSaysOneThingOfWhatIsNoYAML(t *testing.T) {
 	}
 }
 
+// Either is a struct whose keys stand beside those of the one it is in.
+type Either struct {
+	Either word `json:"either,omitempty"`
+}
+
+// word reads itself from a JSON text or number.
+type word string
+
+func (w *word) UnmarshalJSON(data []byte) error {
+	if data[0] == '{' {
+		return errors.New("neither")
+	}
+	*w = word(strings.Trim(string(data), `"`))
+	return nil
+}
+
 func TestManifests(t *testing.T) {
 	type object struct {
 		Kind  string     `json:"kind"`
 		Share netip.Addr `json:"share,omitempty"`
 		Count int        `json:"count"`
+
+		Labels map[string]string `json:"labels"`
+		Inner  map[string]string `json:"inner"`
+		Either `json:",inline"`
 	}
 	read := func(data string) (got []object, errs string) {
 		for _, f := range Manifests("all.yaml", []byte(data)) {
@@ -139,6 +159,14 @@ func TestManifests(t *testing.T) {
 		{"lines count from the file's beginning", "kind: A\n---\nkind: B\ncuont: 2\n", []object{{Kind: "A"}, {Kind: "B"}}, "all.yaml:4:1: unknown key \"cuont\" (hint: did you mean \"count\"?)\n"},
 		{"numbers are no texts", "kind: 5\nshare: 1.5\n", []object{{}}, "all.yaml:1:7: kind: want a text, got 5 (hint: \"5\")\nall.yaml:2:8: share: want a text, got 1.5 (hint: \"1.5\")\n"},
 		{"JSON", `{"kind": "A", "count": 3}`, []object{{Kind: "A", Count: 3}}, ""},
+		{"JSON one after another", "{\"kind\": \"A\"}\n{\n\t\"kind\": \"B\",\n\t\"cuont\": 3}", []object{{Kind: "A"}, {Kind: "B"}}, "all.yaml:4:2: unknown key \"cuont\" (hint: did you mean \"count\"?)\n"},
+		{"JSON on one line", `{"kind": "A"} {"kind": 1}`, []object{{Kind: "A"}, {}}, "all.yaml:1:24: kind: want a text, got 1 (hint: \"1\")\n"},
+		{"null is nothing", "kind: null\ncount:\n", []object{{}}, ""},
+		{"aliases", "labels: {a: &x A}\nkind: *x\n", []object{{Kind: "A", Labels: map[string]string{"a": "A"}}}, ""},
+		{"merge keys", "inner: &x {a: b, c: d}\nlabels: {<<: *x, a: e}\n", []object{{Inner: map[string]string{"a": "b", "c": "d"}, Labels: map[string]string{"a": "e", "c": "d"}}}, ""},
+		{"an alias within itself", "labels: &x {a: *x}\n", []object{{Labels: map[string]string{"a": ""}}}, "all.yaml:1:16: labels.a: an alias (hint: write the value out)\n"},
+		{"reads itself", "either: 5", []object{{Either: Either{Either: "5"}}}, ""},
+		{"reads itself not", "\neither: {a: b}", []object{{}}, "all.yaml:2:9: either: keys and values: neither\n"},
 		{"empty", "---\n", []object{{}}, "all.yaml:1:1: the file is empty\n"},
 		{"no YAML behind a good document", "kind: A\n---\nkind: {\n", []object{{Kind: "A"}, {}}, "all.yaml:3:1: did not find expected node content (hint: the file is no YAML)\n"},
 	} {
@@ -193,6 +221,51 @@ func TestPlacesWithinTexts(t *testing.T) {
 			t.Errorf("%s: the caller's: got %v, want %s", c.name, err, c.want)
 		}
 	}
+}
+
+func TestListsWithinManifests(t *testing.T) {
+	f := Manifests("f", []byte("kind: List\nitems:\n  - kind: A\n    name: 'x'\n  - kind: B\n    labels: {a.b/c: d}\n    oops: 1\n"))[0]
+	items := f.Each("items")
+	if f.Text("kind") != "List" || len(items) != 2 || items[0].Text("name") != "x" || items[1].Text("labels") != "" || f.Each("kind") != nil {
+		t.Fatalf("%d items, kind %q", len(items), f.Text("kind"))
+	}
+	var v struct {
+		Kind   string            `json:"kind"`
+		Labels map[string]string `json:"labels"`
+	}
+	items[1].Decode(&v)
+	items[1].Problem(`labels["a.b/c"]`, "", "bad")
+	want := "f:6:21: labels[\"a.b/c\"]: bad\nf:7:5: unknown key \"oops\" (hint: known: kind, labels)"
+	if err := items[1].Err(); err == nil || err.Error() != want || items[1].Unread() {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if items[0].Decode(&struct {
+		Name int `json:"name"`
+	}{}); !items[0].Unread() {
+		t.Error("a text was read as a number")
+	}
+}
+
+// FuzzManifests: what is read is never more than the file has, and always ends.
+func FuzzManifests(f *testing.F) {
+	f.Add([]byte("kind: A\n---\nkind: B\n"))
+	f.Add([]byte(`{"a": 1} {"a": [2]}`))
+	f.Add([]byte("a: &a [*a, &b [*a]]\nb: *b\n"))
+	f.Add([]byte("a: &a {x: y}\nb: &b {<<: *a}\nc: {<<: [*a, *b]}\n"))
+	f.Add([]byte("a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: &d [*c,*c]\ne: [*d,*d]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		lines := strings.Count(string(data), "\n") + strings.Count(string(data), "\r") + 1
+		for _, file := range Manifests("f", data) {
+			var v any
+			file.Decode(&struct {
+				A *any `json:"a"`
+			}{&v})
+			_ = file.Text("a")
+			if p := file.Place(`a["b"][0]`); p.Line < 1 || p.Line > lines || p.Column < 1 {
+				t.Errorf("a place that is not in the file: %v", p)
+			}
+		}
+	})
 }
 
 func FuzzDecode(f *testing.F) {

@@ -72,6 +72,8 @@ func (m Member) Location() string {
 type Problem struct {
 	Reason  string // one CamelCase word, as in Kubernetes events
 	Message string // what, and how to mend it
+	// Path is where in the object, as in spec.rules[1].host or metadata.annotations["a.b/c"]; empty: nowhere that is known.
+	Path string
 }
 
 // Update is the newest state of one object.
