@@ -53,6 +53,7 @@ func (z *Zone) lead(r *Reply, s set, from int) {
 			if !ok {
 				continue
 			}
+			a = r.option(a)
 			m := r.mark()
 			if !r.add(additional, a, 0, target.bytes()) || !r.sign(additional, a, m, target.bytes(), true) {
 				r.rewind(m)

@@ -53,7 +53,7 @@ func (z *Zone) Answer(q *Question, r *Reply) {
 	}
 	r.Authoritative = true
 	r.chain.n, r.chain.used = 0, 0
-	r.asked = q
+	r.asked, r.located = q, false
 	r.signer = nil
 	if q.Secure {
 		r.signer = z.signer
@@ -133,6 +133,7 @@ func (z *Zone) found(q *Question, r *Reply, c cursor, n node, own bool) (next cu
 		z.deny(q, r, c, n, own)
 		return next, false
 	}
+	s = r.option(s)
 	m := r.mark()
 	if !r.add(answer, s, c.at, nil) || !r.sign(answer, s, m, c.name.bytes(), own) {
 		r.rewind(m)
@@ -147,6 +148,7 @@ func (z *Zone) found(q *Question, r *Reply, c cursor, n node, own bool) (next cu
 
 // alias adds a CNAME and returns its target to go on with.
 func (z *Zone) alias(r *Reply, c cursor, s set, own bool) (next cursor, more bool) {
+	s = r.option(s)
 	record, _ := s.record(0)
 	m := r.mark()
 	r.counts[answer]++
@@ -187,12 +189,19 @@ func (z *Zone) follow(r *Reply, c cursor, target string, at int) (next cursor, m
 
 // rename adds the DNAME of n, which has left labels below it, with the CNAME made from it: RFC 6672 §3.1.
 func (z *Zone) rename(q *Question, r *Reply, c cursor, n node, left int) (next cursor, more bool) {
-	s, _ := n.set(dns.TypeDNAME)
-	record, _ := s.record(0)
+	owner := c.name.suffix(left)
+	record := r.renamed(owner)
+	met := record != ""
+	var s set
+	if !met {
+		s, _ = n.set(dns.TypeDNAME)
+		s = r.option(s)
+		record, _ = s.record(0)
+	}
 	target := record[recordHead:]
 	prefix := c.name.wire[:c.name.starts[left]]
 	m := r.mark()
-	if owner := c.name.suffix(left); !r.renamed(owner) {
+	if !met {
 		r.chain.dnames[r.chain.used] = uint16(r.size)
 		r.chain.used++
 		r.counts[answer]++
@@ -225,14 +234,16 @@ func (z *Zone) rename(q *Question, r *Reply, c cursor, n node, left int) (next c
 	return z.follow(r, c, whole[recordHead:], begin+recordHead)
 }
 
-// renamed tells whether the answer has the DNAME of an owner already: one that is met twice is given once.
-func (r *Reply) renamed(owner []byte) bool {
+// renamed returns the DNAME of an owner that the answer has already, as far as it is alike in all answers: one that is met
+// twice is given once, and chosen once. "": it has none.
+func (r *Reply) renamed(owner []byte) (record string) {
 	for _, at := range r.chain.dnames[:r.chain.used] {
 		if r.matches(int(at), view(owner)) {
-			return true
+			begin := r.skipOwner(int(at)) - 2 // where a pointer to the owner would stand
+			return view(r.buf[begin : begin+recordHead+int(binary.BigEndian.Uint16(r.buf[begin+recordHead-2:]))])
 		}
 	}
-	return false
+	return ""
 }
 
 // refer adds the delegation at n, which has left labels below it, and its glue: RFC 1034 §4.3.2 step 3b.
@@ -279,7 +290,7 @@ func (z *Zone) glue(r *Reply, target *name) bool {
 			continue
 		}
 		m := r.mark()
-		if !r.add(additional, s, 0, target.bytes()) {
+		if !r.add(additional, r.option(s), 0, target.bytes()) {
 			r.rewind(m)
 			return false
 		}

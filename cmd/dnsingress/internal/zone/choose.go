@@ -68,15 +68,14 @@ func (r *Reply) choose(s set) (first, count int, window bool) {
 		}
 	}
 	var client address
-	var locations *Locations
 	if r.asked != nil {
-		client, locations = newAddress(&r.asked.Client), r.asked.Locations
+		client = newAddress(&r.asked.Client)
 	}
 	scope := 0
 	switch k = min(k, len(c.picked)); {
 	case p.kind() == Near && p.located():
 		var location string
-		location, scope = locations.find(client)
+		location, scope = r.location()
 		c.near(s, location, k)
 	case k == n:
 		return part(seed, n), n, true
@@ -99,6 +98,17 @@ func (r *Reply) choose(s set) (first, count int, window bool) {
 	}
 	r.Scope = max(r.Scope, scope)
 	return 0, 0, false
+}
+
+// location returns where the client is, and of how many leading bits of its address that is true.
+func (r *Reply) location() (path string, scope int) {
+	if !r.located {
+		r.located, r.where, r.whereScope = true, "", 0
+		if r.asked != nil {
+			r.where, r.whereScope = r.asked.Locations.find(newAddress(&r.asked.Client))
+		}
+	}
+	return r.where, r.whereScope
 }
 
 // turn returns where the next window of a set begins. A set stays where it is in memory as long as it is the same.
@@ -219,9 +229,12 @@ func (c *chooser) finishRace() {
 	}
 }
 
+// seed is what rendezvous hashing mixes with everything that a client could get.
+func (a address) seed() uint64 { return mix(a.hi^0x9E3779B97F4A7C15, a.lo^0xC2B2AE3D27D4EB4F) }
+
 // sticky leaves the k of the picked that come first by the hash of client and RDATA.
 func (c *chooser) sticky(s set, client address, k int) {
-	seed := mix(client.hi^0x9E3779B97F4A7C15, client.lo^0xC2B2AE3D27D4EB4F)
+	seed := client.seed()
 	c.race = c.race[:0]
 	at, passed := 0, 0
 	for _, i := range c.picked {

@@ -67,7 +67,7 @@ func compile(sets []RRset) ([]compiled, error) {
 			errs = append(errs, fmt.Errorf("%s: an RRset needs a record (hint: no RRsets make a name without data)", dns.Type(s.Type)))
 			continue
 		}
-		problem := s.checkSelection()
+		problem := errors.Join(s.checkSelection(), s.checkGroups())
 		if problem != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", dns.Type(s.Type), problem))
 		}
@@ -90,7 +90,11 @@ func compile(sets []RRset) ([]compiled, error) {
 			errs = append(errs, fmt.Errorf("%s is given twice", dns.Type(s.Type)))
 			continue
 		}
-		if s.Select.Kind != Window && problem == nil && len(c.records) == len(s.Records) {
+		switch {
+		case problem != nil || len(c.records) != len(s.Records):
+		case len(s.Groups) > 0:
+			c.plan, c.records = newOptions(s, c.records, int(c.most))
+		case s.Select.Kind != Window:
 			c.plan, c.records = newPlan(s, c.records, int(c.most))
 		}
 		if len(c.records) > 0 {
@@ -102,7 +106,7 @@ func compile(sets []RRset) ([]compiled, error) {
 
 // tidy drops duplicate records and gives all records of a set the lowest of their TTLs (RFC 2181 §5).
 func tidy(c compiled) compiled {
-	if len(c.records) == 1 {
+	if len(c.records) == 1 || c.plan.divided() { // which is tidy, and may have one record in two options
 		return c
 	}
 	lowest, differ := be32(c.records[0], 6), false
@@ -162,10 +166,12 @@ func withTTL(record string, ttl uint32) string {
 // check applies the rules for what may stand together at one name, and gives its flags. The sets must be tidy.
 func check(sets []compiled, apex bool) (flags byte, err error) {
 	var errs []error
-	has := func(t uint16) int {
+	has := func(t uint16) int { // how many records one option has
 		for _, s := range sets {
 			if s.rtype == t {
-				return len(s.records)
+				most := 0
+				s.each(func(records []string, _ plan) { most = max(most, len(records)) })
+				return most
 			}
 		}
 		return 0
@@ -211,16 +217,18 @@ func check(sets []compiled, apex bool) (flags byte, err error) {
 			errs = append(errs, fmt.Errorf("%s: %d records exceed 65535", dns.Type(s.rtype), len(s.records)))
 			continue
 		}
-		longest, all := 0, 0
-		for _, r := range s.records {
-			longest, all = max(longest, len(r)), all+len(r)
-		}
-		if s.most != 0 && int(s.most) < len(s.records) && (s.plan == "" || s.plan.kind() != All) {
-			all = int(s.most) * longest
-		}
-		if all > maxSection {
-			errs = append(errs, fmt.Errorf("%s: an answer of %d octets does not fit a message", dns.Type(s.rtype), all))
-		}
+		s.each(func(records []string, p plan) {
+			longest, all := 0, 0
+			for _, r := range records {
+				longest, all = max(longest, len(r)), all+len(r)
+			}
+			if s.most != 0 && int(s.most) < len(records) && (p == "" || p.kind() != All) {
+				all = int(s.most) * longest
+			}
+			if all > maxSection {
+				errs = append(errs, fmt.Errorf("%s: an answer of %d octets does not fit a message", dns.Type(s.rtype), all))
+			}
+		})
 	}
 	return flags, errors.Join(errs...)
 }

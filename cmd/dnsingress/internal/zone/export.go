@@ -39,7 +39,7 @@ func (z *Zone) SOA() Record {
 }
 
 // Records yields every record but the SOA, those of one name together, flattened to what plain DNS can say: of a
-// set that is answered in parts, all members; for a name without data, one record of no octets of type 65281.
+// set that is answered in parts, all members, but one alone of a CNAME or DNAME (see docs/transfer.md); for a name without data, one record of no octets of type 65281.
 func (z *Zone) Records() iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		each := func(n node) bool { return n.records(z.origin, yield) }
@@ -60,7 +60,7 @@ func (n node) records(origin string, yield func(Record) bool) bool {
 		return yield(Record{owner, placeholder})
 	}
 	for i := range n.sets() {
-		s := n.at(i)
+		s := n.at(i).flat()
 		for at := 0; s.rtype != dns.TypeSOA && at < len(s.wire); {
 			var r string
 			r, at = s.record(at)

@@ -145,7 +145,7 @@ func (z *Zone) made(q *Question, r *Reply, c cursor, n node, own bool) bool {
 			ok = r.attach(answer, z.signer.Signatures(r.sheet, own), c.at, z.negativeTTL())
 			break
 		}
-		s := n.at(0) // the signatures of one set are enough, as for ANY: RFC 8482 §7
+		s := r.option(n.at(0)) // the signatures of one set are enough, as for ANY: RFC 8482 §7
 		ttl := be32(s.wire, 6)
 		r.sheet = s.whole(signable(r.sheet[:0], c.name.bytes(), s.rtype, ttl))
 		ok = r.attach(answer, z.signer.Signatures(r.sheet, own), c.at, ttl)

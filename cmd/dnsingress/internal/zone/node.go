@@ -246,6 +246,8 @@ func le32(s string, i int) uint32 {
 	return uint32(s[i]) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16 | uint32(s[i+3])<<24
 }
 
+func le64(s string, i int) uint64 { return uint64(le32(s, i)) | uint64(le32(s, i+4))<<32 }
+
 func be16(s string, i int) uint16 { return uint16(s[i])<<8 | uint16(s[i+1]) }
 
 func be32(s string, i int) uint32 {

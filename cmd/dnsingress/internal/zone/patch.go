@@ -70,7 +70,7 @@ func (p *Patch) begin(owner string) {
 	}
 	p.now.records = p.room(count + 1)
 	for i := range n.sets() {
-		s := n.at(i)
+		s := n.at(i).flat()
 		for at := 0; s.rtype != dns.TypeSOA && at < len(s.wire); {
 			var r string
 			r, at = s.record(at)

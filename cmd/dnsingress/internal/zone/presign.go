@@ -52,14 +52,16 @@ func (w *signing) node(n node, yield func(Signable, bool) bool) bool {
 		if cut && s.rtype != dns.TypeDS { // RFC 4035 §2.2: neither the delegation nor glue
 			continue
 		}
-		ttl := be32(s.wire, 6)
-		if s.answers() == int(s.count) {
-			w.sheet = s.whole(signable(w.sheet[:0], owner, s.rtype, ttl))
-			if !yield(w.sheet, false) {
-				return false
+		more := s.each(func(s set) bool {
+			if s.answers() == int(s.count) {
+				w.sheet = s.whole(signable(w.sheet[:0], owner, s.rtype, be32(s.wire, 6)))
+				if !yield(w.sheet, false) {
+					return false
+				}
 			}
-		}
-		if !w.choices(s, owner, yield) {
+			return w.choices(s, owner, yield)
+		})
+		if !more {
 			return false
 		}
 	}

@@ -41,6 +41,10 @@ type Reply struct {
 	seeded  bool
 	chooser chooser
 	asked   *Question
+	// where the client is, once something depends on it.
+	located    bool
+	where      string
+	whereScope int
 }
 
 // Start begins the reply to a query whose question ends at msg[end]. It is written to buf, which bounds its

@@ -64,7 +64,7 @@ func (z *Zone) signedNode(owner, next string, n node, sheet *Signable, yield fun
 			continue
 		}
 		ttl := be32(s.wire, 6)
-		*sheet = s.whole(signable((*sheet)[:0], name, s.rtype, ttl))
+		*sheet = s.flat().whole(signable((*sheet)[:0], name, s.rtype, ttl))
 		if !signatures(*sheet, ttl, s.windows() == 1) {
 			return false
 		}

@@ -45,6 +45,10 @@ type RRset struct {
 	Weights []uint32
 	// Locations are where each of the Records is, for Near; nil: nowhere.
 	Locations []string
+	// Groups divide the Records, in order, into options of which an answer holds one, chosen among as Select and
+	// MaxAnswers say; nil: they are one. A CNAME or DNAME set may have several records if each is an option by itself.
+	// Transfers have the records of all options, and of CNAME and DNAME one (see docs/transfer.md).
+	Groups []Group
 }
 
 // Change says what a name holds from now on, in place of everything it held. With neither RRsets nor Remove
@@ -121,11 +125,15 @@ func (z *Zone) All() iter.Seq2[string, []RRset] {
 // rrsets turns a node's data back into records.
 func (n node) rrsets(owner string) []RRset {
 	sets := make([]RRset, 0, n.sets())
-	for _, c := range n.decode() {
-		s := RRset{Type: c.rtype, TTL: be32(c.records[0], 6), MaxAnswers: int(c.most)}
-		if c.plan != "" {
+	for i, c := range n.decode() {
+		var s RRset
+		switch {
+		case c.plan.divided():
+			s = n.at(i).groups()
+		case c.plan != "":
 			s.Select, s.Weights, s.Locations = c.plan.selection(len(c.records))
 		}
+		s.Type, s.TTL, s.MaxAnswers = c.rtype, be32(c.records[0], 6), int(c.most)
 		for _, r := range c.records {
 			rr, _, err := dns.UnpackRR([]byte(owner+r[2:]), 0)
 			if err != nil { // it was packed by the same library
