@@ -4,9 +4,7 @@ package dnsclient
 
 import (
 	"context"
-	"errors"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -25,13 +23,17 @@ type Exchanger interface {
 // Config is what makes one client differ from another.
 type Config struct {
 	Exchanger Exchanger
-	Timeout   time.Duration // of one attempt; must be positive
+	Timeout   time.Duration // of one attempt, after which the next begins; must be positive
 	Attempts  int           // allowed in one lookup; 0 is 1
-	TTL       TTL
-	Now       func() time.Time // nil: time.Now
+	Deadline  time.Duration // of one lookup, all its attempts; 0: it ends when its last attempt does
+	// Linger is how long after the deadline an answer is still listened for, to be told as late;
+	// it is never used. 0 is not at all.
+	Linger time.Duration
+	TTL    TTL
+	Now    func() time.Time // nil: time.Now
 }
 
-// Client is one simulated client: a cache of its own, at most one query in flight a question.
+// Client is one simulated client: a cache of its own, at most one lookup under way a question.
 // It is safe for concurrent use.
 type Client struct {
 	cfg Config
@@ -41,14 +43,7 @@ type Client struct {
 	flights map[question]*flight
 }
 
-// flight is a lookup under way; done is closed when the result stands.
-type flight struct {
-	done   chan struct{}
-	result Result
-	err    error
-}
-
-// Query is one query that was sent, and how it ended.
+// Query is one query that was sent, and how it ended, or stands, by the end of the lookup.
 type Query struct {
 	Network   string
 	Sent      time.Time
@@ -64,6 +59,8 @@ type Result struct {
 	Cached  bool    // answered from memory
 	Shared  bool    // joined a lookup of the same question that was under way
 	Queries []Query // sent on behalf of this lookup; none when Cached or Shared
+
+	flight *flight
 }
 
 // New returns a client with an empty cache. It panics when cfg has no exchanger or no timeout.
@@ -80,7 +77,8 @@ func New(cfg Config) *Client {
 
 // Lookup returns the addresses of type qtype (A or AAAA) that name has.
 // Its error is an *Error, also when ctx ends first (kind Timeout). A lookup that outlives
-// the caller's patience goes on for its own timeout, and its answer is kept: later lookups have it.
+// the caller's patience goes on to its own deadline, and its answer is kept: later lookups have it.
+// An answer that comes after the lookup's own deadline is late, and lost on the client.
 func (c *Client) Lookup(ctx context.Context, name string, qtype uint16) (Result, error) {
 	q := question{dns.CanonicalName(name), qtype}
 	c.mu.Lock()
@@ -94,71 +92,45 @@ func (c *Client) Lookup(ctx context.Context, name string, qtype uint16) (Result,
 	}
 	f, joined := c.flights[q]
 	if !joined {
-		f = &flight{done: make(chan struct{})}
+		f = newFlight(c, q)
 		c.flights[q] = f
-		go c.fly(context.WithoutCancel(ctx), q, f)
+		f.begin()
 	}
 	c.mu.Unlock()
 
 	select {
-	case <-f.done:
+	case <-f.landed:
 	case <-ctx.Done():
-		return Result{Shared: joined}, &Error{Kind: Timeout, Name: q.name, Type: qtype, Err: ctx.Err()}
+		return Result{Shared: joined, flight: f}, &Error{Kind: Timeout, Name: q.name, Type: qtype, Err: ctx.Err()}
 	}
 	r := f.result
+	r.flight = f
 	if joined {
 		r.Shared, r.Queries = true, nil
 	}
 	return r, f.err
 }
 
-// fly asks until there is an answer or no attempt is left, keeps the answer and lands the flight.
-func (c *Client) fly(ctx context.Context, q question, f *flight) {
-	var answer Answer
-	var err error
-	for range c.cfg.Attempts {
-		if answer, err = c.attempt(ctx, q, &f.result.Queries); err == nil {
-			break
-		}
+// Late waits until it is known whether an answer came after the lookup had ended without one, or
+// after the caller's patience had, and returns how long after the lookup's begin; 0 is none.
+func (r Result) Late() time.Duration {
+	if r.flight == nil {
+		return 0
 	}
-	f.err = err
-	if err == nil {
-		f.result.Addrs = answer.Addrs
-		if answer.Err != nil {
-			f.err = answer.Err
-		}
-	}
-	c.mu.Lock()
-	if err == nil {
-		c.cache.Put(c.cfg.Now(), q.name, q.qtype, answer)
-	}
-	delete(c.flights, q)
-	c.mu.Unlock()
-	close(f.done)
+	<-r.flight.over
+	return r.flight.answered
 }
 
-// attempt asks over UDP, and over TCP when the reply did not fit (RFC 7766 §5), within one timeout.
-func (c *Client) attempt(ctx context.Context, q question, log *[]Query) (Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	m := new(dns.Msg).SetQuestion(q.name, q.qtype).SetEdns0(udpSize, false)
-	for _, network := range []string{"udp", "tcp"} {
-		sent := c.cfg.Now()
-		reply, err := c.cfg.Exchanger.Exchange(ctx, network, m)
-		entry := Query{Network: network, Sent: sent, Elapsed: c.cfg.Now().Sub(sent), Rcode: -1, Err: err}
-		if err == nil {
-			entry.Rcode, entry.Truncated = reply.Rcode, reply.Truncated
-		}
-		*log = append(*log, entry)
-		switch {
-		case err != nil && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)):
-			return Answer{}, &Error{Kind: Timeout, Name: q.name, Type: q.qtype}
-		case err != nil:
-			return Answer{}, &Error{Kind: Other, Name: q.name, Type: q.qtype, Err: err}
-		case reply.Truncated && network == "udp":
-			continue
-		}
-		return Interpret(q.name, q.qtype, reply)
-	}
-	panic("unreachable: a reply over TCP is final")
+// keep takes an answer into the cache.
+func (c *Client) keep(q question, a Answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cache.Put(c.cfg.Now(), q.name, q.qtype, a)
+}
+
+// forget drops a flight, so that the next lookup asks anew.
+func (c *Client) forget(q question) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.flights, q)
 }

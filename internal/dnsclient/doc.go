@@ -13,6 +13,7 @@
 //     else asks. Each attempt sends one query over UDP, and one more over TCP when
 //     the reply is truncated (RFC 7766 §5). Nothing is sent that the caller did not
 //     allow: the default is one attempt, and every query is recorded in the Result.
+//     A lookup ends at its deadline; what is answered later is told, and not used.
 //  3. Interpret reads the reply: it follows the CNAME chain and tells addresses from
 //     NODATA and NXDOMAIN.
 //  4. Order arranges the addresses as the platform would.

@@ -4,7 +4,6 @@ package dnsclient
 
 import (
 	"fmt"
-	"math/bits"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -18,54 +17,59 @@ const (
 	OrderRandom Order = "random"
 	// OrderFirst keeps the order of the reply.
 	OrderFirst Order = "first"
-	// OrderRFC6724 sorts by rule 9 of RFC 6724 §6: the destination that shares the longest prefix
-	// with the source address used for it comes first; ties keep the order of the reply. The rules
-	// before it tell nothing between addresses of one scope, label and reachability, such as pods.
+	// OrderRFC6724 sorts as RFC 6724 §6 says, which getaddrinfo does. Of its rules, 3, 4 and 7
+	// (deprecated addresses, home addresses, tunnels) need what only the kernel knows, and are left out.
 	OrderRFC6724 Order = "rfc6724"
+	// OrderHappyEyeballs is that of RFC 6724, with the families then interleaved (RFC 8305 §4): the
+	// order in which addresses are raced.
+	OrderHappyEyeballs Order = "happy-eyeballs"
 )
 
 // ParseOrder reads the name of an order.
 func ParseOrder(s string) (Order, error) {
 	switch o := Order(s); o {
-	case OrderRandom, OrderFirst, OrderRFC6724:
+	case OrderRandom, OrderFirst, OrderRFC6724, OrderHappyEyeballs:
 		return o, nil
 	}
-	return "", fmt.Errorf("unknown address order %q (hint: %s, %s or %s)", s, OrderRandom, OrderFirst, OrderRFC6724)
+	return "", fmt.Errorf("unknown address order %q (hint: %s, %s, %s or %s)", s, OrderRandom, OrderFirst, OrderRFC6724, OrderHappyEyeballs)
 }
 
-// Arrange returns addrs in the client's order, as a new slice. Random needs rng; RFC 6724
-// needs source, which returns the source address that the machine would use towards an
+// Arrange returns addrs in the client's order, as a new slice. Random needs rng; those of RFC 6724
+// need source, which returns the source address that the machine would use towards an
 // address with the length of its on-link prefix, beyond which RFC 6724 §2.2 does not compare
-// (glibc does: it acts as with a length of 128). An invalid prefix is no source: last.
+// (glibc does: it acts as with a length of 128). An invalid prefix is no source.
 func (o Order) Arrange(addrs []netip.Addr, source func(netip.Addr) netip.Prefix, rng *rand.Rand) []netip.Addr {
-	out := slices.Clone(addrs)
 	switch o {
 	case OrderRandom:
+		out := slices.Clone(addrs)
 		rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+		return out
 	case OrderRFC6724:
-		shared := make(map[netip.Addr]int, len(out))
-		for _, a := range out {
-			shared[a] = commonPrefixLen(source(a), a)
-		}
-		slices.SortStableFunc(out, func(a, b netip.Addr) int { return shared[b] - shared[a] })
+		return sortDestinations(addrs, source)
+	case OrderHappyEyeballs:
+		return interleave(sortDestinations(addrs, source))
 	}
-	return out
+	return slices.Clone(addrs)
 }
 
-// commonPrefixLen returns how many leading bits d shares with the source s, at most s's
-// prefix length; -1 when s is invalid or of the other family.
-func commonPrefixLen(s netip.Prefix, d netip.Addr) int {
-	if !s.IsValid() || s.Addr().Is4() != d.Is4() {
-		return -1
-	}
-	a, b := s.Addr().AsSlice(), d.AsSlice()
-	n := 0
-	for i := range a {
-		if x := a[i] ^ b[i]; x != 0 {
-			n += bits.LeadingZeros8(x)
-			break
+// interleave lets the families take turns, beginning with the first address's (RFC 8305 §4, with a
+// First Address Family Count of 1). Within a family the order stays.
+func interleave(addrs []netip.Addr) []netip.Addr {
+	var families [2][]netip.Addr // the first address's, the other
+	for _, a := range addrs {
+		i := 0
+		if a.Is4() != addrs[0].Is4() {
+			i = 1
 		}
-		n += 8
+		families[i] = append(families[i], a)
 	}
-	return min(n, s.Bits())
+	out := make([]netip.Addr, 0, len(addrs))
+	for i := range max(len(families[0]), len(families[1])) {
+		for _, f := range families {
+			if i < len(f) {
+				out = append(out, f[i])
+			}
+		}
+	}
+	return out
 }

@@ -5,12 +5,15 @@ package dnsclient
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 )
 
 // Server is a recursive resolver at an address. Each query has a socket of its own, as with
@@ -19,11 +22,43 @@ type Server netip.AddrPort
 
 // Exchange sends query once and returns the reply with its ID.
 func (s Server) Exchange(ctx context.Context, network string, query *dns.Msg) (*dns.Msg, error) {
+	return s.From(netip.Addr{}).Exchange(ctx, network, query)
+}
+
+// From returns the resolver as it is asked from a source address, which may belong to a prefix that
+// is routed to this machine without being configured. An invalid address leaves it to the kernel.
+func (s Server) From(source netip.Addr) Exchanger { return stub{s, source} }
+
+// stub asks a server from a source address.
+type stub struct {
+	server Server
+	source netip.Addr
+}
+
+func (s stub) Exchange(ctx context.Context, network string, query *dns.Msg) (*dns.Msg, error) {
 	// The context's deadline rules; a generous timeout switches off the library's own of 2 s.
 	c := dns.Client{Net: network, Timeout: time.Hour}
-	reply, _, err := c.ExchangeContext(ctx, query, netip.AddrPort(s).String())
+	if s.source.IsValid() {
+		c.Dialer = &net.Dialer{Timeout: time.Hour, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+			if e := raw.Control(func(fd uintptr) {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
+			}); e != nil {
+				return e
+			}
+			return err
+		}}
+		if network == "udp" {
+			c.Dialer.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(s.source, 0))
+		} else {
+			c.Dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.source, 0))
+		}
+	}
+	reply, _, err := c.ExchangeContext(ctx, query, netip.AddrPort(s.server).String())
 	return reply, err
 }
+
+// String returns the server's address.
+func (s stub) String() string { return s.server.String() }
 
 // String returns the address as "[::1]:53".
 func (s Server) String() string { return netip.AddrPort(s).String() }
