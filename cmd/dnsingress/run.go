@@ -24,6 +24,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/health"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/objects"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
@@ -124,8 +125,10 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.source, err = kube.New(kube.Options{
-		Kubeconfig: c.Kubernetes.Kubeconfig, Namespaces: c.Kubernetes.Namespaces, Check: promql.CheckPods, Sink: d.engine, Pools: d.engine.Status, Log: log,
-		Prefixes: kube.Prefixes{Hostname: c.Kubernetes.HostnamePrefixes, Policy: c.Kubernetes.PolicyPrefix},
+		Kubeconfig: c.Kubernetes.Kubeconfig, Namespaces: c.Kubernetes.Namespaces, Sink: d.engine, Pools: d.engine.Status, Log: log,
+		Settings: objects.Settings{
+			Prefixes: objects.Prefixes{Hostname: c.Kubernetes.HostnamePrefixes, Policy: c.Kubernetes.PolicyPrefix}, Check: promql.CheckPods,
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -96,14 +96,6 @@ func (p *policies) missed() bool {
 // missing reports whether an error of a watch says that the kind cannot be had.
 func missing(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) }
 
-// stripPolicy leaves out what the API server keeps for itself.
-func stripPolicy(o any) (any, error) {
-	if p, ok := o.(*v1alpha1.SteeringPolicy); ok {
-		p.ManagedFields, p.Annotations, p.Labels = nil, nil, nil
-	}
-	return o, nil
-}
-
 // policiesIn lists a namespace's policies, the oldest first: it has what two want.
 func (s *Source) policiesIn(ctx context.Context, namespace string) ([]*v1alpha1.SteeringPolicy, error) {
 	if !s.policies.synced() { // the cache would wait for a kind that may never come
@@ -147,10 +139,10 @@ func (s *Source) retarget(ctx context.Context, namespace string, since time.Time
 	steering := map[string]client.ObjectKey{}
 	for i := range services.Items {
 		svc := &services.Items[i]
-		if !s.options.Prefixes.claimed(svc.Annotations) {
+		if !s.options.Settings.Prefixes.Claimed(svc.Annotations) {
 			continue
 		}
-		hosts, _ := s.options.Prefixes.hosts(svc.Annotations)
+		hosts, _ := s.options.Settings.Prefixes.Hosts(svc.Annotations)
 		if i := slices.IndexFunc(all, func(o *v1alpha1.SteeringPolicy) bool { return on(o, svc.Name, hosts) }); i >= 0 {
 			now[svc.Name] = version{all[i].UID, all[i].Generation}
 			steering[svc.Name] = client.ObjectKeyFromObject(all[i])
@@ -184,7 +176,7 @@ func (s *Source) steer(ctx context.Context, svc *corev1.Service, pool *model.Poo
 	if pool.Policy != nil || pool.KeepPolicy {
 		pool.Problems = slices.DeleteFunc(pool.Problems, func(p model.Problem) bool { return p.Reason == "InvalidPolicy" })
 		pool.Problems = append(pool.Problems, model.Problem{Reason: "PolicyShadowed", Message: fmt.Sprintf(
-			"the annotations %s* count for nothing, because SteeringPolicy %s is on this Service (hint: remove one of them)", s.options.Prefixes.Policy, all[i].Name)})
+			"the annotations %s* count for nothing, because SteeringPolicy %s is on this Service (hint: remove one of them)", s.options.Settings.Prefixes.Policy, all[i].Name)})
 	}
 	read, err := s.policies.read(all[i])
 	pool.Policy, pool.KeepPolicy = nil, err != nil

@@ -17,7 +17,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -30,6 +29,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/dnsingress/dnsingress/api/v1alpha1"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/objects"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
@@ -52,8 +52,7 @@ type Sink interface {
 type Options struct {
 	Kubeconfig string // a file; empty: in-cluster, else the usual places
 	Namespaces []string
-	Prefixes   Prefixes
-	Check      func(expr string) error // judges a policy's expression
+	Settings   objects.Settings // of translations
 	Sink       Sink
 	Pools      func(model.Ref) (model.Status, bool) // what was decided on a Service's pool; false: nothing yet
 	Log        *slog.Logger
@@ -114,9 +113,9 @@ func New(o Options) (*Source, error) {
 			o.Log.Warn("watching the API server; the last state stays", "kind", r.TypeDescription(), "error", err)
 		},
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Service{}:            {Transform: s.stripService},
-			&discoveryv1.EndpointSlice{}: {Transform: stripSlice},
-			&v1alpha1.SteeringPolicy{}:   {Transform: stripPolicy},
+			&corev1.Service{}:            {Transform: s.keep(objects.Service)},
+			&discoveryv1.EndpointSlice{}: {Transform: s.keep(objects.EndpointSlice)},
+			&v1alpha1.SteeringPolicy{}:   {Transform: s.keep(objects.SteeringPolicy)},
 		},
 	})
 	if err != nil {
@@ -162,46 +161,20 @@ func mapper() meta.RESTMapper {
 	return m
 }
 
-// stripService keeps what translate reads; of a Service that claims nothing only its name.
-func (s *Source) stripService(o any) (any, error) {
-	svc, ok := o.(*corev1.Service)
-	if !ok {
+// keep leaves of a kind's objects what is read of them.
+func (s *Source) keep(name objects.Name) toolscache.TransformFunc {
+	kind, _ := objects.KindOf(name)
+	return func(o any) (any, error) {
+		if x, ok := o.(client.Object); ok {
+			return kind.Keep(x, &s.options.Settings), nil
+		}
 		return o, nil
 	}
-	out := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name, UID: svc.UID, ResourceVersion: svc.ResourceVersion}}
-	if s.options.Prefixes.claimed(svc.Annotations) {
-		out.CreationTimestamp = svc.CreationTimestamp
-		out.Annotations = maps.Clone(svc.Annotations)
-		maps.DeleteFunc(out.Annotations, func(k, _ string) bool { return !s.options.Prefixes.ours(k) })
-		out.Spec.Type, out.Spec.PublishNotReadyAddresses = svc.Spec.Type, svc.Spec.PublishNotReadyAddresses
-	}
-	return out, nil
 }
 
-// stripSlice keeps what translate reads.
-func stripSlice(o any) (any, error) {
-	slice, ok := o.(*discoveryv1.EndpointSlice)
-	if !ok {
-		return o, nil
-	}
-	out := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: slice.Namespace, Name: slice.Name, UID: slice.UID, ResourceVersion: slice.ResourceVersion,
-			Labels: map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
-		},
-		AddressType: slice.AddressType,
-		Endpoints:   make([]discoveryv1.Endpoint, len(slice.Endpoints)),
-	}
-	if at, ok := slice.Annotations[corev1.EndpointsLastChangeTriggerTime]; ok {
-		out.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: at}
-	}
-	for i, e := range slice.Endpoints {
-		out.Endpoints[i] = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName, Zone: e.Zone}
-		if e.TargetRef != nil {
-			out.Endpoints[i].TargetRef = &corev1.ObjectReference{Kind: e.TargetRef.Kind, Name: e.TargetRef.Name}
-		}
-	}
-	return out, nil
+// refOf names a Service.
+func refOf(namespace, name string) model.Ref {
+	return model.Ref{Kind: string(objects.Service), Namespace: namespace, Name: name}
 }
 
 // Run watches until ctx ends. While the API server is away it keeps trying and the sink keeps what it has.
@@ -323,7 +296,7 @@ func (s *Source) read(ctx context.Context, key client.ObjectKey) (model.Update, 
 		s.reporter.forget(u.Ref)
 		return u, client.IgnoreNotFound(err)
 	}
-	if !s.options.Prefixes.claimed(svc.Annotations) {
+	if !s.options.Settings.Prefixes.Claimed(svc.Annotations) {
 		s.reporter.forget(u.Ref)
 		return u, nil
 	}
@@ -333,6 +306,12 @@ func (s *Source) read(ctx context.Context, key client.ObjectKey) (model.Update, 
 	if err != nil && !apierrors.IsNotFound(err) {
 		return u, err
 	}
-	u.Pool, u.Triggered = translate(&svc, endpoints.Items, s.options.Prefixes, s.options.Check)
+	view := objects.NewStore()
+	for i := range endpoints.Items {
+		view.Put(objects.EndpointSlice, &endpoints.Items[i])
+	}
+	kind, _ := objects.KindOf(objects.Service)
+	result := kind.Translate(&svc, view, &s.options.Settings)
+	u.Pool, u.Triggered = &result.Pools[0], result.Triggered
 	return u, s.steer(ctx, &svc, u.Pool)
 }

@@ -223,11 +223,11 @@ func (s *Source) targets(o *v1alpha1.SteeringPolicy, services []corev1.Service) 
 	published := map[string]target{}
 	for i := range services {
 		svc := &services[i]
-		if !s.options.Prefixes.claimed(svc.Annotations) {
+		if !s.options.Settings.Prefixes.Claimed(svc.Annotations) {
 			published[svc.Name] = target{name: svc.Name, missing: "the Service has no hostname annotation"}
 			continue
 		}
-		hosts, _ := s.options.Prefixes.hosts(svc.Annotations)
+		hosts, _ := s.options.Settings.Prefixes.Hosts(svc.Annotations)
 		published[svc.Name] = target{name: svc.Name, hosts: hosts}
 	}
 	for _, ref := range o.Spec.TargetRefs {

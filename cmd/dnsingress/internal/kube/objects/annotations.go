@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kube
+package objects
 
 import (
 	"errors"
@@ -38,15 +38,15 @@ func (p Prefixes) ours(key string) bool {
 	return strings.HasPrefix(key, p.Policy) || slices.ContainsFunc(p.Hostname, func(h string) bool { return strings.HasPrefix(key, h) })
 }
 
-// claimed reports whether the annotations ask for publication by this controller.
-func (p Prefixes) claimed(annotations map[string]string) bool {
+// Claimed reports whether the annotations ask for publication by this controller.
+func (p Prefixes) Claimed(annotations map[string]string) bool {
 	key, _ := p.hostname(annotations, "hostname")
 	owner, controller := p.hostname(annotations, "controller")
 	return key != "" && (owner == "" || controller == "dns-controller")
 }
 
-// hosts reads the hostname annotation.
-func (p Prefixes) hosts(annotations map[string]string) (hosts []string, problems []model.Problem) {
+// Hosts reads the hostname annotation: names in lower case, fully qualified, distinct.
+func (p Prefixes) Hosts(annotations map[string]string) (hosts []string, problems []model.Problem) {
 	key, value := p.hostname(annotations, "hostname")
 	for name := range strings.SplitSeq(value, ",") {
 		name = strings.TrimSpace(name)

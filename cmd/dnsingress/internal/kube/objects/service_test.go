@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kube
+package objects
 
 import (
 	"errors"
@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -27,6 +26,26 @@ func checkExpr(expr string) error {
 		return errors.New("1:1: parse error")
 	}
 	return nil
+}
+
+func settings() *Settings { return &Settings{Prefixes: defaults(), Check: checkExpr} }
+
+// translated is the one pool that a Service with these slices gives, or nil, and when it changed.
+func translated(svc *corev1.Service, endpoints ...*discoveryv1.EndpointSlice) (*model.Pool, time.Time) {
+	v := NewStore()
+	for _, s := range endpoints {
+		v.Put(EndpointSlice, s)
+	}
+	r := translateService(svc, v, settings())
+	if len(r.Pools) == 0 {
+		return nil, r.Triggered
+	}
+	return &r.Pools[0], r.Triggered
+}
+
+// sliceMeta is that of a slice of the Service shop/web.
+func sliceMeta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: "web"}}
 }
 
 // show prints a pool in one line a fact.
@@ -151,31 +170,28 @@ fd00::4 pod= node= ready=false serving=true terminating=true`,
 			if err := yaml.UnmarshalStrict([]byte(strings.ReplaceAll(c.service, "\t", " ")), &svc); err != nil {
 				t.Fatal(err)
 			}
-			var endpoints []discoveryv1.EndpointSlice
-			for _, text := range c.slices {
+			var endpoints []*discoveryv1.EndpointSlice
+			for i, text := range c.slices {
 				var s discoveryv1.EndpointSlice
 				if err := yaml.UnmarshalStrict([]byte(strings.ReplaceAll(text, "\t", " ")), &s); err != nil {
 					t.Fatal(err)
 				}
-				endpoints = append(endpoints, s)
+				if s.Name == "" {
+					s.Name = fmt.Sprint("slice-", i)
+				}
+				s.Namespace, s.Labels = svc.Namespace, map[string]string{discoveryv1.LabelServiceName: svc.Name}
+				endpoints = append(endpoints, &s)
 			}
-			pool, _ := translate(&svc, endpoints, defaults(), checkExpr)
+			pool, _ := translated(&svc, endpoints...)
 			if got := show(pool); !strings.Contains(got, c.want) || c.want == "none" && got != "none" {
 				t.Errorf("got:\n%s\nwant:\n%s", got, c.want)
 			}
 			// The cache keeps all that is needed.
-			kept, err := (&Source{options: Options{Prefixes: defaults()}}).stripService(&svc)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kept := keepService(&svc, settings())
 			for i := range endpoints {
-				s, err := stripSlice(&endpoints[i])
-				if err != nil {
-					t.Fatal(err)
-				}
-				endpoints[i] = *s.(*discoveryv1.EndpointSlice)
+				endpoints[i] = keepSlice(endpoints[i], settings())
 			}
-			stripped, _ := translate(kept.(*corev1.Service), endpoints, defaults(), checkExpr)
+			stripped, _ := translated(kept, endpoints...)
 			if show(stripped) != show(pool) {
 				t.Errorf("from the cache it is another pool:\n%s\nnot\n%s", show(stripped), show(pool))
 			}
@@ -185,40 +201,30 @@ fd00::4 pod= node= ready=false serving=true terminating=true`,
 
 // TestOrderOfSlicesDoesNotMatter: two slices know different pods at one address.
 func TestOrderOfSlicesDoesNotMatter(t *testing.T) {
-	slice := func(name, pod string) discoveryv1.EndpointSlice {
-		return discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name}, AddressType: discoveryv1.AddressTypeIPv6, Endpoints: []discoveryv1.Endpoint{
+	slice := func(name, pod string) *discoveryv1.EndpointSlice {
+		return &discoveryv1.EndpointSlice{ObjectMeta: sliceMeta(name), AddressType: discoveryv1.AddressTypeIPv6, Endpoints: []discoveryv1.Endpoint{
 			{Addresses: []string{"fd00::1"}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: pod}},
 			{Addresses: []string{pod}}, // a problem
 		}}
 	}
-	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"external-dns.kubernetes.io/hostname": "a.test"}}}
-	one, _ := translate(svc, []discoveryv1.EndpointSlice{slice("a", "web-1"), slice("b", "web-2")}, defaults(), checkExpr)
-	two, _ := translate(svc, []discoveryv1.EndpointSlice{slice("b", "web-2"), slice("a", "web-1")}, defaults(), checkExpr)
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Annotations: map[string]string{"external-dns.kubernetes.io/hostname": "a.test"}}}
+	one, _ := translated(svc, slice("a", "web-1"), slice("b", "web-2"))
+	two, _ := translated(svc, slice("b", "web-2"), slice("a", "web-1"))
 	if show(one) != show(two) {
 		t.Errorf("one pool is\n%s\nthe other\n%s", show(one), show(two))
 	}
 }
 
 func TestTriggerTimeIsTheNewest(t *testing.T) {
-	at := func(s string) discoveryv1.EndpointSlice {
-		return discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{corev1.EndpointsLastChangeTriggerTime: s}}, AddressType: discoveryv1.AddressTypeIPv6}
+	at := func(s string) *discoveryv1.EndpointSlice {
+		m := sliceMeta(s)
+		m.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: s}
+		return &discoveryv1.EndpointSlice{ObjectMeta: m, AddressType: discoveryv1.AddressTypeIPv6}
 	}
-	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"external-dns.kubernetes.io/hostname": "a.test"}}}
-	_, got := translate(svc, []discoveryv1.EndpointSlice{at("2026-01-01T00:00:01Z"), at("2026-01-01T00:00:02.5Z"), at("soon")}, defaults(), checkExpr)
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", Annotations: map[string]string{"external-dns.kubernetes.io/hostname": "a.test"}}}
+	_, got := translated(svc, at("2026-01-01T00:00:01Z"), at("2026-01-01T00:00:02.5Z"), at("soon"))
 	if want := time.Date(2026, 1, 1, 0, 0, 2, 5e8, time.UTC); !got.Equal(want) {
 		t.Errorf("%v, want %v", got, want)
-	}
-}
-
-func TestEventsOfReplicasHaveOneName(t *testing.T) {
-	one := report{ref: refOf("shop", strings.Repeat("x", 253)), uid: "u1", problem: model.Problem{Reason: "NameTaken", Message: strings.Repeat("ü", 3000)}}
-	a, b := eventOf(one, metav1.Now()), eventOf(one, metav1.NewTime(time.Now().Add(time.Hour)))
-	if a.Name != b.Name || len(a.Name) > 253 || len(a.Message) > 1024 || !utf8.ValidString(a.Message) {
-		t.Errorf("%q and %q, message of %d bytes", a.Name, b.Name, len(a.Message))
-	}
-	one.uid = "u2"
-	if c := eventOf(one, metav1.Now()); c.Name == a.Name {
-		t.Error("the event of another object has the same name")
 	}
 }
 

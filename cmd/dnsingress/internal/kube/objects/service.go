@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kube
+package objects
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,29 +12,26 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
-// refOf names a Service.
-func refOf(namespace, name string) model.Ref {
-	return model.Ref{Kind: "Service", Namespace: namespace, Name: name}
-}
-
-// translate turns a Service and its EndpointSlices into a pool; nil: the Service asks for none. triggered is
-// when the newest of the changes in the slices happened in the cluster, zero where they do not say.
-func translate(svc *corev1.Service, slicesOf []discoveryv1.EndpointSlice, p Prefixes, check func(expr string) error) (pool *model.Pool, triggered time.Time) {
-	if !p.claimed(svc.Annotations) {
-		return nil, time.Time{}
+// translateService publishes the addresses of a Service's endpoints under the names that its annotations give.
+func translateService(svc *corev1.Service, v View, s *Settings) Result {
+	p := s.Prefixes
+	if !p.Claimed(svc.Annotations) {
+		return Result{}
 	}
-	pool = &model.Pool{Ref: refOf(svc.Namespace, svc.Name), Created: svc.CreationTimestamp.Time}
-	pool.Hosts, pool.Problems = p.hosts(svc.Annotations)
+	var triggered time.Time
+	pool := &model.Pool{Ref: Ref(svc, Service, ""), Created: svc.CreationTimestamp.Time}
+	pool.Hosts, pool.Problems = p.Hosts(svc.Annotations)
 	if svc.Spec.Type == corev1.ServiceTypeExternalName {
 		pool.Hosts = nil
 		pool.Problems = append(pool.Problems, model.Problem{
 			Reason: "Unsupported", Message: "a Service of type ExternalName has no pods to publish (hint: publish a CNAME in the parent zone instead)",
 		})
-		return pool, time.Time{}
+		return Result{Pools: []model.Pool{*pool}}
 	}
 	var problems []model.Problem
 	pool.TTL, problems = p.ttl(svc.Annotations)
@@ -41,17 +39,16 @@ func translate(svc *corev1.Service, slicesOf []discoveryv1.EndpointSlice, p Pref
 	pool.MaxAnswers, problems = p.maxAnswers(svc.Annotations)
 	pool.Problems = append(pool.Problems, problems...)
 	var err error
-	if pool.Policy, err = p.policy(svc.Annotations, check); err != nil {
+	if pool.Policy, err = p.policy(svc.Annotations, s.Check); err != nil {
 		pool.KeepPolicy = true
 		message := strings.ReplaceAll(err.Error(), "\n", "; ")
 		pool.Problems = append(pool.Problems, model.Problem{Reason: "InvalidPolicy", Message: message + "; the last good policy, or readiness alone, stays in force"})
 	}
-	// The cache gives them in no order, and where two differ on an address all replicas must see the same.
-	slices.SortFunc(slicesOf, func(a, b discoveryv1.EndpointSlice) int { return strings.Compare(a.Name, b.Name) })
+	// They come in an order: where two differ on an address all replicas must see the same.
 	members := map[netip.Addr]model.Member{}
-	for i := range slicesOf {
-		addMembers(members, &slicesOf[i], svc.Spec.PublishNotReadyAddresses, &pool.Problems)
-		if at := triggerTime(&slicesOf[i]); at.After(triggered) {
+	for _, slice := range find[*discoveryv1.EndpointSlice](v, SlicesByService, Key(svc.Namespace, svc.Name)) {
+		addMembers(members, slice, svc.Spec.PublishNotReadyAddresses, &pool.Problems)
+		if at := triggerTime(slice); at.After(triggered) {
 			triggered = at
 		}
 	}
@@ -59,7 +56,7 @@ func translate(svc *corev1.Service, slicesOf []discoveryv1.EndpointSlice, p Pref
 		pool.Members = append(pool.Members, m)
 	}
 	slices.SortFunc(pool.Members, func(a, b model.Member) int { return a.Address.Compare(b.Address) })
-	return pool, triggered
+	return Result{Pools: []model.Pool{*pool}, Triggered: triggered}
 }
 
 func addMembers(members map[netip.Addr]model.Member, slice *discoveryv1.EndpointSlice, publishNotReady bool, problems *[]model.Problem) {
@@ -112,4 +109,39 @@ func triggerTime(slice *discoveryv1.EndpointSlice) time.Time {
 		return time.Time{}
 	}
 	return at
+}
+
+// keepService keeps what is read of a Service; of one that claims nothing what a route that names it as a backend needs.
+func keepService(svc *corev1.Service, s *Settings) *corev1.Service {
+	out := &corev1.Service{}
+	out.Namespace, out.Name, out.UID, out.ResourceVersion, out.Generation = svc.Namespace, svc.Name, svc.UID, svc.ResourceVersion, svc.Generation
+	if s.Prefixes.Claimed(svc.Annotations) {
+		out.CreationTimestamp = svc.CreationTimestamp
+		out.Annotations = maps.Clone(svc.Annotations)
+		maps.DeleteFunc(out.Annotations, func(k, _ string) bool { return !s.Prefixes.ours(k) })
+	}
+	out.Spec.Type, out.Spec.PublishNotReadyAddresses = svc.Spec.Type, svc.Spec.PublishNotReadyAddresses
+	return out
+}
+
+// keepSlice keeps what is read of an EndpointSlice.
+func keepSlice(slice *discoveryv1.EndpointSlice, _ *Settings) *discoveryv1.EndpointSlice {
+	out := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: slice.Namespace, Name: slice.Name, UID: slice.UID, ResourceVersion: slice.ResourceVersion,
+			Labels: map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
+		},
+		AddressType: slice.AddressType,
+		Endpoints:   make([]discoveryv1.Endpoint, len(slice.Endpoints)),
+	}
+	if at, ok := slice.Annotations[corev1.EndpointsLastChangeTriggerTime]; ok {
+		out.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: at}
+	}
+	for i, e := range slice.Endpoints {
+		out.Endpoints[i] = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName, Zone: e.Zone}
+		if e.TargetRef != nil {
+			out.Endpoints[i].TargetRef = &corev1.ObjectReference{Kind: e.TargetRef.Kind, Name: e.TargetRef.Name}
+		}
+	}
+	return out
 }
