@@ -57,13 +57,14 @@ check: ## What a reviewer would run: format, vet, staticcheck, module files
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	go mod tidy -diff
-	@$(MAKE) --no-print-directory generate && git diff --exit-code -- api deploy/dnsingress/crd.yaml
+	@$(MAKE) --no-print-directory generate && git diff --exit-code -- api deploy/dnsingress/crd.yaml '*/zz_generated.deepcopy.go'
 	go test -count=1 ./internal/walls
 
 .PHONY: generate
+generate: KUBE_APIS := cmd/dnsingress/internal/kube
 generate: ## Write what is generated from api/: deep copies and the CustomResourceDefinition
-	$(TOOL) controller-gen object paths=./api/...
-	sed -i '1i // SPDX-License-Identifier: Apache-2.0\n' api/v1alpha1/zz_generated.deepcopy.go
+	$(TOOL) controller-gen object paths=./api/... paths=./$(KUBE_APIS)/externaldns paths=./$(KUBE_APIS)/kuadrant
+	for f in api/v1alpha1 $(KUBE_APIS)/externaldns $(KUBE_APIS)/kuadrant; do sed -i '1i // SPDX-License-Identifier: Apache-2.0\n' $$f/zz_generated.deepcopy.go; done
 	$(TOOL) controller-gen crd:allowDangerousTypes=true paths=./api/... output:crd:stdout > deploy/dnsingress/crd.yaml
 
 .PHONY: fmt
