@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +34,7 @@ type Config struct {
 	Admin string `yaml:"admin"`
 	// Prometheus is where metrics are asked; without URLs every policy is without a signal.
 	Prometheus Prometheus `yaml:"prometheus"`
-	// Kubernetes is where Services and EndpointSlices come from.
+	// Kubernetes is where the objects that have names come from.
 	Kubernetes Kubernetes `yaml:"kubernetes"`
 	// TSIGKeys are files of keys: BIND's key "NAME" { algorithm hmac-sha256; secret "BASE64"; }; or lines of
 	// NAME:ALGORITHM:BASE64. Default: none.
@@ -96,19 +95,6 @@ type SOA struct {
 	Expire  time.Duration `yaml:"expire"`
 }
 
-// Kubernetes says which objects are watched and how they are read.
-type Kubernetes struct {
-	// Kubeconfig is a file; empty: the pod's service account, else $KUBECONFIG, else ~/.kube/config.
-	Kubeconfig string `yaml:"kubeconfig"`
-	// Namespaces to watch. Default: all.
-	Namespaces []string `yaml:"namespaces"`
-	// HostnamePrefixes of the hostname, ttl and controller annotations; the first that is set wins.
-	// Default: external-dns.kubernetes.io/ and external-dns.alpha.kubernetes.io/.
-	HostnamePrefixes []string `yaml:"hostnamePrefixes"`
-	// PolicyPrefix of the policy annotations. Default: dnsingress.dev/.
-	PolicyPrefix string `yaml:"policyPrefix"`
-}
-
 // Load reads and checks the file. An error is a misuse that lists every problem as FILE:LINE:COLUMN.
 func Load(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
@@ -142,10 +128,7 @@ func (c *Config) fill() {
 	c.DNS.fill()
 	orPointer(&c.LameDuck, 3*time.Second)
 	c.Prometheus.fill()
-	if c.Kubernetes.HostnamePrefixes == nil {
-		c.Kubernetes.HostnamePrefixes = []string{"external-dns.kubernetes.io/", "external-dns.alpha.kubernetes.io/"}
-	}
-	orElse(&c.Kubernetes.PolicyPrefix, "dnsingress.dev/")
+	c.Kubernetes.fill()
 	for i := range c.Zones {
 		z := &c.Zones[i]
 		z.Origin = canonical(z.Origin)
@@ -197,15 +180,7 @@ func (c *Config) check(f *strictyaml.File) {
 	}
 	c.checkTransfers(f)
 	c.Prometheus.check(f)
-	for i, p := range append(slices.Clone(c.Kubernetes.HostnamePrefixes), c.Kubernetes.PolicyPrefix) {
-		at := fmt.Sprintf("kubernetes.hostnamePrefixes[%d]", i)
-		if i == len(c.Kubernetes.HostnamePrefixes) {
-			at = "kubernetes.policyPrefix"
-		}
-		if !strings.HasSuffix(p, "/") || strings.Count(p, "/") != 1 || len(p) < 2 {
-			f.Problem(at, "external-dns.kubernetes.io/", "annotation prefix %q is not a domain with a slash behind it", p)
-		}
-	}
+	c.Kubernetes.check(f)
 }
 
 func (z Zone) check(f *strictyaml.File, at string) {

@@ -13,6 +13,9 @@ type Port struct {
 	Name     string   // of the service (RFC 6335 §5.1); empty: the only one
 	Protocol string   // tcp, udp or sctp
 	ALPN     []string // what is spoken there, as RFC 9460 §7.1 names it; nil: unknown
+	// Scheme is that of the URIs which the port serves (RFC 9460 §2.3): https has an HTTPS record at the hosts, any
+	// other a SVCB record at _SCHEME.HOST, none neither.
+	Scheme string
 }
 
 // RecordSet is records of one type at one name, published as they stand.
