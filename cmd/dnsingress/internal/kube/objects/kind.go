@@ -24,6 +24,7 @@ const (
 	EndpointSlice  Name = "EndpointSlice"
 	Namespace      Name = "Namespace"
 	Ingress        Name = "Ingress"
+	IngressClass   Name = "IngressClass"
 	GatewayClass   Name = "GatewayClass"
 	Gateway        Name = "Gateway"
 	HTTPRoute      Name = "HTTPRoute"
@@ -40,9 +41,10 @@ const (
 type Kind struct {
 	Name     Name
 	Version  schema.GroupVersion
-	Resource string // the plural in the API's paths
-	Cluster  bool   // its objects are in no namespace
-	Custom   bool   // a CustomResourceDefinition makes it: the cluster may not have it, or not yet
+	Also     []string // other versions of the same form
+	Resource string   // the plural in the API's paths
+	Cluster  bool     // its objects are in no namespace
+	Custom   bool     // a CustomResourceDefinition makes it: the cluster may not have it, or not yet
 	Install  func(*runtime.Scheme) error
 	New      func() client.Object
 	// Keep leaves of an object what is read of it. It may change o and give it back. A kind with a Status keeps that.
@@ -74,27 +76,31 @@ func Kinds() []Kind {
 			New: create[networkingv1.Ingress], Keep: keepWhole,
 		},
 		{
-			Name: GatewayClass, Version: gatewayv1.SchemeGroupVersion, Resource: "gatewayclasses", Cluster: true, Custom: true, Install: gatewayv1.Install,
+			Name: IngressClass, Version: networkingv1.SchemeGroupVersion, Resource: "ingressclasses", Cluster: true, Install: networkingv1.AddToScheme,
+			New: create[networkingv1.IngressClass], Keep: keepWhole,
+		},
+		{
+			Name: GatewayClass, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1beta1"}, Resource: "gatewayclasses", Cluster: true, Custom: true, Install: gatewayv1.Install,
 			New: create[gatewayv1.GatewayClass], Keep: keepWhole,
 		},
 		{
-			Name: Gateway, Version: gatewayv1.SchemeGroupVersion, Resource: "gateways", Custom: true, Install: gatewayv1.Install,
+			Name: Gateway, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1beta1"}, Resource: "gateways", Custom: true, Install: gatewayv1.Install,
 			New: create[gatewayv1.Gateway], Keep: keepWhole,
 		},
 		{
-			Name: HTTPRoute, Version: gatewayv1.SchemeGroupVersion, Resource: "httproutes", Custom: true, Install: gatewayv1.Install,
+			Name: HTTPRoute, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1beta1"}, Resource: "httproutes", Custom: true, Install: gatewayv1.Install,
 			New: create[gatewayv1.HTTPRoute], Keep: keepWhole,
 		},
 		{
-			Name: GRPCRoute, Version: gatewayv1.SchemeGroupVersion, Resource: "grpcroutes", Custom: true, Install: gatewayv1.Install,
+			Name: GRPCRoute, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1alpha2"}, Resource: "grpcroutes", Custom: true, Install: gatewayv1.Install,
 			New: create[gatewayv1.GRPCRoute], Keep: keepWhole,
 		},
 		{
-			Name: TLSRoute, Version: gatewayv1.SchemeGroupVersion, Resource: "tlsroutes", Custom: true, Install: gatewayv1.Install,
+			Name: TLSRoute, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1alpha3", "v1alpha2"}, Resource: "tlsroutes", Custom: true, Install: gatewayv1.Install,
 			New: create[gatewayv1.TLSRoute], Keep: keepWhole,
 		},
 		{
-			Name: ReferenceGrant, Version: gatewayv1beta1.SchemeGroupVersion, Resource: "referencegrants", Custom: true, Install: gatewayv1beta1.Install,
+			Name: ReferenceGrant, Version: gatewayv1beta1.SchemeGroupVersion, Also: []string{"v1"}, Resource: "referencegrants", Custom: true, Install: gatewayv1beta1.Install,
 			New: create[gatewayv1beta1.ReferenceGrant], Keep: keepWhole,
 		},
 		{

@@ -18,6 +18,10 @@ type Settings struct {
 	Prefixes Prefixes
 	// Check judges a PromQL expression of a policy.
 	Check func(expr string) error
+	// Origins are those of the zones that are served, in lower case, fully qualified; nil: unknown.
+	Origins []string
+	// Allowed says whether objects of a namespace may have a host name; nil: all may.
+	Allowed func(namespace, host string) bool
 }
 
 // Ref names an object of a kind, or a part of what it publishes.
@@ -32,6 +36,9 @@ type Result struct {
 	Pools []model.Pool
 	// Problems are those of the object as a whole; those of one publication are in its pool.
 	Problems []model.Problem
+	// Targets are by part, beside the object itself, the objects that a SteeringPolicy may name to steer the pool: the
+	// Gateways that a route is attached to.
+	Targets map[string][]model.Ref
 	// Triggered is when the newest change that the endpoints tell of happened in the cluster; zero: they do not say.
 	Triggered time.Time
 	// Outcome is what the kind's Status wants to know of the translation, in a type of its own that can be compared
