@@ -16,8 +16,14 @@ import (
 // Settings are the same for all translations. They do not change while a source runs.
 type Settings struct {
 	Prefixes Prefixes
+	// ServiceTarget is what Services that do not say themselves are answered with: "pods" or "status". Empty: pods.
+	ServiceTarget string
 	// Check judges a PromQL expression of a policy.
 	Check func(expr string) error
+	// Policies reads SteeringPolicies; nil: each is read every time.
+	Policies *Policies
+	// Controller is what GatewayClasses and IngressClasses that are ours name; empty: DefaultController.
+	Controller string
 	// Origins are those of the zones that are served, in lower case, fully qualified; nil: unknown.
 	Origins []string
 	// Allowed says whether objects of a namespace may have a host name; nil: all may.
