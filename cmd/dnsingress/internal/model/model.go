@@ -74,6 +74,8 @@ type Problem struct {
 	Message string // what, and how to mend it
 	// Path is where in the object, as in spec.rules[1].host or metadata.annotations["a.b/c"]; empty: nowhere that is known.
 	Path string
+	// Notice: everything is published all the same.
+	Notice bool
 }
 
 // Update is the newest state of one object.

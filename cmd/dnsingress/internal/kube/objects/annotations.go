@@ -33,6 +33,9 @@ func (p Prefixes) hostname(annotations map[string]string, name string) (key, val
 	return "", ""
 }
 
+// annotationPath is where an annotation is in its object.
+func annotationPath(key string) string { return fmt.Sprintf("metadata.annotations[%q]", key) }
+
 // ours reports whether an annotation is worth keeping in the cache.
 func (p Prefixes) ours(key string) bool {
 	return strings.HasPrefix(key, p.Policy) || slices.ContainsFunc(p.Hostname, func(h string) bool { return strings.HasPrefix(key, h) })
@@ -41,20 +44,25 @@ func (p Prefixes) ours(key string) bool {
 // Claimed reports whether the annotations ask for publication by this controller.
 func (p Prefixes) Claimed(annotations map[string]string) bool {
 	key, _ := p.hostname(annotations, "hostname")
+	internal, _ := p.hostname(annotations, "internal-hostname")
 	owner, controller := p.hostname(annotations, "controller")
-	return key != "" && (owner == "" || controller == "dns-controller")
+	return key+internal != "" && (owner == "" || controller == "dns-controller")
 }
 
 // Hosts reads the hostname annotation: names in lower case, fully qualified, distinct.
 func (p Prefixes) Hosts(annotations map[string]string) (hosts []string, problems []model.Problem) {
-	key, value := p.hostname(annotations, "hostname")
+	return annotatedHosts(p.hostname(annotations, "hostname"))
+}
+
+// annotatedHosts reads the names that an annotation lists.
+func annotatedHosts(key, value string) (hosts []string, problems []model.Problem) {
 	for name := range strings.SplitSeq(value, ",") {
 		name = strings.TrimSpace(name)
 		if name == "" {
 			continue
 		}
 		if !hostname(name) {
-			problems = append(problems, model.Problem{Reason: "InvalidHostname", Message: fmt.Sprintf(
+			problems = append(problems, model.Problem{Reason: "InvalidHostname", Path: annotationPath(key), Message: fmt.Sprintf(
 				"annotation %s: %q is no host name (hint: letters, digits and hyphens between dots, at most 63 bytes each)", key, name)})
 			continue
 		}
@@ -63,7 +71,7 @@ func (p Prefixes) Hosts(annotations map[string]string) (hosts []string, problems
 		}
 	}
 	if len(hosts) == 0 && len(problems) == 0 {
-		problems = append(problems, model.Problem{Reason: "InvalidHostname", Message: fmt.Sprintf("annotation %s names no host", key)})
+		problems = append(problems, model.Problem{Reason: "InvalidHostname", Path: annotationPath(key), Message: fmt.Sprintf("annotation %s names no host", key)})
 	}
 	return hosts, problems
 }
@@ -103,7 +111,7 @@ func (p Prefixes) ttl(annotations map[string]string) (*uint32, []model.Problem) 
 		seconds = uint64(d / time.Second)
 	}
 	if err != nil || seconds > math.MaxInt32 { // RFC 2181 §8
-		return nil, []model.Problem{{Reason: "InvalidTTL", Message: fmt.Sprintf("annotation %s: %q is no TTL (hint: whole seconds, such as 60 or 1m)", key, value)}}
+		return nil, []model.Problem{{Reason: "InvalidTTL", Path: annotationPath(key), Message: fmt.Sprintf("annotation %s: %q is no TTL (hint: whole seconds, such as 60 or 1m)", key, value)}}
 	}
 	t := uint32(seconds)
 	return &t, nil
@@ -118,7 +126,7 @@ func (p Prefixes) maxAnswers(annotations map[string]string) (int, []model.Proble
 	}
 	n, err := strconv.ParseUint(value, 10, 15)
 	if err != nil {
-		return 0, []model.Problem{{Reason: "InvalidPolicy", Message: fmt.Sprintf("annotation %s: %q is no number of addresses (hint: 0 means all)", key, value)}}
+		return 0, []model.Problem{{Reason: "InvalidPolicy", Path: annotationPath(key), Message: fmt.Sprintf("annotation %s: %q is no number of addresses (hint: 0 means all)", key, value)}}
 	}
 	if n == 0 {
 		return -1, nil
@@ -200,7 +208,7 @@ func (p Prefixes) policy(annotations map[string]string, check func(expr string) 
 	return &policy, nil
 }
 
-var policyAnnotations = [...]string{"promql", "keep", "readmit", "interval", "min-members", "min-share", "no-data", "votes", "hold", "hold-max", "max-step", "max-out", "max-answers"}
+var policyAnnotations = [...]string{"promql", "keep", "readmit", "interval", "min-members", "min-share", "no-data", "votes", "hold", "hold-max", "max-step", "max-out", "max-answers", "service-target"}
 
 func parseDuration(s string, d *time.Duration) (err error) {
 	if *d, err = time.ParseDuration(s); err != nil {

@@ -5,11 +5,10 @@ package objects
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,110 +16,195 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
-// translateService publishes the addresses of a Service's endpoints under the names that its annotations give.
+// internalPart is the publication of a Service's internal names.
+const internalPart = "internal"
+
+// service is what the publications of one Service have in common.
+type service struct {
+	*corev1.Service
+	view     View
+	settings *Settings
+	ttl      *uint32
+	set      string
+	status   bool // the Service's status is to be published, not its pods
+	result   *Result
+}
+
+// translateService publishes a Service under the names that its annotations give: the addresses of its pods, or what
+// external-dns makes of its spec and status.
 func translateService(svc *corev1.Service, v View, s *Settings) Result {
 	p := s.Prefixes
 	if !p.Claimed(svc.Annotations) {
 		return Result{}
 	}
-	var triggered time.Time
-	pool := &model.Pool{Ref: Ref(svc, Service, ""), Created: svc.CreationTimestamp.Time}
-	pool.Hosts, pool.Problems = p.Hosts(svc.Annotations)
-	if svc.Spec.Type == corev1.ServiceTypeExternalName {
-		pool.Hosts = nil
-		pool.Problems = append(pool.Problems, model.Problem{
-			Reason: "Unsupported", Message: "a Service of type ExternalName has no pods to publish (hint: publish a CNAME in the parent zone instead)",
-		})
-		return Result{Pools: []model.Pool{*pool}}
-	}
+	var r Result
+	t := &service{Service: svc, view: v, settings: s, result: &r}
 	var problems []model.Problem
-	pool.TTL, problems = p.ttl(svc.Annotations)
-	pool.Problems = append(pool.Problems, problems...)
-	pool.MaxAnswers, problems = p.maxAnswers(svc.Annotations)
-	pool.Problems = append(pool.Problems, problems...)
+	if t.ttl, problems = p.ttl(svc.Annotations); len(problems) > 0 {
+		t.note(problems...)
+	}
+	_, t.set = p.hostname(svc.Annotations, "set-identifier")
+	if t.status, problems = p.statusWanted(svc.Annotations, s.ServiceTarget); len(problems) > 0 {
+		t.note(problems...)
+	}
+	if key, _ := p.hostname(svc.Annotations, "hostname"); key != "" {
+		hosts, problems := p.Hosts(svc.Annotations)
+		t.note(problems...)
+		t.publish("", hosts)
+	}
+	if key, value := p.hostname(svc.Annotations, "internal-hostname"); key != "" {
+		hosts, problems := annotatedHosts(key, value)
+		t.note(problems...)
+		t.publish(internalPart, hosts)
+	}
+	return r
+}
+
+// note adds problems of the Service as a whole, each once.
+func (t *service) note(problems ...model.Problem) {
+	t.result.Problems = appendNew(t.result.Problems, problems...)
+}
+
+// publish adds a publication under hosts.
+func (t *service) publish(part string, hosts []string) {
+	pool := model.Pool{Ref: Ref(t.Service, Service, part), Created: t.CreationTimestamp.Time, TTL: t.ttl}
+	key, values := t.settings.Prefixes.targets(t.Annotations)
+	switch {
+	case len(values) > 0:
+		t.lead(&pool, hosts, values, annotationPath(key))
+	case t.Spec.Type == corev1.ServiceTypeExternalName:
+		if values = t.Spec.ExternalIPs; len(values) == 0 {
+			values = []string{t.Spec.ExternalName}
+		}
+		t.lead(&pool, hosts, values, "spec.externalName")
+	case t.headless() || part == "" && !t.status:
+		t.pods(&pool, hosts)
+	case t.Spec.Type == corev1.ServiceTypeNodePort && t.status:
+		t.nodePorts(&pool, hosts)
+	case part == internalPart:
+		if values = t.Spec.ClusterIPs; len(values) == 0 && t.Spec.ClusterIP != "" {
+			values = []string{t.Spec.ClusterIP}
+		}
+		t.lead(&pool, hosts, values, "spec.clusterIPs")
+	case t.Spec.Type == corev1.ServiceTypeLoadBalancer:
+		t.lead(&pool, hosts, t.balancers(), "status.loadBalancer")
+	default: // external-dns publishes nothing either
+		t.note(model.Problem{Reason: "NoTarget", Path: "spec.type", Message: fmt.Sprintf(
+			"a Service of type ClusterIP has no status that could be published under %s (hint: %sservice-target: pods, or internal-hostname for its cluster IP)",
+			strings.Join(hosts, ", "), t.settings.Prefixes.Policy)})
+		return
+	}
+	t.result.Pools = append(t.result.Pools, pool)
+}
+
+// headless reports whether the Service has no address of its own, so that its names are its endpoints'.
+func (t *service) headless() bool {
+	return t.Spec.ClusterIP == corev1.ClusterIPNone && (t.Spec.Type == "" || t.Spec.Type == corev1.ServiceTypeClusterIP)
+}
+
+// lead publishes addresses and host names. While there are none the names have no data.
+func (t *service) lead(pool *model.Pool, hosts, values []string, at string) {
+	sets, problems := t.settings.targets(hosts, values, t.ttl, t.set, at)
+	pool.Records, pool.Problems = append(pool.Records, sets...), append(pool.Problems, problems...)
+	if len(sets) == 0 {
+		pool.Hosts = hosts
+	}
+}
+
+// balancers are what external-dns publishes of a load balancer.
+func (t *service) balancers() []string {
+	if len(t.Spec.ExternalIPs) > 0 {
+		return t.Spec.ExternalIPs
+	}
+	var values []string
+	for _, b := range t.Status.LoadBalancer.Ingress {
+		for _, v := range []string{b.IP, b.Hostname} {
+			if v != "" {
+				values = append(values, v)
+			}
+		}
+	}
+	return values
+}
+
+// pods publishes the Service's endpoints.
+func (t *service) pods(pool *model.Pool, hosts []string) {
+	p, s := t.settings.Prefixes, t.settings
+	var problems []model.Problem
+	pool.Hosts = hosts
+	pool.MaxAnswers, problems = p.maxAnswers(t.Annotations)
+	t.note(problems...)
 	var err error
-	if pool.Policy, err = p.policy(svc.Annotations, s.Check); err != nil {
+	if pool.Policy, err = p.policy(t.Annotations, s.Check); err != nil {
 		pool.KeepPolicy = true
 		message := strings.ReplaceAll(err.Error(), "\n", "; ")
 		pool.Problems = append(pool.Problems, model.Problem{Reason: "InvalidPolicy", Message: message + "; the last good policy, or readiness alone, stays in force"})
 	}
-	// They come in an order: where two differ on an address all replicas must see the same.
-	members := map[netip.Addr]model.Member{}
-	for _, slice := range find[*discoveryv1.EndpointSlice](v, SlicesByService, Key(svc.Namespace, svc.Name)) {
-		addMembers(members, slice, svc.Spec.PublishNotReadyAddresses, &pool.Problems)
-		if at := triggerTime(slice); at.After(triggered) {
-			triggered = at
-		}
+	e := endpointsOf(t.view, t.Service, 0)
+	if e.Triggered.After(t.result.Triggered) {
+		t.result.Triggered = e.Triggered
 	}
-	for _, m := range members {
-		pool.Members = append(pool.Members, m)
+	pool.Members, pool.Ports = e.Members, e.Ports
+	if t.set != "" {
+		pool.Groups = []model.Group{{Name: t.set, Weight: 1}}
 	}
-	slices.SortFunc(pool.Members, func(a, b model.Member) int { return a.Address.Compare(b.Address) })
-	return Result{Pools: []model.Pool{*pool}, Triggered: triggered}
+	t.ofNodes(pool)
+	t.note(e.Problems...)
+	pool.Records = append(pool.Records, t.ownNames(e, hosts)...)
 }
 
-func addMembers(members map[netip.Addr]model.Member, slice *discoveryv1.EndpointSlice, publishNotReady bool, problems *[]model.Problem) {
-	if slice.AddressType == discoveryv1.AddressTypeFQDN {
-		return
-	}
-	for _, e := range slice.Endpoints {
-		// The addresses of one endpoint are fungible: consumers use the first (EndpointSlice API).
-		if len(e.Addresses) == 0 {
+// ownNames are the records of pods that have a host name of their own, below each of hosts.
+func (t *service) ownNames(e endpoints, hosts []string) (sets []model.RecordSet) {
+	for _, host := range hosts {
+		if strings.HasPrefix(host, "*.") {
 			continue
 		}
-		address, err := netip.ParseAddr(e.Addresses[0])
-		if err != nil || address.Is6() != (slice.AddressType == discoveryv1.AddressTypeIPv6) {
-			*problems = append(*problems, model.Problem{Reason: "InvalidAddress", Message: fmt.Sprintf(
-				"EndpointSlice %s: %q is no %s address", slice.Name, e.Addresses[0], slice.AddressType)})
-			continue
-		}
-		m := model.Member{
-			Address:     address,
-			Ready:       orTrue(e.Conditions.Ready) || publishNotReady,
-			Terminating: e.Conditions.Terminating != nil && *e.Conditions.Terminating,
-		}
-		m.Serving = m.Ready
-		if e.Conditions.Serving != nil {
-			m.Serving = *e.Conditions.Serving
-		}
-		if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
-			m.Pod = e.TargetRef.Name
-		}
-		if e.NodeName != nil {
-			m.Node = *e.NodeName
-		}
-		if e.Zone != nil {
-			m.Zone = *e.Zone
-		}
-		// An address may be in two slices while the controller moves it: the one in which it is usable counts.
-		if old, ok := members[address]; !ok || !old.Ready || old.Terminating {
-			members[address] = m
+		for _, name := range slices.Sorted(maps.Keys(e.named)) {
+			for _, family := range []uint16{dns.TypeAAAA, dns.TypeA} {
+				set := model.RecordSet{Name: dns.CanonicalName(name + "." + host), Type: family, TTL: t.ttl}
+				for _, m := range e.named[name] {
+					if m.Ready && !m.Terminating && m.Address.Is6() == (family == dns.TypeAAAA) {
+						set.Records = appendNew(set.Records, model.Record{Data: m.Address.String(), Set: t.set})
+					}
+				}
+				if len(set.Records) > 0 {
+					sets = append(sets, set)
+				}
+			}
 		}
 	}
+	return sets
 }
 
-// orTrue reads a condition for which the API says that unknown means true.
-func orTrue(b *bool) bool { return b == nil || *b }
-
-// triggerTime is when the change that the slice tells of happened, as the endpoint slice controller notes it.
-func triggerTime(slice *discoveryv1.EndpointSlice) time.Time {
-	at, err := time.Parse(time.RFC3339Nano, slice.Annotations[corev1.EndpointsLastChangeTriggerTime])
-	if err != nil {
-		return time.Time{}
+// statusWanted reports whether an object's status is to be published and not its pods: as its annotation says, else as
+// the default does.
+func (p Prefixes) statusWanted(annotations map[string]string, standard string) (bool, []model.Problem) {
+	key := p.Policy + "service-target"
+	switch value := annotations[key]; value {
+	case "":
+		return standard == "status", nil
+	case "pods", "status":
+		return value == "status", nil
+	default:
+		return standard == "status", []model.Problem{{Reason: "InvalidTarget", Path: annotationPath(key), Message: fmt.Sprintf(
+			"annotation %s: %q is unknown (hint: pods or status)", key, value)}}
 	}
-	return at
 }
 
 // keepService keeps what is read of a Service; of one that claims nothing what a route that names it as a backend needs.
 func keepService(svc *corev1.Service, s *Settings) *corev1.Service {
 	out := &corev1.Service{}
 	out.Namespace, out.Name, out.UID, out.ResourceVersion, out.Generation = svc.Namespace, svc.Name, svc.UID, svc.ResourceVersion, svc.Generation
+	out.Spec.Type, out.Spec.Ports, out.Spec.PublishNotReadyAddresses = svc.Spec.Type, svc.Spec.Ports, svc.Spec.PublishNotReadyAddresses
+	out.Status.Conditions = svc.Status.Conditions
 	if s.Prefixes.Claimed(svc.Annotations) {
 		out.CreationTimestamp = svc.CreationTimestamp
 		out.Annotations = maps.Clone(svc.Annotations)
 		maps.DeleteFunc(out.Annotations, func(k, _ string) bool { return !s.Prefixes.ours(k) })
+		out.Spec.ClusterIP, out.Spec.ClusterIPs, out.Spec.ExternalIPs = svc.Spec.ClusterIP, svc.Spec.ClusterIPs, svc.Spec.ExternalIPs
+		out.Spec.ExternalName, out.Spec.ExternalTrafficPolicy = svc.Spec.ExternalName, svc.Spec.ExternalTrafficPolicy
+		out.Status.LoadBalancer = svc.Status.LoadBalancer
 	}
-	out.Spec.Type, out.Spec.PublishNotReadyAddresses = svc.Spec.Type, svc.Spec.PublishNotReadyAddresses
 	return out
 }
 
@@ -133,12 +217,16 @@ func keepSlice(slice *discoveryv1.EndpointSlice, _ *Settings) *discoveryv1.Endpo
 		},
 		AddressType: slice.AddressType,
 		Endpoints:   make([]discoveryv1.Endpoint, len(slice.Endpoints)),
+		Ports:       slice.Ports,
 	}
 	if at, ok := slice.Annotations[corev1.EndpointsLastChangeTriggerTime]; ok {
 		out.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: at}
 	}
 	for i, e := range slice.Endpoints {
-		out.Endpoints[i] = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, NodeName: e.NodeName, Zone: e.Zone}
+		out.Endpoints[i] = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, Hostname: e.Hostname, NodeName: e.NodeName, Zone: e.Zone}
+		if e.Hints != nil && len(e.Hints.ForZones) > 0 {
+			out.Endpoints[i].Hints = &discoveryv1.EndpointHints{ForZones: e.Hints.ForZones}
+		}
 		if e.TargetRef != nil {
 			out.Endpoints[i].TargetRef = &corev1.ObjectReference{Kind: e.TargetRef.Kind, Name: e.TargetRef.Name}
 		}

@@ -5,10 +5,12 @@ package objects
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,14 +35,25 @@ func settings() *Settings { return &Settings{Prefixes: defaults(), Check: checkE
 // translated is the one pool that a Service with these slices gives, or nil, and when it changed.
 func translated(svc *corev1.Service, endpoints ...*discoveryv1.EndpointSlice) (*model.Pool, time.Time) {
 	v := NewStore()
+	for name, addresses := range map[string][]corev1.NodeAddress{
+		"n1": {{Type: corev1.NodeInternalIP, Address: "2001:db8:0:1::1"}, {Type: corev1.NodeExternalIP, Address: "2001:db8::1"}, {Type: corev1.NodeInternalIP, Address: "10.0.0.1"}},
+		"n2": {{Type: corev1.NodeInternalIP, Address: "2001:db8:0:1::2"}, {Type: corev1.NodeHostName, Address: "n2"}},
+	} {
+		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.NodeStatus{Addresses: addresses}}
+		v.Put(Node, keepNode(n, nil))
+	}
 	for _, s := range endpoints {
 		v.Put(EndpointSlice, s)
 	}
 	r := translateService(svc, v, settings())
-	if len(r.Pools) == 0 {
+	if len(r.Pools) == 0 && len(r.Problems) == 0 {
 		return nil, r.Triggered
+	} else if len(r.Pools) == 0 {
+		return &model.Pool{Problems: r.Problems}, r.Triggered
 	}
-	return &r.Pools[0], r.Triggered
+	pool := r.Pools[0]
+	pool.Problems = slices.Concat(pool.Problems, r.Problems)
+	return &pool, r.Triggered
 }
 
 // sliceMeta is that of a slice of the Service shop/web.
@@ -64,6 +77,24 @@ func show(p *model.Pool) string {
 		out += fmt.Sprintf("\n%s pod=%s node=%s ready=%t serving=%t terminating=%t", m.Address, m.Pod, m.Node, m.Ready, m.Serving, m.Terminating)
 		if m.Zone != "" {
 			out += " zone=" + m.Zone
+		}
+		if slices.ContainsFunc(m.Ports, func(p uint16) bool { return p != 0 }) {
+			out += fmt.Sprint(" ports=", m.Ports)
+		}
+	}
+	for _, port := range p.Ports {
+		out += fmt.Sprintf("\nport %s/%s %s %v", port.Name, port.Protocol, port.Scheme, port.ALPN)
+	}
+	for _, set := range p.Records {
+		out += fmt.Sprintf("\n%s %s", set.Name, dns.TypeToString[set.Type])
+		for _, r := range set.Records {
+			out += " " + r.Data
+			if r.Follow != "" {
+				out += "-> " + r.Follow
+			}
+			if r.Set != "" {
+				out += " (" + r.Set + ")"
+			}
 		}
 	}
 	if q := p.Policy; q != nil {
@@ -112,7 +143,77 @@ func TestTranslate(t *testing.T) {
 		{"ttl of half a second", annotated("external-dns.kubernetes.io/ttl: 500ms"), nil, "InvalidTTL"},
 		{"all answers", annotated("dnsingress.dev/max-answers: '0'"), nil, "hosts web.test.\nmax -1"},
 		{"two answers", annotated("dnsingress.dev/max-answers: '2'"), nil, "hosts web.test.\nmax 2"},
-		{"external name", web + "spec: {type: ExternalName, externalName: x.test}", nil, "hosts \nUnsupported a Service of type ExternalName"},
+		{"external name", web + "spec: {type: ExternalName, externalName: x.test}", nil, "hosts \nweb.test. CNAME x.test."},
+		{"external name that is an address", web + "spec: {type: ExternalName, externalName: 192.0.2.1}", nil, "hosts \nweb.test. A 192.0.2.1"},
+		{
+			"targets", annotated("external-dns.kubernetes.io/target: '2001:db8::1, 192.0.2.1', external-dns.kubernetes.io/ttl: 1m, external-dns.kubernetes.io/set-identifier: eu"), nil,
+			"ttl 60\nweb.test. AAAA 2001:db8::1 (eu)\nweb.test. A 192.0.2.1 (eu)",
+		},
+		{"a target that is none", annotated("external-dns.kubernetes.io/target: 'a b'"), nil, "hosts web.test.\nInvalidTarget target \"a b\" is neither"},
+		{"unknown service-target", annotated("dnsingress.dev/service-target: pod"), nil, `InvalidTarget annotation dnsingress.dev/service-target: "pod" is unknown (hint: pods or status)`},
+		{
+			"status: addresses and a host name", annotated("dnsingress.dev/service-target: status") + "spec: {type: LoadBalancer}\nstatus: {loadBalancer: {ingress: [{ip: 192.0.2.9}, {ip: '2001:db8::9'}, {hostname: lb.example.}]}}", nil,
+			"hosts \nweb.test. AAAA 2001:db8::9 -> lb.example.\nweb.test. A 192.0.2.9 -> lb.example.",
+		},
+		{"status: external addresses go before it", annotated("dnsingress.dev/service-target: status") + "spec: {type: LoadBalancer, externalIPs: [192.0.2.8]}\nstatus: {loadBalancer: {ingress: [{ip: 192.0.2.9}]}}", nil, "hosts \nweb.test. A 192.0.2.8"},
+		{"status: not yet", annotated("dnsingress.dev/service-target: status") + "spec: {type: LoadBalancer}", nil, "hosts web.test."},
+		{"status of a ClusterIP", annotated("dnsingress.dev/service-target: status") + "spec: {type: ClusterIP, clusterIP: 10.0.0.1}", nil, "hosts \nNoTarget a Service of type ClusterIP has no status"},
+		{"status of a headless one: its endpoints", annotated("dnsingress.dev/service-target: status") + "spec: {clusterIP: None}", []string{`{addressType: IPv6, endpoints: [{addresses: ["fd00::1"]}]}`}, "hosts web.test.\nfd00::1 pod="},
+		{
+			"internal names: cluster addresses", "metadata: {name: web, annotations: {external-dns.kubernetes.io/internal-hostname: in.test}}\nspec: {clusterIP: 'fd01::1', clusterIPs: ['fd01::1', 10.0.0.1]}", nil,
+			"hosts \nin.test. AAAA fd01::1\nin.test. A 10.0.0.1",
+		},
+		{
+			"pods with names of their own", annotated("external-dns.kubernetes.io/ttl: '7'") + "spec: {clusterIP: None}",
+			[]string{`{addressType: IPv6, endpoints: [{addresses: ["fd00::1"], hostname: web-0}, {addresses: ["fd00::2"], hostname: web-1, conditions: {ready: false}}]}`, `{addressType: IPv4, endpoints: [{addresses: [10.0.0.1], hostname: web-0}]}`},
+			"\nweb-0.web.test. AAAA fd00::1\nweb-0.web.test. A 10.0.0.1",
+		},
+		{
+			"hints", web,
+			[]string{`{addressType: IPv6, endpoints: [
+			{addresses: ["fd00::1"], zone: a, hints: {forZones: [{name: b}]}}, {addresses: ["fd00::2"], zone: a, hints: {forZones: [{name: b}, {name: a}]}}]}`},
+			"fd00::1 pod= node= ready=true serving=true terminating=false zone=b\nfd00::2 pod= node= ready=true serving=true terminating=false zone=a",
+		},
+		{
+			"ports", web + "spec: {ports: [{name: WEB, port: 443, appProtocol: https}, {name: quic, port: 443, protocol: UDP, appProtocol: https}, {name: admin, port: 9000}]}",
+			[]string{
+				`{addressType: IPv6, ports: [{name: WEB, port: 443, appProtocol: https}, {name: quic, port: 443, protocol: UDP}, {name: other, port: 1}], endpoints: [{addresses: ["fd00::1"]}]}`,
+				`{addressType: IPv6, ports: [{name: admin, port: 9001}], endpoints: [{addresses: ["fd00::2"]}]}`,
+			},
+			`fd00::1 pod= node= ready=true serving=true terminating=false ports=[443 443 0]
+fd00::2 pod= node= ready=true serving=true terminating=false ports=[0 0 9001]
+port web/tcp https [h3 h2 http/1.1]
+port quic/udp  []
+port admin/tcp  []
+PortTranslated port 9000 (admin) is 9001 at the pods`,
+		},
+		{"a translated port without pods", web + "spec: {ports: [{port: 80, targetPort: 8080}]}", nil, "PortTranslated port 80 is 8080 at the pods"},
+		{"a named target port without pods", web + "spec: {ports: [{port: 80, targetPort: http}]}", nil, "hosts web.test.\nport /tcp  []"},
+		{
+			"host addresses", annotated("external-dns.kubernetes.io/endpoints-type: HostIP"),
+			[]string{`{addressType: IPv6, endpoints: [{addresses: ["fd00::1"], nodeName: n1}, {addresses: ["fd00::2"], nodeName: n1, conditions: {ready: false}}, {addresses: ["fd00::3"], nodeName: n2}]}`},
+			"hosts web.test.\n2001:db8:0:1::1 pod= node=n1 ready=true serving=true terminating=false\n2001:db8:0:1::2 pod= node=n2 ready=true",
+		},
+		{
+			"nodes' outer addresses", annotated("external-dns.kubernetes.io/endpoints-type: NodeExternalIP"),
+			[]string{`{addressType: IPv6, endpoints: [{addresses: ["fd00::1"], nodeName: n1}, {addresses: ["fd00::3"], nodeName: n2}]}`},
+			"hosts web.test.\n2001:db8::1 pod= node=n1 ready=true",
+		},
+		{"unknown endpoints-type", annotated("external-dns.kubernetes.io/endpoints-type: Node"), nil, `InvalidEndpointsType annotation external-dns.kubernetes.io/endpoints-type: "Node" is unknown`},
+		{
+			"node ports", annotated("dnsingress.dev/service-target: status") + "spec: {type: NodePort, ports: [{port: 80, nodePort: 30080}, {port: 81, nodePort: 30081, protocol: UDP}]}", nil,
+			"hosts \nweb.test. AAAA 2001:db8::1\n_web._tcp.web.test. SRV 0 50 30080 web.test.\n_web._udp.web.test. SRV 0 50 30081 web.test.",
+		},
+		{
+			"node ports, private", annotated("dnsingress.dev/service-target: status, external-dns.kubernetes.io/access: private") + "spec: {type: NodePort, ports: [{port: 80, nodePort: 30080}]}", nil,
+			"hosts \nweb.test. AAAA 2001:db8:0:1::1 2001:db8:0:1::2\nweb.test. A 10.0.0.1",
+		},
+		{
+			"node ports where an endpoint is", annotated("dnsingress.dev/service-target: status, external-dns.kubernetes.io/access: private") + "spec: {type: NodePort, externalTrafficPolicy: Local}",
+			[]string{`{addressType: IPv6, endpoints: [{addresses: ["fd00::1"], nodeName: n1, conditions: {ready: false}}, {addresses: ["fd00::3"], nodeName: n2}]}`},
+			"hosts \nweb.test. AAAA 2001:db8:0:1::2",
+		},
+		{"node ports, access unknown", annotated("dnsingress.dev/service-target: status, external-dns.kubernetes.io/access: both") + "spec: {type: NodePort}", nil, `InvalidAccess annotation external-dns.kubernetes.io/access: "both" is unknown`},
 		{
 			"conditions", web,
 			[]string{`{addressType: IPv6, endpoints: [
