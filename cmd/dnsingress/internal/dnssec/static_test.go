@@ -17,7 +17,8 @@ import (
 // included: every set by every key that must, and all names in one circle of NSEC records.
 func TestTransfersCarryASignedZone(t *testing.T) {
 	s := newSigner(t, dnssec.Options{Keys: []*dnssec.Key{newKey(t, dns.ECDSAP256SHA256, true), newKey(t, dns.ECDSAP256SHA256, false)}})
-	z := change(t, signedZone(t, s, feature), pool("pool.example.org.", 24, 8, 5), zone.Change{Owner: "empty.example.org."})
+	z := change(t, signedZone(t, s, feature), pool("pool.example.org.", 24, 8, 5), zone.Change{Owner: "empty.example.org."},
+		optional(t, "options.example.org.", 2, 1, []string{"IE", "*"}, 1, 3), optional(t, "alias.example.org.", 0, 0, nil, 1, 3))
 	keys := keysOf(t, z)
 	byOwner := map[string][]dns.RR{}
 	soa, err := z.SOA().RR()
@@ -76,6 +77,12 @@ func TestTransfersCarryASignedZone(t *testing.T) {
 	}
 	if n := len(byOwner["pool.example.org."]); n != 24+1+2 {
 		t.Errorf("%d records at the pool, want all members, a signature, and NSEC with its own", n)
+	}
+	if n := len(byOwner["options.example.org."]); n != 4+1+2 {
+		t.Errorf("%d records at the name with options, want those of all", n)
+	}
+	if n := len(byOwner["alias.example.org."]); n != 1+1+2 {
+		t.Errorf("%d records at the alias, want one CNAME", n)
 	}
 }
 

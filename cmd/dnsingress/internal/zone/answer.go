@@ -133,7 +133,9 @@ func (z *Zone) found(q *Question, r *Reply, c cursor, n node, own bool) (next cu
 		z.deny(q, r, c, n, own)
 		return next, false
 	}
-	s = r.option(s)
+	if s.plan.divided() { // not option, which copies the set of those that are not
+		s = r.oneOf(s)
+	}
 	m := r.mark()
 	if !r.add(answer, s, c.at, nil) || !r.sign(answer, s, m, c.name.bytes(), own) {
 		r.rewind(m)

@@ -123,7 +123,7 @@ func (e *editor) change(c Change) error {
 	if err != nil {
 		return err
 	}
-	sets, err := compile(c.RRsets)
+	sets, err := compile(wire, c.RRsets)
 	if err := errors.Join(err, e.zone.checkOnline(sets)); err != nil {
 		return err
 	}

@@ -53,8 +53,8 @@ func record(rr dns.RR, ttl uint32, buf []byte) (string, error) {
 	return string(out), nil
 }
 
-// compile checks and compiles the RRsets of one owner. Its errors are joined.
-func compile(sets []RRset) ([]compiled, error) {
+// compile checks and compiles the RRsets of one owner, in lower-case wire form. Its errors are joined.
+func compile(owner string, sets []RRset) ([]compiled, error) {
 	var errs []error
 	var out []compiled
 	var buf []byte
@@ -93,7 +93,7 @@ func compile(sets []RRset) ([]compiled, error) {
 		switch {
 		case problem != nil || len(c.records) != len(s.Records):
 		case len(s.Groups) > 0:
-			c.plan, c.records = newOptions(s, c.records, int(c.most))
+			c.plan, c.records = newOptions(owner, s, c.records, int(c.most))
 		case s.Select.Kind != Window:
 			c.plan, c.records = newPlan(s, c.records, int(c.most))
 		}
