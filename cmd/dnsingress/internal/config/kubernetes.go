@@ -30,6 +30,9 @@ type Kubernetes struct {
 	HostnamePrefixes []string `yaml:"hostnamePrefixes"`
 	// PolicyPrefix of the policy annotations. Default: dnsingress.dev/.
 	PolicyPrefix string `yaml:"policyPrefix"`
+	// Controller is the controllerName of the GatewayClasses and the controller of the IngressClasses whose routes are
+	// published with their backends' pods. Default: dnsingress.dev/gateway.
+	Controller string `yaml:"controller"`
 	// ServiceTarget is what a Service's names are answered with where it does not say itself: pods (its pods' own
 	// addresses) or status (those of its load balancer, as external-dns publishes). Default: pods.
 	ServiceTarget ServiceTarget `yaml:"serviceTarget"`
@@ -129,6 +132,7 @@ func (k *Kubernetes) fill() {
 		k.HostnamePrefixes = []string{"external-dns.kubernetes.io/", "external-dns.alpha.kubernetes.io/"}
 	}
 	orElse(&k.PolicyPrefix, "dnsingress.dev/")
+	orElse(&k.Controller, "dnsingress.dev/gateway")
 	orElse(&k.ServiceTarget, TargetPods)
 	orElse(&k.Chains, PublishChains)
 	k.Sources.each(func(_ string, s *Source) { orPointer(&s.Enabled, true) })
@@ -149,6 +153,10 @@ func (k *Kubernetes) check(f *strictyaml.File) {
 	}
 	if k.Files != "" && k.Kubeconfig != "" {
 		f.Problem("kubernetes.files", "one of them", "files and kubeconfig both say where objects come from")
+	}
+	// Gateway API: a domain, a slash and a path.
+	if domain, rest, _ := strings.Cut(k.Controller, "/"); domain == "" || rest == "" {
+		f.Problem("kubernetes.controller", "dnsingress.dev/gateway", "%q is no name of a controller", k.Controller)
 	}
 	if !slices.Contains([]ServiceTarget{TargetPods, TargetStatus}, k.ServiceTarget) {
 		f.Problem("kubernetes.serviceTarget", "pods or status", "%q is unknown", k.ServiceTarget)

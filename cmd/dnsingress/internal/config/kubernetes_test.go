@@ -70,6 +70,7 @@ func TestMistakesOfKubernetes(t *testing.T) {
     services: {labels: "team in shop"}
     ingresses: {namespaces: [other]}
     pods: {}
+  controller: gateway
   serviceTarget: nodes
   chains: cut
   hosts:
@@ -87,15 +88,16 @@ func TestMistakesOfKubernetes(t *testing.T) {
 		`c.yaml:9:24: kubernetes.sources.services.labels: "team in shop" is no label selector: "team in shop" is no requirement (hint: `,
 		`c.yaml:10:30: kubernetes.sources.ingresses.namespaces[0]: namespace "other" is not watched (hint: `,
 		`c.yaml:11:5: kubernetes.sources: unknown key "pods"`,
-		`c.yaml:12:18: kubernetes.serviceTarget: "nodes" is unknown (hint: pods or status)`,
-		`c.yaml:13:11: kubernetes.chains: "cut" is unknown (hint: publish or collapse)`,
-		`c.yaml:15:16: kubernetes.hosts[0].suffix: "*.apps.test." is a pattern; a suffix is a name, and all below it (hint: apps.test.)`,
-		`c.yaml:16:7: kubernetes.hosts[1]: nobody may have the names below shop.apps.test. (hint: `,
-		`c.yaml:17:16: kubernetes.hosts[2].suffix: suffix shop.apps.test. is listed twice`,
-		`c.yaml:17:45: kubernetes.hosts[2].namespaces[0]: "[" is no name of a namespace and no pattern of one (hint: `,
+		`c.yaml:12:15: kubernetes.controller: "gateway" is no name of a controller (hint: dnsingress.dev/gateway)`,
+		`c.yaml:13:18: kubernetes.serviceTarget: "nodes" is unknown (hint: pods or status)`,
+		`c.yaml:14:11: kubernetes.chains: "cut" is unknown (hint: publish or collapse)`,
+		`c.yaml:16:16: kubernetes.hosts[0].suffix: "*.apps.test." is a pattern; a suffix is a name, and all below it (hint: apps.test.)`,
+		`c.yaml:17:7: kubernetes.hosts[1]: nobody may have the names below shop.apps.test. (hint: `,
+		`c.yaml:18:16: kubernetes.hosts[2].suffix: suffix shop.apps.test. is listed twice`,
+		`c.yaml:18:45: kubernetes.hosts[2].namespaces[0]: "[" is no name of a namespace and no pattern of one (hint: `,
 		`kubernetes.hosts[2].namespaces[1]: "" is no name`,
-		`c.yaml:18:7: kubernetes.hosts[3].suffix: a name is missing`,
-		`c.yaml:19:15: kubernetes.resolvers[0]: "localhost" is no address of a resolver (hint: `,
+		`c.yaml:19:7: kubernetes.hosts[3].suffix: a name is missing`,
+		`c.yaml:20:15: kubernetes.resolvers[0]: "localhost" is no address of a resolver (hint: `,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)

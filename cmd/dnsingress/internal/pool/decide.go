@@ -3,7 +3,6 @@
 package pool
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -35,11 +34,9 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 		s.gathering = gathering{seen: c.due}
 	}
 	var signals map[string]steer.Signal
-	problems := e.conflicts(s)
+	var confused []model.Problem
 	if s.Policy != nil {
-		var confused []model.Problem
 		signals, confused = e.signalsFor(s)
-		problems = append(problems, confused...)
 	}
 	// For when values are, not when they came: that is the same on every replica.
 	at := now
@@ -51,7 +48,7 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 	}
 	previous := s.decision
 	s.decision = steer.Decide(e.steerable(s), signals, previous, at)
-	s.decided = at
+	s.decided, s.portSets = at, nil
 	e.note(s, previous, c.why, at)
 	if s.decision.FailOpen && !previous.FailOpen {
 		e.options.Log.Warn("too few members satisfy the policy: all ready ones are answered with", "object", ref.String())
@@ -62,12 +59,8 @@ func (e *Engine) decide(ref model.Ref, c cause, now time.Time) {
 			e.wakeups[ref] = at
 		}
 	}
-	problems = append(slices.Clone(s.Problems), problems...)
-	if !slices.Equal(problems, s.problems) {
-		s.problems = problems
-		e.reporter.Report(ref, problems)
-		e.changed(ref)
-	}
+	s.confused = confused
+	e.tell(s)
 }
 
 // rewind forgets the times that are still to come, after the clock was set back: they would hold everything until it has
@@ -166,28 +159,9 @@ func eachPair(before, after []steer.Verdict, do func(before, after *steer.Verdic
 	}
 }
 
-// conflicts lists the pool's names that it does not get, and why.
-func (e *Engine) conflicts(s *state) []model.Problem {
-	var problems []model.Problem
-	for _, h := range s.Hosts {
-		z := e.zoneOf(h)
-		switch {
-		case z == nil:
-			problems = append(problems, model.Problem{Reason: "OutsideZones", Message: fmt.Sprintf("%s is in no zone that is served here (hint: %s)", h, e.origins())})
-		case z.reserved[h]:
-			problems = append(problems, model.Problem{Reason: "ReservedName", Message: fmt.Sprintf("%s belongs to the zone %s itself (hint: choose another name)", h, z.origin)})
-		default:
-			if owner, _ := e.claims.Owner(h); owner != s.Ref {
-				problems = append(problems, model.Problem{Reason: "NameTaken", Message: fmt.Sprintf("%s is already published for %s, which is older or comes first (hint: one object a name)", h, owner)})
-			}
-		}
-	}
-	return problems
-}
-
 // ttls are those of the pool's answers where its policy says nothing: with members, and without.
 func (e *Engine) ttls(s *state) (ttl, negative time.Duration) {
-	for _, h := range s.Hosts {
+	for _, h := range s.names {
 		if z := e.zoneOf(h); z != nil {
 			ttl, negative = *z.config.TTL, *z.config.NegativeTTL
 			break

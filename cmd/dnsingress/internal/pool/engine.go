@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/alias"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
@@ -55,7 +55,8 @@ type Options struct {
 type Engine struct {
 	options   Options
 	evaluator Evaluator
-	prober    Prober // nil: no checks are made
+	prober    Prober   // nil: no checks are made
+	follower  Follower // nil: no host names are followed
 	reporter  Reporter
 	observe   func(model.Ref) // nil: nobody does
 	metrics   *metrics
@@ -70,6 +71,8 @@ type Engine struct {
 	queries map[promql.Query]*signal
 	asked   bool                    // queries has other keys than the evaluator knows
 	canon   map[string]string       // expressions as Prometheus writes them
+	follows map[string]*followed    // by host name
+	loops   map[string][]string     // names whose CNAMEs lead back to them, each with the names on the way, itself the first
 	wakeups map[model.Ref]time.Time // when a pool must be decided again though nothing comes in
 	synced  time.Time               // zero: not yet
 	live    bool
@@ -78,9 +81,19 @@ type Engine struct {
 // state is one pool and what was last decided on it.
 type state struct {
 	model.Pool
-	queries   []promql.Query     // of the policy's signals, in their order
-	finders   []promql.Finder    // of the signals' values
-	checks    map[string]checked // what health checks found, by name
+	hosts     []string                     // those of the pool that can be published
+	sets      []model.RecordSet            // likewise
+	setsAt    map[string][]int             // in sets, by name
+	names     []string                     // all that it claims
+	made      map[string]string            // those of them that follow from its ports, each with the host that it is for
+	wrong     []model.Problem              // with what it wants to publish
+	refused   map[string]string            // by name, why the zone does not take what it should hold
+	follows   []string                     // host names whose addresses its records have, in order
+	confused  []model.Problem              // with the signals of its policy
+	portSets  map[string][]model.RecordSet // of its ports, by name, as decided; nil: not made yet
+	queries   []promql.Query               // of the policy's signals, in their order
+	finders   []promql.Finder              // of the signals' values
+	checks    map[string]checked           // what health checks found, by name
 	decision  steer.Decision
 	decided   time.Time // for when the decision is
 	gathering gathering
@@ -104,6 +117,8 @@ func New(o Options) (*Engine, error) {
 		pools:   map[model.Ref]*state{},
 		queries: map[promql.Query]*signal{},
 		canon:   map[string]string{},
+		follows: map[string]*followed{},
+		loops:   map[string][]string{},
 		wakeups: map[model.Ref]time.Time{},
 	}
 	for _, z := range o.Config.Zones {
@@ -170,10 +185,11 @@ type inbox struct {
 }
 
 type mail struct {
-	updates []model.Update
-	results []promql.Result
-	checks  map[check]outcome // the newest of each
-	synced  bool
+	updates  []model.Update
+	results  []promql.Result
+	checks   map[check]outcome        // the newest of each
+	followed map[string]alias.Outcome // likewise, by host name
+	synced   bool
 }
 
 // check is a health check of one object.
@@ -264,6 +280,10 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 			dirty.add(c.ref, byCheck, time.Time{})
 		}
 	}
+	for name, found := range m.followed {
+		e.found(name, found, dirty)
+	}
+	e.relink(hosts, dirty)
 	for ref, at := range e.wakeups {
 		if now.Before(at) {
 			continue
@@ -279,7 +299,7 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	}
 	for ref := range dirty {
 		if s := e.pools[ref]; s != nil {
-			for _, h := range s.Hosts {
+			for _, h := range s.names {
 				hosts[h] = true
 			}
 		}
@@ -331,8 +351,9 @@ func (e *Engine) take(u model.Update, dirty causes, hosts map[string]bool) {
 			}
 		}
 		e.pools[u.Ref] = s
+		e.arrange(s)
 		dirty.add(u.Ref, byCluster, time.Time{})
-		claimed, created = e.servable(s.Hosts), s.Created
+		claimed, created = e.servable(s), s.Created
 	} else {
 		delete(e.pools, u.Ref)
 		delete(e.wakeups, u.Ref)
@@ -342,6 +363,7 @@ func (e *Engine) take(u model.Update, dirty causes, hosts map[string]bool) {
 	}
 	e.use(u.Ref, old)
 	e.probe(u.Ref, old)
+	e.follow(u.Ref, old)
 	touched, rivals := e.claims.Set(u.Ref, created, claimed)
 	for _, h := range touched {
 		hosts[h] = true
@@ -390,11 +412,18 @@ func (e *Engine) mayGoLive(now time.Time) bool {
 	return !e.awaited() || !now.Before(e.synced.Add(e.options.Config.Prometheus.FirstPass))
 }
 
-// awaited reports whether some policy has not had its first values.
+// awaited reports whether some policy has not had its first values, or some host name its first addresses.
 func (e *Engine) awaited() bool {
 	if len(e.options.Config.Prometheus.URLs) > 0 {
 		for _, s := range e.queries {
 			if s.Due.IsZero() {
+				return true
+			}
+		}
+	}
+	if e.follower != nil {
+		for _, f := range e.follows {
+			if !f.known {
 				return true
 			}
 		}
@@ -436,23 +465,4 @@ func (e *Engine) nextStep(now time.Time) time.Time {
 		next = first
 	}
 	return next
-}
-
-// servable returns the hosts that are in a zone and not the zone's own.
-func (e *Engine) servable(hosts []string) []string {
-	return slices.DeleteFunc(slices.Clone(hosts), func(h string) bool {
-		z := e.zoneOf(h)
-		return z == nil || z.reserved[h]
-	})
-}
-
-// zoneOf returns the zone with the longest origin that host is in, or nil.
-func (e *Engine) zoneOf(host string) *served {
-	var best *served
-	for _, z := range e.zones {
-		if dns.IsSubDomain(z.origin, host) && (best == nil || len(z.origin) > len(best.origin)) {
-			best = z
-		}
-	}
-	return best
 }

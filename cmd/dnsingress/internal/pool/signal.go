@@ -248,7 +248,7 @@ func (e *Engine) rebuild(now time.Time, hosts map[string]bool) {
 		if e.replay(s, horizon) {
 			e.decide(ref, cause{why: byRestart}, now)
 		}
-		for _, h := range s.Hosts {
+		for _, h := range s.names {
 			hosts[h] = true
 		}
 	}
@@ -294,7 +294,7 @@ func (e *Engine) replay(s *state, horizon int) bool {
 			}
 		}
 		s.decision = steer.Decide(pool, known, s.decision, at)
-		s.decided = at
+		s.decided, s.portSets = at, nil
 	}
 	return true
 }

@@ -21,14 +21,14 @@ func (e *Engine) Status(ref model.Ref) (model.Status, bool) {
 	if s == nil || !e.live {
 		return model.Status{}, false
 	}
-	i := slices.IndexFunc(s.Hosts, func(h string) bool {
+	i := slices.IndexFunc(s.names, func(h string) bool {
 		owner, ok := e.claims.Owner(h)
 		return ok && owner == ref
 	})
 	if i < 0 {
 		return model.Status{}, false
 	}
-	a, d := e.zoneOf(s.Hosts[i]).answers[s.Hosts[i]], &s.decision
+	a, d := e.zoneOf(s.names[i]).answers[s.names[i]], &s.decision
 	x := model.Status{FailOpen: d.FailOpen, TTL: a.ttl, TTLRule: d.TTLRule, Selection: a.selection.Kind.String(), In: len(a.addresses)}
 	_, x.Ready = s.count() // In is of what is served
 	for _, p := range s.problems {

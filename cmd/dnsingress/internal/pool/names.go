@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
+)
+
+// arrange works out what the pool can publish and which names that takes.
+func (e *Engine) arrange(s *state) {
+	for i := range s.Members {
+		if g := s.Members[i].Group; len(s.Groups) > 0 && (g < 0 || g >= len(s.Groups)) {
+			e.options.Log.Error("a member of a group that there is not; it counts for the first", "object", s.Ref.String(), "address", s.Members[i].Address)
+			s.Members = slices.Clone(s.Members)
+			s.Members[i].Group = 0
+		}
+	}
+	s.hosts, s.sets, s.wrong = record.Check(&s.Pool, e.origins())
+	s.names, s.made = record.Names(&s.Pool, s.hosts, s.sets)
+	for i := range s.sets {
+		if s.setsAt == nil {
+			s.setsAt = make(map[string][]int, len(s.sets))
+		}
+		s.setsAt[s.sets[i].Name] = append(s.setsAt[s.sets[i].Name], i)
+	}
+}
+
+// servable returns those of an object's names that are in a zone, not the zone's own, and that its namespace may have.
+func (e *Engine) servable(s *state) []string {
+	var names []string
+	for _, name := range s.names {
+		if z := e.zoneOf(name); z == nil || z.reserved[name] {
+			continue
+		}
+		if may, _ := e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, name); may {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// zoneOf returns the zone with the longest origin that host is in, or nil.
+func (e *Engine) zoneOf(host string) *served {
+	var best *served
+	for _, z := range e.zones {
+		if dns.IsSubDomain(z.origin, host) && (best == nil || len(z.origin) > len(best.origin)) {
+			best = z
+		}
+	}
+	return best
+}
+
+func (e *Engine) origins() []string {
+	names := make([]string, len(e.zones))
+	for i, z := range e.zones {
+		names[i] = z.origin
+	}
+	return names
+}
+
+// conflicts lists the pool's names that it does not get, and why.
+func (e *Engine) conflicts(s *state) []model.Problem {
+	var problems []model.Problem
+	add := func(reason, format string, a ...any) {
+		problems = append(problems, model.Problem{Reason: reason, Message: fmt.Sprintf(format, a...)})
+	}
+	for _, name := range s.names {
+		z := e.zoneOf(name)
+		_, made := s.made[name]
+		may, rule := e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, name)
+		owner, _ := e.claims.Owner(name)
+		switch {
+		case made && (z == nil || !may): // so is the host that it is made for
+		case z == nil:
+			add("OutsideZones", "%s is in no zone that is served here (hint: %s)", name, strings.Join(e.origins(), ", "))
+		case z.reserved[name]:
+			add("ReservedName", "%s belongs to the zone %s itself (hint: choose another name)", name, z.origin)
+		case !may && rule == nil:
+			add("NotAllowed", "%s is below no suffix that any namespace may have (hint: kubernetes.hosts in the configuration)", name)
+		case !may:
+			add("NotAllowed", "%s is for namespaces %s alone, as all names below %s (hint: choose another name, or kubernetes.hosts in the configuration)",
+				name, strings.Join(rule.Namespaces, ", "), rule.Suffix)
+		case owner != s.Ref:
+			add("NameTaken", "%s is already published for %s, which is older or comes first (hint: one object a name)", name, owner)
+		case e.loops[name] != nil:
+			add(record.RecordLoop, "%s: its CNAME leads back to it by %s, so that nobody would get an answer (hint: point one of them to a name with data)",
+				name, strings.Join(slices.Concat(e.loops[name][1:], []string{name}), ", "))
+		}
+	}
+	for _, name := range s.names {
+		if why := s.refused[name]; why != "" {
+			add("Refused", "%s is not published as it says: %s", name, why)
+		}
+	}
+	return append(problems, e.unresolved(s)...)
+}
+
+// refuse notes why a name cannot be as its owner wants it; nil: it is.
+func (e *Engine) refuse(name string, err error) {
+	owner, ok := e.claims.Owner(name)
+	if !ok {
+		return
+	}
+	s := e.pools[owner]
+	switch {
+	case err != nil:
+		if s.refused == nil {
+			s.refused = map[string]string{}
+		}
+		s.refused[name] = err.Error()
+	case s.refused[name] != "":
+		delete(s.refused, name)
+	default:
+		return
+	}
+	e.tell(s)
+}
+
+// tell reports what is wrong with an object, if that has changed.
+func (e *Engine) tell(s *state) {
+	problems := slices.Concat(s.Problems, s.wrong, e.conflicts(s), s.confused)
+	if !slices.Equal(problems, s.problems) {
+		s.problems = problems
+		e.reporter.Report(s.Ref, problems)
+		e.changed(s.Ref)
+	}
+}
+
+// targetsOf is where the CNAMEs lead to that an answer for name would hold, by the names that hold records.
+func (e *Engine) targetsOf(name string) []string {
+	owner, ok := e.claims.Owner(name)
+	if !ok {
+		return nil
+	}
+	s := e.pools[owner]
+	var targets []string
+	for _, i := range s.setsAt[name] {
+		if s.sets[i].Type != dns.TypeCNAME {
+			continue
+		}
+		for _, r := range s.sets[i].Records {
+			if to := record.Covering(record.Target(r.Data), e.claimed); to != "" {
+				targets = append(targets, to)
+			}
+		}
+	}
+	return targets
+}
+
+func (e *Engine) claimed(name string) bool {
+	_, ok := e.claims.Owner(name)
+	return ok
+}
+
+// relink finds out which CNAMEs lead back to themselves, after the given names have changed. Those that do now or did
+// before are among the names afterwards, and their owners dirty.
+func (e *Engine) relink(names map[string]bool, dirty causes) {
+	again := map[string]bool{}
+	for name := range names {
+		if e.loops[name] != nil || len(e.targetsOf(name)) > 0 {
+			again[name] = true
+		}
+	}
+	if len(again) == 0 && len(e.loops) == 0 {
+		return
+	}
+	for name := range e.loops {
+		again[name] = true
+	}
+	for len(again) > 0 {
+		for name := range again {
+			delete(again, name)
+			was := e.loops[name]
+			now := record.Loop(name, e.targetsOf)
+			if slices.Equal(was, now) {
+				continue
+			}
+			if now == nil {
+				delete(e.loops, name)
+			} else {
+				e.loops[name] = now
+			}
+			for _, other := range now {
+				if e.loops[other] == nil {
+					again[other] = true
+				}
+			}
+			names[name] = true
+			if owner, ok := e.claims.Owner(name); ok {
+				dirty.add(owner, byCluster, time.Time{})
+			}
+		}
+	}
+}
