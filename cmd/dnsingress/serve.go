@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/files"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/hugepage"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
@@ -198,7 +199,7 @@ func replaceZone(catalog *zone.Catalog, origin, path string, signing *signing, l
 }
 
 // follow reads a file again when it changes and on SIGHUP.
-func follow(ctx context.Context, f *zonefile.Follower, read zonefile.Files, hangup chan os.Signal) error {
+func follow(ctx context.Context, f *zonefile.Follower, read files.Seen, hangup chan os.Signal) error {
 	defer signal.Stop(hangup)
 	again := make(chan struct{})
 	go func() {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/files"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 )
 
@@ -26,13 +27,13 @@ func write(t *testing.T, path string, serial int, more string) {
 }
 
 // follow runs a follower of a file that was read as files, and returns the serials that it publishes.
-func follow(t *testing.T, path string, files Files) <-chan uint32 {
+func follow(t *testing.T, path string, seen files.Seen) <-chan uint32 {
 	t.Helper()
 	serials := make(chan uint32, 100)
 	f := &Follower{Path: path, Log: slog.New(slog.DiscardHandler), Publish: func(z *zone.Zone) { serials <- z.Serial() }}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- f.Run(ctx, files, nil) }()
+	go func() { done <- f.Run(ctx, seen, nil) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
@@ -58,12 +59,12 @@ func next(t *testing.T, serials <-chan uint32, want uint32) {
 func TestChangeBeforeTheWatch(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "zone")
 	write(t, path, 1, "")
-	_, files, err := Load(path, "")
+	_, seen, err := Load(path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, path, 22, "")
-	next(t, follow(t, path, files), 22)
+	next(t, follow(t, path, seen), 22)
 }
 
 // TestBusyDirectory changes the file in a directory where something else is written all the time.
@@ -71,16 +72,16 @@ func TestBusyDirectory(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "zone")
 	write(t, path, 1, "")
-	_, files, err := Load(path, "")
+	_, seen, err := Load(path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	serials := follow(t, path, files)
+	serials := follow(t, path, seen)
 	busy, ended := make(chan struct{}), make(chan struct{})
 	defer func() { close(busy); <-ended }()
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(settle / 10)
+		tick := time.NewTicker(files.Settle / 10)
 		defer tick.Stop()
 		for {
 			select {
@@ -103,11 +104,11 @@ func TestMissingInclude(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	path, inner := filepath.Join(dir, "zone"), filepath.Join(other, "hosts")
 	write(t, path, 1, "$INCLUDE "+inner+"\n")
-	_, files, err := Load(path, "")
+	_, seen, err := Load(path, "")
 	if err == nil {
 		t.Fatal("read without what it includes")
 	}
-	serials := follow(t, path, files)
+	serials := follow(t, path, seen)
 	if err := os.WriteFile(inner, []byte("a.example.org. 300 A 192.0.2.1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

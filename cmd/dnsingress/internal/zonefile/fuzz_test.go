@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/files"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/miekg/dns"
 )
@@ -44,11 +45,11 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		z, files, err := Load(path, "")
-		if _, ok := files[path]; !ok {
-			t.Fatalf("read %v", files)
+		z, seen, err := Load(path, "")
+		if _, ok := seen[path]; !ok {
+			t.Fatalf("read %v", seen)
 		}
-		slow, _, errSlow := (&loader{slow: true, read: Files{}}).load(path, "")
+		slow, _, errSlow := (&loader{slow: true, read: files.Seen{}}).load(path, "")
 		if a, b := outcome(z, err), outcome(slow, errSlow); a != b {
 			t.Fatalf("read as\n%s\nand slowly as\n%s", a, b)
 		}
@@ -167,7 +168,7 @@ func TestQuickLinesAreQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &loader{builder: b, read: Files{}}
+	l := &loader{builder: b, read: files.Seen{}}
 	s := &source{origin: "example.org.", usual: usual{60, true, true}}
 	l.line.origin, l.line.below = s.origin, appendPacked(nil, s.origin)
 	for line, want := range map[string]bool{

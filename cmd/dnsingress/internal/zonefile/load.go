@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/files"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/miekg/dns"
 )
@@ -56,11 +57,11 @@ func (e Errors) Error() string {
 // Load reads the zone in a file. Its origin is the owner of its SOA; relative names before any $ORIGIN belong
 // to origin, which can be empty where there are none. It returns the zone and the files that it was read from,
 // which there are also with an error. The error is Errors, or that of opening the file.
-func Load(path, origin string) (*zone.Zone, Files, error) {
-	return (&loader{origin: origin, read: Files{}}).load(path, origin)
+func Load(path, origin string) (*zone.Zone, files.Seen, error) {
+	return (&loader{origin: origin, read: files.Seen{}}).load(path, origin)
 }
 
-func (l *loader) load(path, origin string) (*zone.Zone, Files, error) {
+func (l *loader) load(path, origin string) (*zone.Zone, files.Seen, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the zone file: %w", err)
@@ -92,7 +93,7 @@ type loader struct {
 	origin  string
 	sources []*source // the open files, the innermost include last
 	paths   []string  // of the files, in the order of their opening
-	read    Files
+	read    files.Seen
 	errs    Errors
 
 	builder *zone.Builder // from the SOA on
@@ -121,7 +122,7 @@ var errDepth = errors.New("too deeply nested $INCLUDE")
 // open makes a file the innermost.
 func (l *loader) open(path string) error {
 	if _, again := l.read[path]; !again {
-		l.read[path] = versionOf(path) // before it is read: what changes from here on is news
+		l.read.Note(path)
 	}
 	if len(l.sources) == deepest {
 		return errDepth

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/files"
 )
 
 // TestTexts reads texts below a SOA and an NS of example.org, and compares all other records, or the errors.
@@ -40,7 +42,7 @@ func TestTexts(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, slow := range []bool{false, true} {
-				z, _, err := (&loader{slow: slow, read: Files{}}).load(path, "example.org.")
+				z, _, err := (&loader{slow: slow, read: files.Seen{}}).load(path, "example.org.")
 				got := ""
 				if err != nil {
 					got = strings.NewReplacer(path, "ZONE", "\n", "|").Replace(err.Error())
