@@ -151,7 +151,9 @@ type job struct {
 	attempts int    // at most, for one request
 	users    int    // whom requests are drawn for
 	do       func(user int, hit openloop.Hit, note record.Note)
+	settle   func() // waits until what is under way is noted; nil: nothing ever is
 	close    func()
+	hold     time.Duration // that a request may last beyond its attempts
 }
 
 // run generates the load, records it, and prints the summary.
@@ -177,7 +179,7 @@ func (f *loadFlags) run(ctx context.Context, j job, stdout, stderr io.Writer) er
 		Schedule:    f.schedule(),
 		Window:      f.warmup,
 		Length:      f.warmup + f.duration,
-		MaxInFlight: f.inFlight(j.attempts),
+		MaxInFlight: f.inFlight(j.attempts, j.hold),
 		Do:          func(h openloop.Hit) { j.do(userOf(drawn, h.Seq, j.users), h, rec.Add) },
 		Drop: func(h openloop.Hit) {
 			rec.Add(&results.Sample{
@@ -239,11 +241,11 @@ func userOf(seed, seq uint64, n int) int {
 
 // inFlight returns the bound on requests under way: by default what the rate needs when every
 // attempt lasts until its timeout, within what file descriptors allow.
-func (f *loadFlags) inFlight(attempts int) int {
+func (f *loadFlags) inFlight(attempts int, hold time.Duration) int {
 	if f.maxInFlight > 0 {
 		return f.maxInFlight
 	}
-	n := f.rate*f.timeout.Seconds()*float64(attempts) + 64
+	n := f.rate*(f.timeout.Seconds()*float64(attempts)+hold.Seconds()) + 64
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
 		n = min(n, 0.9*float64(limit.Cur))

@@ -112,12 +112,20 @@ func (c *Client) Lookup(ctx context.Context, name string, qtype uint16) (Result,
 }
 
 // Late waits until it is known whether an answer came after the lookup had ended without one, or
-// after the caller's patience had, and returns how long after the lookup's begin; 0 is none.
-func (r Result) Late() time.Duration {
+// after the caller's patience had, but not longer than within. It returns how long after the
+// lookup's begin the answer came; 0 is none.
+func (r Result) Late(within time.Duration) time.Duration {
 	if r.flight == nil {
 		return 0
 	}
-	<-r.flight.over
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-r.flight.over:
+	case <-timer.C:
+	}
+	r.flight.mu.Lock()
+	defer r.flight.mu.Unlock()
 	return r.flight.answered
 }
 

@@ -20,7 +20,7 @@ type flight struct {
 	begun  time.Time // by the process's clock
 
 	landed chan struct{} // closed when result and err stand
-	over   chan struct{} // closed when no query waits for a reply any more: answered stands
+	over   chan struct{} // closed when no query waits for a reply any more
 
 	mu       sync.Mutex
 	result   Result
@@ -28,7 +28,7 @@ type flight struct {
 	down     bool // landed is closed
 	attempts int  // begun
 	open     int  // queries that wait for a reply
-	answered time.Duration
+	answered time.Duration // after begun, when the first answer came; 0: none has
 	timer    *time.Timer // of the last attempt
 }
 
@@ -154,7 +154,9 @@ func (f *flight) replied(n, entry int, reply *dns.Msg, err error) (again bool) {
 	case !truncated || f.result.Queries[entry].Network == "tcp":
 		truncated = false
 		if answer, err = Interpret(f.q.name, f.q.qtype, reply); err == nil {
-			f.answered = max(time.Since(f.begun), 1)
+			if f.answered == 0 {
+				f.answered = max(time.Since(f.begun), 1)
+			}
 		}
 	}
 	if f.down {

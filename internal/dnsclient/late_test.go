@@ -86,7 +86,7 @@ func TestLateAnswers(t *testing.T) {
 				if len(r.Queries) != tt.queries {
 					t.Errorf("queries %+v, want %d", r.Queries, tt.queries)
 				}
-				if late := r.Late(); late != tt.late {
+				if late := r.Late(time.Minute); late != tt.late {
 					t.Errorf("answered after %v, want %v", late, tt.late)
 				}
 				before := x.queries

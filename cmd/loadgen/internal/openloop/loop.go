@@ -12,6 +12,7 @@ import (
 type Hit struct {
 	Seq      uint64
 	Intended time.Time // with a monotonic reading
+	End      time.Time // of the schedule: nothing more is due from here on
 }
 
 // Loop is one run of an open loop.
@@ -75,7 +76,7 @@ func (l *Loop) send(ctx context.Context, t *timer, work chan Hit, workers *sync.
 		if !more {
 			return t.until(ctx, l.Start.Add(l.Length))
 		}
-		hit := Hit{Seq: seq, Intended: l.Start.Add(offset)}
+		hit := Hit{Seq: seq, Intended: l.Start.Add(offset), End: l.Start.Add(l.Length)}
 		if err := t.until(ctx, hit.Intended); err != nil {
 			return err
 		}

@@ -3,15 +3,10 @@
 package user
 
 import (
-	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/dnsingress/dnsingress/internal/results"
@@ -20,140 +15,109 @@ import (
 // maxHeader bounds the status lines and headers of one reply, interim ones included.
 const maxHeader = 256 << 10
 
-var (
-	errTooLong    = errors.New("the reply is longer than allowed")
-	errUnexpected = errors.New("the server switched protocols unasked")
-)
-
-// conn is one connection to a server.
-type conn struct {
-	net.Conn
-	tcp      *socket // beneath TLS, if there is any; nil for no socket (tests)
-	peer     string
-	in       allowance
-	r        *bufio.Reader
-	born     time.Time
-	idle     time.Time // since when it waits for a request
-	requests int
-}
-
-// allowance reads from a connection until its budget is used up: endless replies end.
-type allowance struct {
-	r    io.Reader
-	left int64
-}
-
-func (a *allowance) Read(p []byte) (int, error) {
-	if a.left <= 0 {
-		return 0, errTooLong
-	}
-	n, err := a.r.Read(p[:min(int64(len(p)), a.left)])
-	a.left -= int64(n)
-	return n, err
-}
-
-var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
-
-func newConn(c net.Conn, peer string) *conn {
-	k := &conn{Conn: c, peer: peer, born: time.Now()}
-	k.tcp, _ = c.(*socket)
-	k.in.r = c
-	k.r = readers.Get().(*bufio.Reader)
-	k.r.Reset(&k.in)
-	return k
-}
-
-// stale reports whether an idle connection must not be used again.
-func (c *conn) stale() bool { return c.tcp != nil && c.tcp.stale() }
-
-// close ends the connection. It must be called once.
-func (c *conn) close() {
-	_ = c.Conn.Close()
-	c.r.Reset(nil)
-	readers.Put(c.r)
-	c.r = nil
-}
-
-// dial connects once to one address, from the source address if that is valid, and does the TLS
-// handshake. The phases are noted in s, also when it fails.
-func dial(t *Target, to, from netip.Addr, conf *tls.Config, deadline time.Time, s *results.Sample) (*conn, error) {
-	s.Peer = to.String()
-	begin := time.Now()
-	tcp, err := connect(netip.AddrPortFrom(to, t.Port), from, deadline)
-	s.ConnectNs = int64(time.Since(begin))
-	if err != nil {
-		return nil, dialFailure(err)
-	}
-	c := newConn(tcp, s.Peer)
-	if !t.TLS {
-		return c, nil
-	}
-	begin = time.Now()
-	secure := tls.Client(tcp, conf)
-	err = secure.Handshake()
-	s.TLSNs = int64(time.Since(begin))
-	if err != nil {
-		c.close()
-		return nil, tlsFailure(err)
-	}
-	c.Conn, c.in.r = secure, secure
-	return c, nil
-}
-
-// exchange sends the request and reads the reply to its end, and reports whether the connection
-// can carry another. The phases are noted in s, also when it fails.
-func (c *conn) exchange(t *Target, deadline time.Time, maxBody int64, s *results.Sample) (keep bool, err error) {
-	c.requests++
-	if err := c.SetDeadline(deadline); err != nil {
-		return false, replyFailure(err, false)
-	}
-	c.in.left = maxHeader
-	begin := time.Now()
-	if _, err := c.Write(t.wire); err != nil {
-		return false, replyFailure(err, false)
-	}
-	if _, err := c.r.Peek(1); err != nil {
-		return false, replyFailure(err, false)
-	}
-	s.FirstByteNs = int64(time.Since(begin))
-
-	resp, err := c.response(t)
-	if err != nil {
-		return false, replyFailure(err, true)
-	}
-	s.Status = int32(resp.StatusCode)
-	if name := resp.Header.Get(backendHeader); len(name) <= maxBackend {
-		s.Backend = name
-	}
-	c.in.left = maxBody
-	s.Bytes, err = io.Copy(io.Discard, resp.Body)
-	if err != nil {
-		return false, replyFailure(err, true)
-	}
-	keep = !resp.Close && !t.request.Close && c.r.Buffered() == 0
-	if resp.StatusCode >= 400 {
-		return keep, &failure{results.ErrStatus, fmt.Errorf("the server replied %s", resp.Status)}
-	}
-	return keep, nil
-}
-
 // A backend of the test bed says who it is, through whatever proxy. No pod's name is longer (RFC 1123).
 const (
 	backendHeader = "X-Backend"
 	maxBackend    = 253
 )
 
-// response reads headers, passing over interim replies (RFC 9110 §15.2).
-func (c *conn) response(t *Target) (*http.Response, error) {
-	for {
-		resp, err := http.ReadResponse(c.r, t.request)
-		switch {
-		case err != nil:
-			return nil, err
-		case resp.StatusCode == http.StatusSwitchingProtocols:
-			return nil, errUnexpected
-		case resp.StatusCode >= 200:
-			return resp, nil
+var errTooLong = errors.New("the reply is longer than allowed")
+
+// link is what a protocol makes of a connection.
+type link interface {
+	// exchange sends the request and reads the reply to its end, and reports whether the connection
+	// can carry another. The phases are noted in s, also when it fails.
+	exchange(t *Target, deadline time.Time, maxBody int64, s *results.Sample) (keep bool, err error)
+	// stale reports whether an idle connection must not be used again.
+	stale() bool
+	// close ends the connection. It must be called once.
+	close()
+}
+
+// conn is one connection to a server.
+type conn struct {
+	link
+	peer     string
+	born     time.Time
+	idle     time.Time // since when it waits for a request
+	requests int       // given to it
+	riders   int       // requests under way on it; of HTTP/1.1 at most one
+	doomed   bool      // takes no more requests
+}
+
+// dial connects for one attempt of a user, as its habits are. The phases are noted in s, also when
+// it fails; tried gets the addresses that were.
+func (u *User) dial(deadline time.Time, n int, tried *[]netip.Addr, s *results.Sample) (*conn, error) {
+	f, err := u.find(deadline, s)
+	if err != nil {
+		return nil, &failure{lookupClass(err), err, f}
+	}
+	addrs := u.arrange(f.addrs, s.Seq)
+	begin := time.Now()
+	var l link
+	if u.races() && len(addrs) > 1 {
+		l, err = u.race(addrs, deadline, tried, s)
+	} else {
+		to := untried(addrs, *tried, n)
+		*tried = append(*tried, to)
+		s.Peer, s.Connects = to.String(), 1
+		l, err = u.connect(context.Background(), to, deadline)
+	}
+	s.ConnectNs = int64(time.Since(begin))
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := l.(*h1); ok && u.habits.Target.TLS {
+		begin = time.Now()
+		err = t.secure(u.habits.TLS, u.habits.protocol(), deadline)
+		s.TLSNs = int64(time.Since(begin))
+	}
+	if t, ok := l.(*h1); ok && err == nil && u.habits.protocol() == HTTP2 {
+		l, err = upgrade(t, deadline)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &conn{link: l, peer: s.Peer, born: time.Now()}, nil
+}
+
+// connect connects once to one address: by TCP, or by QUIC with its handshake.
+func (u *User) connect(ctx context.Context, to netip.Addr, deadline time.Time) (l link, err error) {
+	at := netip.AddrPortFrom(to, u.habits.Target.Port)
+	if u.habits.protocol() == HTTP3 {
+		l, err = dialH3(ctx, at, u.from, u.habits.TLS, deadline)
+	} else {
+		var tcp *socket
+		if tcp, err = connect(ctx, at, u.from, deadline); err == nil {
+			l = newH1(tcp, tcp)
+		} else {
+			err = dialFailure(err)
 		}
 	}
+	switch {
+	case err == nil:
+		if u.habits.FailedFor > 0 {
+			u.memory.forgive(to)
+		}
+	case ctx.Err() == nil && class(err) != results.ErrOther:
+		u.memory.fail(to, time.Now(), u.habits.FailedFor)
+	}
+	return l, err
+}
+
+func (h *Habits) protocol() Protocol {
+	if h.Protocol == "" {
+		return HTTP1
+	}
+	return h.Protocol
+}
+
+// Configure returns the TLS configuration of a protocol.
+func configure(conf *tls.Config, p Protocol) *tls.Config {
+	if len(conf.NextProtos) == 1 && conf.NextProtos[0] == string(p) {
+		return conf
+	}
+	conf = conf.Clone()
+	conf.NextProtos = []string{string(p)}
+	return conf
 }

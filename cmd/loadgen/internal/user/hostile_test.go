@@ -65,7 +65,7 @@ func plain(t *testing.T, at netip.AddrPort) *Habits {
 // one makes a single user with the habits.
 func one(t *testing.T, h *Habits) *User {
 	t.Helper()
-	users, err := NewPopulation(1, h, 1)
+	users, err := NewPopulation(1, h, Traits{}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func one(t *testing.T, h *Habits) *User {
 func do(t *testing.T, u *User) (samples []results.Sample, causes []error) {
 	t.Helper()
 	lasts := 0
-	u.Do(7, time.Now(), func(s *results.Sample, last bool, err error) {
+	u.Do(7, time.Now(), time.Now().Add(time.Hour), func(s *results.Sample, last bool, err error) {
 		samples, causes = append(samples, *s), append(causes, err)
 		if last {
 			lasts++
@@ -239,7 +239,7 @@ func FuzzReply(f *testing.F) {
 			_, _ = io.WriteString(server, reply)
 			server.Close()
 		}()
-		c := newConn(client, "::1")
+		c := newH1(client, nil)
 		defer c.close()
 		var s results.Sample
 		keep, err := c.exchange(target, time.Now().Add(time.Minute), 1<<16, &s)

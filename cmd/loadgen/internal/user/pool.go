@@ -7,12 +7,28 @@ import (
 	"time"
 )
 
-// pool holds one user's idle connections, the most recently used last. A connection is the
-// name's, as in browsers and in net/http: it is used again whatever the DNS says by then.
-type pool struct {
+// limits are a user's own on a connection that is used again; 0 is none.
+type limits struct {
 	maxRequests int
 	maxAge      time.Duration
 	maxIdle     time.Duration
+}
+
+// full reports whether c has had its share of requests or years.
+func (l limits) full(c *conn, now time.Time) bool {
+	return l.maxRequests > 0 && c.requests >= l.maxRequests || l.maxAge > 0 && now.Sub(c.born) >= l.maxAge
+}
+
+// idled reports whether c has waited too long for a request.
+func (l limits) idled(c *conn, now time.Time) bool {
+	return l.maxIdle > 0 && now.Sub(c.idle) >= l.maxIdle
+}
+
+// pool holds one user's idle connections that carry a request at a time, the most recently used
+// last. A connection is the name's, as in browsers and in net/http: it is used again whatever the
+// DNS says by then.
+type pool struct {
+	limits
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -27,7 +43,8 @@ func (p *pool) take(now time.Time) *conn {
 		last := len(p.idle) - 1
 		c := p.idle[last]
 		p.idle[last], p.idle = nil, p.idle[:last]
-		if p.fit(c, now) && !c.stale() {
+		if !p.full(c, now) && !p.idled(c, now) && !c.stale() {
+			c.requests++
 			return c
 		}
 		c.close()
@@ -37,18 +54,22 @@ func (p *pool) take(now time.Time) *conn {
 
 // release takes a connection back after a request, or closes it.
 func (p *pool) release(c *conn, keep bool) {
+	if !keep {
+		c.close()
+		return
+	}
 	now := time.Now()
 	c.idle = now
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || !keep || !p.fit(c, now) {
+	if p.closed || p.full(c, now) {
 		c.close()
 		return
 	}
 	// The least recently used come first: those that have idled too long are closed here, so that
 	// they do not stand open until somebody needs them.
 	n := 0
-	for n < len(p.idle) && !p.fit(p.idle[n], now) {
+	for n < len(p.idle) && (p.full(p.idle[n], now) || p.idled(p.idle[n], now)) {
 		p.idle[n].close()
 		n++
 	}
@@ -63,11 +84,4 @@ func (p *pool) close() {
 		c.close()
 	}
 	p.idle = nil
-}
-
-// fit reports whether the limits allow c one more request.
-func (p *pool) fit(c *conn, now time.Time) bool {
-	return (p.maxRequests == 0 || c.requests < p.maxRequests) &&
-		(p.maxAge == 0 || now.Sub(c.born) < p.maxAge) &&
-		(p.maxIdle == 0 || now.Sub(c.idle) < p.maxIdle)
 }

@@ -3,6 +3,7 @@
 package user
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -23,8 +24,27 @@ type socket struct {
 	to  netip.AddrPort
 }
 
-// connect makes a connection by the deadline, from the source address if that is valid.
-func connect(to netip.AddrPort, from netip.Addr, deadline time.Time) (*socket, error) {
+// connect makes a connection by the deadline, from where a user's connections come. When ctx ends first it gives up.
+func connect(ctx context.Context, to netip.AddrPort, from origin, deadline time.Time) (*socket, error) {
+	tries := 1
+	if from.ports != nil {
+		tries = from.ports.size
+	}
+	var err error
+	for range tries {
+		var s *socket
+		if s, err = connectOnce(ctx, to, from, deadline); err == nil {
+			return s, nil
+		}
+		if from.ports == nil || !errors.Is(err, unix.EADDRINUSE) && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			break
+		}
+		// The port is in use, or was lately to the same place: the next one.
+	}
+	return nil, fmt.Errorf("connecting to %s: %w", to, err)
+}
+
+func connectOnce(ctx context.Context, to netip.AddrPort, from origin, deadline time.Time) (*socket, error) {
 	remote, family, err := sockaddr(to)
 	if err != nil {
 		return nil, err
@@ -33,41 +53,108 @@ func connect(to netip.AddrPort, from netip.Addr, deadline time.Time) (*socket, e
 	if err != nil {
 		return nil, fmt.Errorf("opening socket: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "tcp "+to.String())
+	f := os.NewFile(uintptr(fd), "tcp")
 	raw, err := f.SyscallConn()
 	if err == nil {
 		err = f.SetDeadline(deadline)
 	}
+	if err == nil && ctx.Done() != nil {
+		defer context.AfterFunc(ctx, func() { _ = f.SetDeadline(time.Unix(1, 0)) })()
+	}
 	if err == nil {
-		err = prepare(fd, from)
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	if err == nil {
+		err = bind(fd, to, from)
 	}
 	if err == nil {
 		err = await(raw, remote)
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("connecting to %s: %w", to, err)
+		return nil, err
 	}
 	return &socket{f, raw, to}, nil
 }
 
-// prepare sets a new socket's options. A source address may belong to a prefix that is routed to
-// this machine without being configured (ip route add local PREFIX dev lo), and the choice of the
-// port is left to connect, so that each pair of addresses has all ports.
-func prepare(fd int, from netip.Addr) error {
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return err
-	}
-	if !from.IsValid() {
+// bind gives a new socket its source. An address may belong to a prefix that is routed to this
+// machine without being configured (ip route add local PREFIX dev lo), and without ports of the
+// user's own the choice of the port is left to connect, so that each pair of addresses has all ports.
+func bind(fd int, to netip.AddrPort, from origin) error {
+	if !from.addr.IsValid() && from.ports == nil {
 		return nil
 	}
-	local, _, err := sockaddr(netip.AddrPortFrom(from, 0))
+	at := from.addr
+	if !at.IsValid() {
+		at = netip.IPv6Unspecified()
+		if to.Addr().Unmap().Is4() {
+			at = netip.IPv4Unspecified()
+		}
+	}
+	port := uint16(0)
+	if from.ports != nil {
+		port = from.ports.take()
+		// A port of which a connection has just ended may be used again towards another address.
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return err
+		}
+	} else if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return err
+	}
+	local, _, err := sockaddr(netip.AddrPortFrom(at, port))
 	if err != nil {
 		return err
 	}
 	return errors.Join(
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1),
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
+		unix.Bind(fd, local))
+}
+
+// openUDP returns a UDP socket that is connected to an address, from where a user's connections come.
+func openUDP(to netip.AddrPort, from origin) (*net.UDPConn, error) {
+	tries := 1
+	if from.ports != nil {
+		tries = from.ports.size
+	}
+	var err error
+	for range tries {
+		d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+			if e := raw.Control(func(fd uintptr) { err = bindUDP(int(fd), to, from) }); e != nil {
+				return e
+			}
+			return err
+		}}
+		var c net.Conn
+		if c, err = d.Dial("udp", to.String()); err == nil {
+			return c.(*net.UDPConn), nil
+		}
+		if from.ports == nil || !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+	}
+	return nil, err
+}
+
+func bindUDP(fd int, to netip.AddrPort, from origin) error {
+	if !from.addr.IsValid() && from.ports == nil {
+		return nil
+	}
+	at, port := from.addr, uint16(0)
+	if !at.IsValid() {
+		at = netip.IPv6Unspecified()
+		if to.Addr().Unmap().Is4() {
+			at = netip.IPv4Unspecified()
+		}
+	}
+	if from.ports != nil {
+		port = from.ports.take()
+	}
+	local, _, err := sockaddr(netip.AddrPortFrom(at, port))
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1),
 		unix.Bind(fd, local))
 }
 

@@ -21,8 +21,9 @@ type Target struct {
 	TLS  bool
 
 	addr    netip.Addr    // when the host is an address
-	request *http.Request // for net/http to parse replies by
-	wire    []byte        // request line, headers and body
+	request *http.Request // without its body
+	wire    []byte        // request line, headers and body, as HTTP/1.1 has them
+	body    []byte
 }
 
 // Request is what a Target is made of.
@@ -83,6 +84,19 @@ func NewTarget(r Request) (*Target, error) {
 	if err := req.Write(&b); err != nil {
 		return nil, fmt.Errorf("rendering request: %w", err)
 	}
-	t.request, t.wire = req, b.Bytes()
+	t.request, t.wire, t.body = req, b.Bytes(), r.Body
+	req.Body, req.GetBody = nil, nil
 	return t, nil
+}
+
+// local returns the addresses of a host that is an address itself, or is localhost (RFC 6761 §6.3), else nil.
+func (t *Target) local() []netip.Addr {
+	name := strings.ToLower(strings.TrimSuffix(t.Name, "."))
+	switch {
+	case t.addr.IsValid():
+		return []netip.Addr{t.addr}
+	case name == "localhost" || strings.HasSuffix(name, ".localhost"):
+		return []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
+	return nil
 }

@@ -3,52 +3,16 @@
 package user
 
 import (
-	"context"
-	"crypto/tls"
-	"fmt"
+	"errors"
 	"math/rand/v2"
-	"net"
 	"net/netip"
-	"strings"
+	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/record"
 	"github.com/dnsingress/dnsingress/internal/dnsclient"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
-
-// Family is which addresses a user asks for.
-type Family string
-
-// The families. Auto asks for AAAA, and for A when there is no AAAA.
-const (
-	Auto Family = "auto"
-	IPv6 Family = "ipv6"
-	IPv4 Family = "ipv4"
-)
-
-// Habits are what the users of a population have in common.
-type Habits struct {
-	Client   string // name of the node, for the samples
-	Target   *Target
-	Timeout  time.Duration // of one attempt, all phases together, from its actual send
-	Attempts int           // per request, at least 1
-	MaxBody  int64         // bytes
-
-	KeepAlive   bool
-	MaxRequests int           // on one connection; 0 is no limit
-	MaxAge      time.Duration // of a connection that is given another request; 0 is no limit
-	MaxIdle     time.Duration // between requests; 0 is no limit
-
-	Addresses []netip.Addr     // when set, no DNS is asked
-	DNS       dnsclient.Config // otherwise
-	Family    Family
-	Order     dnsclient.Order
-	Sources   netip.Prefix // when valid, user n sends from its n-th address (1 is the first)
-	TLS       *tls.Config
-}
 
 // User is one simulated client. It is safe for concurrent use: the load is open loop, so a user
 // may have several requests in flight.
@@ -56,158 +20,133 @@ type User struct {
 	id     int32
 	habits *Habits
 	dns    *dnsclient.Client
-	source netip.Addr
+	from   origin
+	routes *routes
 	seed   uint64 // of what the user draws
+	memory memory
+	budget budget
 	conns  pool
+	shared shared
+
+	pending sync.WaitGroup // samples that are noted when it is known whether an answer comes late
 }
 
-// NewPopulation returns n users. What they draw is decided by seed.
-func NewPopulation(n int, h *Habits, seed uint64) ([]*User, error) {
-	users := make([]*User, n)
-	source := h.Sources.Masked().Addr()
-	for i := range users {
-		u := &User{
-			id:     int32(i),
-			habits: h,
-			conns:  pool{maxRequests: h.MaxRequests, maxAge: h.MaxAge, maxIdle: h.MaxIdle},
-			seed:   rand.New(rand.NewPCG(seed, uint64(i))).Uint64(),
-		}
-		if h.Sources.IsValid() {
-			source = source.Next()
-			if !h.Sources.Contains(source) {
-				return nil, fmt.Errorf("prefix %s has no address for each of %d clients", h.Sources, n)
+// Do makes one request that was due at intended, and notes every attempt. Of a mix it makes the one
+// that is drawn, and those that follow it, until end.
+func (u *User) Do(seq uint64, intended, end time.Time, note record.Note) {
+	if u.habits.Mix == nil {
+		u.request(u.habits.Target, "", seq, intended, note)
+		return
+	}
+	rng := rand.New(rand.NewPCG(u.seed, ^seq))
+	for i, step := range u.habits.Mix.draw(rng) {
+		if i > 0 {
+			// A request that follows is due when its user has thought, so that its latency, too, counts
+			// from an instant that does not depend on how late it is sent.
+			intended = time.Now().Add(step.Think.draw(rng))
+			if !u.habits.think(intended, end) {
+				return
 			}
-			u.source = source
 		}
-		if h.AsksDNS() {
-			u.dns = dnsclient.New(h.DNS)
+		if !u.request(step.Target, step.Name, seq|uint64(i)<<stepShift, intended, note) {
+			return // nobody goes on from a page that did not come
 		}
-		users[i] = u
 	}
-	return users, nil
 }
 
-// AsksDNS reports whether the users have to look the target's name up.
-func (h *Habits) AsksDNS() bool { return len(h.Addresses) == 0 && h.Target.local() == nil }
+// stepShift is where the number of a step stands in the number of its request, whose lower bits are the first's.
+const stepShift = 48
 
-// local returns the addresses of a host that is an address itself, or is localhost (RFC 6761 §6.3), else nil.
-func (t *Target) local() []netip.Addr {
-	name := strings.ToLower(strings.TrimSuffix(t.Name, "."))
-	switch {
-	case t.addr.IsValid():
-		return []netip.Addr{t.addr}
-	case name == "localhost" || strings.HasSuffix(name, ".localhost"):
-		return []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}
-	}
-	return nil
-}
-
-// Do makes one request that was due at intended, and notes every attempt.
-func (u *User) Do(seq uint64, intended time.Time, note record.Note) {
-	for n := range max(u.habits.Attempts, 1) {
+// request makes one request, and reports whether it succeeded.
+func (u *User) request(t *Target, name string, seq uint64, intended time.Time, note record.Note) bool {
+	h := u.habits
+	u.budget.earn()
+	var tried []netip.Addr
+	for n := 0; ; n++ {
 		sent := time.Now()
 		s := results.Sample{
-			Client: u.habits.Client, User: u.id, Seq: seq, Attempt: int32(n),
+			Client: h.Client, User: u.id, Seq: seq, Attempt: int32(n), Request: name,
 			IntendedNs: intended.UnixNano(),
 			SentNs:     intended.UnixNano() + int64(sent.Sub(intended)), // by the monotonic clock
 		}
-		c, keep, err := u.attempt(sent, n, &s)
+		c, keep, err := u.attempt(t, sent, n, &tried, &s)
 		s.TotalNs = int64(time.Since(intended))
 		s.Error = class(err)
-		last := err == nil || n+1 >= u.habits.Attempts
-		note(&s, last, err)
+		last := err == nil || n+1 >= h.Attempts
+		if !last && !u.budget.spend() {
+			last, s.RetryDenied = true, true
+		}
+		u.note(note, &s, last, err)
 		if c != nil {
-			u.conns.release(c, keep && u.habits.KeepAlive)
+			u.release(c, keep && h.KeepAlive)
 		}
 		if last {
-			return
+			return err == nil
+		}
+		if d := wait(h.RetryWait, n+1, rand.New(rand.NewPCG(u.seed, seq+uint64(n)))); d > 0 {
+			time.Sleep(d)
 		}
 	}
 }
 
-// Close closes the idle connections.
-func (u *User) Close() { u.conns.close() }
+// note notes an attempt: at once, or of a lookup that got no answer in time when its fate is known.
+func (u *User) note(note record.Note, s *results.Sample, last bool, err error) {
+	if f := (*failure)(nil); s.Error == results.ErrDNSTimeout && errors.As(err, &f) && f.lookup != nil && u.habits.DNS.Linger > 0 {
+		own := *s
+		u.pending.Go(func() {
+			own.DNSLateNs = int64(f.lookup.late(u.habits.DNS.Linger))
+			note(&own, last, err)
+		})
+		return
+	}
+	note(s, last, err)
+}
 
-func (u *User) attempt(sent time.Time, n int, s *results.Sample) (c *conn, keep bool, err error) {
+// Close closes the connections, and waits for what is not noted yet.
+func (u *User) Close() {
+	u.conns.close()
+	u.shared.close()
+	u.pending.Wait()
+}
+
+// attempt makes one attempt, and returns the connection that it used, if there was one.
+func (u *User) attempt(t *Target, sent time.Time, n int, tried *[]netip.Addr, s *results.Sample) (c *conn, keep bool, err error) {
 	deadline := sent.Add(u.habits.Timeout)
-	if u.habits.KeepAlive {
-		c = u.conns.take(sent)
+	if c, err = u.connection(sent, deadline, n, tried, s); err != nil {
+		return nil, false, err
 	}
-	if s.Reused = c != nil; s.Reused {
-		s.Peer = c.peer
-	} else {
-		to, err := u.address(deadline, n, s)
-		if err != nil {
-			return nil, false, lookupFailure(err)
-		}
-		if c, err = dial(u.habits.Target, to, u.source, u.habits.TLS, deadline, s); err != nil {
-			return nil, false, err
-		}
-	}
-	keep, err = c.exchange(u.habits.Target, deadline, u.habits.MaxBody, s)
+	keep, err = c.exchange(t, deadline, u.habits.MaxBody, s)
 	return c, keep, err
 }
 
-// address returns the one address that the n-th attempt of a request goes to.
-func (u *User) address(deadline time.Time, n int, s *results.Sample) (netip.Addr, error) {
-	addrs := u.habits.Addresses
-	if len(addrs) == 0 {
-		if addrs = u.habits.Target.local(); addrs != nil {
-			return addrs[n%len(addrs)], nil
-		}
-		ctx, cancel := context.WithDeadline(context.Background(), deadline)
-		defer cancel()
-		begin := time.Now()
-		var cached bool
-		var err error
-		addrs, cached, err = u.lookup(ctx)
-		if s.DNSCached = cached; !cached {
-			s.DNSNs = int64(time.Since(begin))
-		}
-		if err != nil {
-			return netip.Addr{}, err
-		}
+// connection returns one for a request: a standing one, or a new one.
+func (u *User) connection(now, deadline time.Time, n int, tried *[]netip.Addr, s *results.Sample) (*conn, error) {
+	switch {
+	case !u.habits.KeepAlive:
+		return u.dialOne(deadline, n, tried, s)
+	case u.habits.protocol() != HTTP1:
+		return u.shared.take(deadline, s, func() (*conn, error) { return u.dial(deadline, n, tried, s) })
 	}
-	if len(addrs) == 1 {
-		return addrs[0], nil
+	if c := u.conns.take(now); c != nil {
+		s.Reused, s.Peer = true, c.peer
+		return c, nil
 	}
-	// What is drawn depends on the request's number alone: so the next attempt takes the next address of one order,
-	// and a seed draws the same however requests overlap.
-	arranged := u.habits.Order.Arrange(addrs, u.sourceFor, rand.New(rand.NewPCG(u.seed, s.Seq)))
-	return arranged[n%len(arranged)], nil
+	return u.dialOne(deadline, n, tried, s)
 }
 
-func (u *User) lookup(ctx context.Context) ([]netip.Addr, bool, error) {
-	ask := func(qtype uint16) ([]netip.Addr, bool, error) {
-		r, err := u.dns.Lookup(ctx, u.habits.Target.Name, qtype)
-		return r.Addrs, r.Cached, err
+// dialOne connects for one request at a time.
+func (u *User) dialOne(deadline time.Time, n int, tried *[]netip.Addr, s *results.Sample) (*conn, error) {
+	c, err := u.dial(deadline, n, tried, s)
+	if err == nil {
+		c.requests++
 	}
-	if u.habits.Family == IPv4 {
-		return ask(dns.TypeA)
-	}
-	addrs, cached, err := ask(dns.TypeAAAA)
-	if e, ok := err.(*dnsclient.Error); ok && e.Kind == dnsclient.NoData && u.habits.Family == Auto {
-		var also bool
-		addrs, also, err = ask(dns.TypeA)
-		cached = cached && also
-	}
-	return addrs, cached, err
+	return c, err
 }
 
-// sourceFor asks the kernel which source address it would use, as glibc's getaddrinfo does: a
-// connected UDP socket sends nothing. On-link prefixes are taken to be /64 (RFC 4291 §2.5.1).
-func (u *User) sourceFor(to netip.Addr) netip.Prefix {
-	from := u.source
-	if !from.IsValid() {
-		c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, u.habits.Target.Port)))
-		if err != nil {
-			return netip.Prefix{}
-		}
-		defer c.Close()
-		from = c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+func (u *User) release(c *conn, keep bool) {
+	if u.habits.KeepAlive && u.habits.protocol() != HTTP1 {
+		u.shared.release(c, keep)
+		return
 	}
-	if from.Is4() {
-		return netip.PrefixFrom(from, 32)
-	}
-	return netip.PrefixFrom(from.WithZone(""), 64)
+	u.conns.release(c, keep)
 }

@@ -105,7 +105,7 @@ func named(t *testing.T, n *names, port uint16) *Habits {
 	}
 	return &Habits{
 		Client: "test", Target: target, Timeout: time.Minute, Attempts: 1, MaxBody: 1 << 20,
-		DNS: dnsclient.Config{Exchanger: dnsclient.Server(n.addr), Timeout: time.Minute}, Order: dnsclient.OrderFirst, Family: Auto,
+		DNS: dnsclient.Config{Timeout: time.Minute}, Resolver: dnsclient.Server(n.addr), Order: dnsclient.OrderFirst, Family: Auto,
 	}
 }
 
@@ -270,18 +270,18 @@ func TestRandomOrder(t *testing.T) {
 	var users, again []*User
 	for _, into := range []*[]*User{&users, &again} {
 		var err error
-		if *into, err = NewPopulation(2, h, 1); err != nil {
+		if *into, err = NewPopulation(2, h, Traits{}, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
 	first, alike := map[netip.Addr]int{}, 0
 	for seq := range uint64(3000) {
 		at := func(u *User, attempt int) netip.Addr {
-			a, err := u.address(time.Time{}, attempt, &results.Sample{Seq: seq})
-			if err != nil {
-				t.Fatal(err)
+			var tried []netip.Addr
+			for n := range attempt + 1 {
+				tried = append(tried, untried(u.arrange(h.Addresses, seq), tried, n))
 			}
-			return a
+			return tried[attempt]
 		}
 		a := at(users[0], 0)
 		first[a]++
@@ -372,7 +372,7 @@ func TestPopulation(t *testing.T) {
 	n := serveNames(t, "web.test. 60 IN A 127.0.0.1")
 	h := named(t, n, w.addr.Port())
 	h.Family, h.Sources = IPv4, netip.MustParsePrefix("127.9.0.0/16")
-	users, err := NewPopulation(3, h, 1)
+	users, err := NewPopulation(3, h, Traits{}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func TestPopulation(t *testing.T) {
 		t.Errorf("requests came from %v, want %v", w.clients, want)
 	}
 	h.Sources = netip.MustParsePrefix("fd00::/127")
-	if _, err := NewPopulation(2, h, 1); err == nil || !strings.Contains(err.Error(), "fd00::/127") {
+	if _, err := NewPopulation(2, h, Traits{}, 1); err == nil || !strings.Contains(err.Error(), "fd00::/127") {
 		t.Errorf("two users from fd00::/127: error %v", err)
 	}
 }
