@@ -103,8 +103,14 @@ func printExplanation(w io.Writer, x pool.Explanation, events int, now time.Time
 		most = strconv.Itoa(x.Max)
 	}
 	fmt.Fprintf(w, "ttl %ds by %s  negative ttl %ds  selection %s  at most %s\n", x.TTL, x.TTLRule, x.NegativeTTL, x.Selection, most)
+	if x.For != "" {
+		fmt.Fprintf(w, "made for the ports of %s\n", x.For)
+	}
 	if x.FailOpen {
 		fmt.Fprintln(w, "too few members satisfy the policy: all ready ones are in")
+	}
+	if x.LastResort {
+		fmt.Fprintln(w, "nobody is ready: the last resort is who serves while terminating")
 	}
 	if x.Policy != nil {
 		fmt.Fprintln(w)
@@ -112,9 +118,29 @@ func printExplanation(w io.Writer, x pool.Explanation, events int, now time.Time
 			return err
 		}
 	}
-	fmt.Fprintln(w)
+	for _, print := range []func(io.Writer, pool.Explanation, time.Time) error{printMembers, printRecords, printFollows} {
+		if err := print(w, x, now); err != nil {
+			return err
+		}
+	}
+	for _, p := range x.Problems {
+		fmt.Fprintf(w, "problem: %s\n", p)
+	}
+	return printHistory(w, x.History[max(0, len(x.History)-events):])
+}
+
+// printMembers prints who may be in the answer, and the groups that they belong to.
+func printMembers(w io.Writer, x pool.Explanation, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ADDRESS\tPOD\tNODE\tSTATE\tREASON\tRULE\tVALUE\tLIMIT\tSHARE\tFOR")
+	if len(x.Groups) > 0 {
+		fmt.Fprintln(t, "\nGROUP\tWEIGHT\tIN\tSHARE")
+		for _, g := range x.Groups {
+			fmt.Fprintf(t, "%s\t%d\t%d\t%.1f%%\n", orDash(g.Name), g.Weight, g.In, 100*g.Share)
+		}
+	}
+	if len(x.Members) > 0 || len(x.Records) == 0 {
+		fmt.Fprintln(t, "\nADDRESS\tPOD\tNODE\tSTATE\tREASON\tRULE\tVALUE\tLIMIT\tSHARE\tFOR")
+	}
 	for _, m := range x.Members {
 		share := "-"
 		if m.State == "in" && m.Weight > 0 {
@@ -126,10 +152,47 @@ func printExplanation(w io.Writer, x pool.Explanation, events int, now time.Time
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("writing: %w", err)
 	}
-	for _, p := range x.Problems {
-		fmt.Fprintf(w, "problem: %s\n", p)
+	return nil
+}
+
+// printRecords prints the records that are no members' addresses, one a line.
+func printRecords(w io.Writer, x pool.Explanation, _ time.Time) error {
+	if len(x.Records) == 0 {
+		return nil
 	}
-	return printHistory(w, x.History[max(0, len(x.History)-events):])
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nTYPE\tTTL\tGEO\tSET\tSHARE\tDATA")
+	for _, s := range x.Records {
+		for _, o := range s.Options {
+			for _, r := range o.Records {
+				fmt.Fprintf(t, "%s\t%ds\t%s\t%s\t%.1f%%\t%s\n", s.Type, s.TTL, orDash(o.Geo), orDash(o.Set), 100*o.Share, r)
+			}
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
+}
+
+// printFollows prints what is known of host names outside.
+func printFollows(w io.Writer, x pool.Explanation, _ time.Time) error {
+	if len(x.Follows) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nFOLLOWS\tADDRESSES\tCONFIRMED\tERROR")
+	for _, f := range x.Follows {
+		confirmed := "never"
+		if f.Age != nil {
+			confirmed = time.Duration(float64(*f.Age)*float64(time.Second)).Round(time.Second).String() + " ago"
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\n", f.Name, len(f.Addresses), confirmed, orDash(f.Error))
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
 }
 
 func printSignals(w io.Writer, p *pool.Policy) error {

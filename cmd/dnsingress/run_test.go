@@ -381,13 +381,13 @@ func testAdmin(t *testing.T, c *cluster) {
 	}
 	_, metrics := get("/metrics")
 	for _, want := range []string{
-		fmt.Sprintf(`dnsingress_pool_members{namespace=%q,reason="beyond",service="web",state="out"} 1`, ns),
-		fmt.Sprintf(`dnsingress_signal_age_seconds{namespace=%q,service="web",signal=""}`, ns),
+		fmt.Sprintf(`dnsingress_pool_members{kind="Service",name="web",namespace=%q,part="",reason="beyond",state="out"} 1`, ns),
+		fmt.Sprintf(`dnsingress_signal_age_seconds{kind="Service",name="web",namespace=%q,part="",signal=""}`, ns),
 		`dnsingress_pool_decisions_total{reason="beyond",state="out"}`,
 		`dnsingress_promql_evaluations_total{outcome="ok"}`,
 		`dnsingress_promql_evaluation_duration_seconds_count`,
-		`dnsingress_kubernetes_dns_programming_duration_seconds_count 1`,
-		`dnsingress_publish_duration_seconds_count`,
+		`dnsingress_kubernetes_dns_programming_duration_seconds_count{kind="Service"} 1`,
+		`dnsingress_publish_duration_seconds_count{kind="Service"}`,
 		`dnsingress_config_info{`,
 		`dnsingress_zone_serial{zone="apps.test."}`,
 	} {

@@ -255,13 +255,13 @@ func TestMetrics(t *testing.T) {
 	b.update(web)
 	b.do(mail{synced: true, results: []promql.Result{b.samples(b.queries[0], "web-1", "1", "web-2", "9")}})
 	want := `
-dnsingress_pool_members{namespace="shop",reason="beyond",service="web",state="out"} 1
-dnsingress_pool_members{namespace="shop",reason="no-data",service="web",state="in"} 1
-dnsingress_pool_members{namespace="shop",reason="within",service="web",state="in"} 1
-dnsingress_pool_ttl_seconds{namespace="shop",rule="pool",service="web"} 5
-dnsingress_pool_weight{bound="greatest",namespace="shop",service="web"} 1
-dnsingress_pool_weight{bound="least",namespace="shop",service="web"} 1
-dnsingress_pool_fail_open{namespace="shop",service="web"} 0
+dnsingress_pool_members{kind="Service",name="web",namespace="shop",part="",reason="beyond",state="out"} 1
+dnsingress_pool_members{kind="Service",name="web",namespace="shop",part="",reason="no-data",state="in"} 1
+dnsingress_pool_members{kind="Service",name="web",namespace="shop",part="",reason="within",state="in"} 1
+dnsingress_pool_ttl_seconds{kind="Service",name="web",namespace="shop",part="",rule="pool"} 5
+dnsingress_pool_weight{bound="greatest",kind="Service",name="web",namespace="shop",part=""} 1
+dnsingress_pool_weight{bound="least",kind="Service",name="web",namespace="shop",part=""} 1
+dnsingress_pool_fail_open{kind="Service",name="web",namespace="shop",part=""} 0
 dnsingress_pool_decisions_total{reason="beyond",state="out"} 1`
 	families, err := b.options.Registerer.(*prometheus.Registry).Gather()
 	if err != nil {
@@ -282,7 +282,7 @@ dnsingress_pool_decisions_total{reason="beyond",state="out"} 1`
 			t.Errorf("no %s in\n%s", line, got.String())
 		}
 	}
-	for _, name := range []string{"dnsingress_signal_age_seconds{namespace=\"shop\",service=\"web\",signal=\"load\"}", "dnsingress_pool_evaluation_duration_seconds"} {
+	for _, name := range []string{"dnsingress_signal_age_seconds{kind=\"Service\",name=\"web\",namespace=\"shop\",part=\"\",signal=\"load\"}", "dnsingress_pool_evaluation_duration_seconds"} {
 		if !strings.Contains(got.String(), name) {
 			t.Errorf("no %s", name)
 		}

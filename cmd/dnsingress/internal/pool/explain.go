@@ -10,24 +10,31 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
 // Explanation says why a name is answered as it is. It is what /explain gives as JSON.
 type Explanation struct {
-	Name        string   `json:"name"`
-	Object      string   `json:"object"` // who has the name
-	Zone        string   `json:"zone"`
-	Serial      uint32   `json:"serial"`
-	TTL         uint32   `json:"ttl_seconds"`
-	TTLRule     string   `json:"ttl_rule"` // that set it; pool: no rule did
-	NegativeTTL uint32   `json:"negative_ttl_seconds"`
-	Max         int      `json:"max_answers"` // 0: all
-	Selection   string   `json:"selection"`
-	Policy      *Policy  `json:"policy,omitempty"`
-	FailOpen    bool     `json:"fail_open"` // too few members satisfied the policy
-	Members     []Member `json:"members"`
-	Problems    []string `json:"problems,omitempty"`
-	History     []Event  `json:"history"` // the last decisions that changed something, the newest last
+	Name        string      `json:"name"`
+	Object      string      `json:"object"` // who has the name
+	Zone        string      `json:"zone"`
+	Serial      uint32      `json:"serial"`
+	TTL         uint32      `json:"ttl_seconds"`
+	TTLRule     string      `json:"ttl_rule"` // that set it; pool: no rule did
+	NegativeTTL uint32      `json:"negative_ttl_seconds"`
+	Max         int         `json:"max_answers"` // 0: all
+	Selection   string      `json:"selection"`
+	Policy      *Policy     `json:"policy,omitempty"`
+	FailOpen    bool        `json:"fail_open"`     // too few members satisfied the policy
+	LastResort  bool        `json:"last_resort"`   // nobody is ready: who serves while terminating is answered with
+	For         string      `json:"for,omitempty"` // the host that the name was made for, by its ports
+	Members     []Member    `json:"members"`
+	Groups      []Group     `json:"groups,omitempty"`  // that the members belong to
+	Records     []RecordSet `json:"records,omitempty"` // that the name has beside the members' addresses
+	Follows     []Followed  `json:"follows,omitempty"` // host names outside whose addresses are among the records
+	Problems    []string    `json:"problems,omitempty"`
+	History     []Event     `json:"history"` // the last decisions that changed something, the newest last
 }
 
 // Policy is the policy in force and the state of its signals. The fields up to Error are of its first rule and signal.
@@ -66,6 +73,7 @@ type Member struct {
 	Address netip.Addr `json:"address"`
 	Pod     string     `json:"pod,omitempty"`
 	Node    string     `json:"node,omitempty"`
+	Group   string     `json:"group,omitempty"`
 	State   string     `json:"state"` // in or out
 	Reason  string     `json:"reason"`
 	Rule    string     `json:"rule,omitempty"`   // that decided
@@ -129,11 +137,16 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 	s, z := e.pools[owner], e.zoneOf(host)
 	a, d := z.answers[host], &s.decision
 	x := Explanation{
+		For: s.made[host], Groups: s.groups(), Records: a.records(), Follows: e.explainFollows(s, host),
 		Name: host, Object: owner.String(), Zone: z.origin, Serial: z.zone.Serial(), TTL: a.ttl, TTLRule: d.TTLRule, NegativeTTL: seconds(d.NegativeTTL),
 		Max: a.maxAnswers, Selection: a.selection.Kind.String(), FailOpen: d.FailOpen, Members: make([]Member, 0, len(s.Members)), History: s.history.list(),
 	}
 	if s.Policy != nil {
 		x.Policy = e.explainPolicy(s)
+	}
+	if x.For == "" && !slices.Contains(s.hosts, host) {
+		x.Groups = nil
+		return x.problems(s), true // it has records alone
 	}
 	for _, v := range d.Members {
 		m := Member{
@@ -142,13 +155,24 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 		}
 		if known := s.member(v.Address); known != nil {
 			m.Pod, m.Node = known.Pod, known.Node
+			if len(s.Groups) > 0 {
+				g := x.Groups[known.Group]
+				if m.Group = g.Name; v.In {
+					m.Weight *= g.factor
+				}
+			}
 		}
+		x.LastResort = x.LastResort || v.In && v.Reason == steer.LastResort
 		x.Members = append(x.Members, m)
 	}
+	return x.problems(s), true
+}
+
+func (x Explanation) problems(s *state) Explanation {
 	for _, p := range s.problems {
 		x.Problems = append(x.Problems, p.Reason+": "+p.Message)
 	}
-	return x, true
+	return x
 }
 
 func (e *Engine) explainPolicy(s *state) *Policy {

@@ -16,8 +16,8 @@ import (
 type metrics struct {
 	engine      *Engine
 	decisions   *prometheus.CounterVec
-	programming prometheus.Histogram
-	publishing  prometheus.Histogram
+	programming *prometheus.HistogramVec
+	publishing  *prometheus.HistogramVec
 	step        prometheus.Histogram
 	ttl         *prometheus.Desc
 	weight      *prometheus.Desc
@@ -29,20 +29,20 @@ type metrics struct {
 }
 
 func newMetrics(e *Engine, r prometheus.Registerer) (*metrics, error) {
-	pool := []string{"namespace", "service"}
+	pool := []string{"kind", "namespace", "name", "part"}
 	m := &metrics{
 		engine: e,
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dnsingress_pool_decisions_total", Help: "Changes of a member to another state or reason.",
 		}, []string{"state", "reason"}),
-		programming: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "dnsingress_kubernetes_dns_programming_duration_seconds", Help: "Time from a change of a Service's pods, as the endpoint slice controller notes it, until it is answered.",
+		programming: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "dnsingress_kubernetes_dns_programming_duration_seconds", Help: "Time from a change in the cluster, of pods as the endpoint slice controller notes it, until it is answered; by the kind of object that publishes it.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 20),
-		}),
-		publishing: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "dnsingress_publish_duration_seconds", Help: "Time from the watch event of a change until it is answered.",
+		}, []string{"kind"}),
+		publishing: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "dnsingress_publish_duration_seconds", Help: "Time from the watch event of a change until it is answered; by the kind of object that publishes it.",
 			Buckets: prometheus.ExponentialBuckets(0.00001, 2, 20),
-		}),
+		}, []string{"kind"}),
 		step: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "dnsingress_pool_evaluation_duration_seconds", Help: "Time to decide on all pools that have news, and to publish what changed.",
 			Buckets: prometheus.ExponentialBuckets(0.00001, 2, 20),
@@ -66,15 +66,17 @@ func newMetrics(e *Engine, r prometheus.Registerer) (*metrics, error) {
 // programmed observes how long the updates took, each change in the cluster once.
 func (m *metrics) programmed(e *Engine, updates []model.Update, now time.Time) {
 	for _, u := range updates {
+		if !u.Received.IsZero() {
+			m.publishing.WithLabelValues(u.Ref.Kind).Observe(now.Sub(u.Received).Seconds())
+		}
 		s := e.pools[u.Ref]
 		if s == nil {
 			continue
 		}
-		m.publishing.Observe(now.Sub(u.Received).Seconds())
 		if u.Triggered.After(s.triggered) {
 			// What happened before this process heard of anything says nothing of how quick it is.
 			if u.Triggered.After(e.synced) {
-				m.programming.Observe(now.Sub(u.Triggered).Seconds())
+				m.programming.WithLabelValues(u.Ref.Kind).Observe(now.Sub(u.Triggered).Seconds())
 			}
 			s.triggered = u.Triggered
 		}
@@ -106,28 +108,31 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(m.names, prometheus.GaugeValue, float64(len(z.answers)), z.origin)
 	}
 	for ref, s := range e.pools {
+		if len(s.Hosts) == 0 {
+			continue // it has no members that anything could be told of
+		}
 		type key struct{ state, reason string }
 		count := map[key]int{}
 		for _, v := range s.decision.Members {
 			count[key{stateOf(v), string(v.Reason)}]++
 		}
 		for k, n := range count {
-			out <- prometheus.MustNewConstMetric(m.members, prometheus.GaugeValue, float64(n), ref.Namespace, ref.Name, k.state, k.reason)
+			out <- prometheus.MustNewConstMetric(m.members, prometheus.GaugeValue, float64(n), ref.Kind, ref.Namespace, ref.Name, ref.Part, k.state, k.reason)
 		}
 		failOpen := 0.0
 		if s.decision.FailOpen {
 			failOpen = 1
 		}
-		out <- prometheus.MustNewConstMetric(m.failOpen, prometheus.GaugeValue, failOpen, ref.Namespace, ref.Name)
-		out <- prometheus.MustNewConstMetric(m.ttl, prometheus.GaugeValue, s.decision.TTL.Seconds(), ref.Namespace, ref.Name, s.decision.TTLRule)
+		out <- prometheus.MustNewConstMetric(m.failOpen, prometheus.GaugeValue, failOpen, ref.Kind, ref.Namespace, ref.Name, ref.Part)
+		out <- prometheus.MustNewConstMetric(m.ttl, prometheus.GaugeValue, s.decision.TTL.Seconds(), ref.Kind, ref.Namespace, ref.Name, ref.Part, s.decision.TTLRule)
 		if s.Policy == nil {
 			continue
 		}
 		least, greatest := s.weights()
-		out <- prometheus.MustNewConstMetric(m.weight, prometheus.GaugeValue, least, ref.Namespace, ref.Name, "least")
-		out <- prometheus.MustNewConstMetric(m.weight, prometheus.GaugeValue, greatest, ref.Namespace, ref.Name, "greatest")
+		out <- prometheus.MustNewConstMetric(m.weight, prometheus.GaugeValue, least, ref.Kind, ref.Namespace, ref.Name, ref.Part, "least")
+		out <- prometheus.MustNewConstMetric(m.weight, prometheus.GaugeValue, greatest, ref.Kind, ref.Namespace, ref.Name, ref.Part, "greatest")
 		for i, q := range s.queries {
-			out <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age(e.queries[q], now), ref.Namespace, ref.Name, s.Policy.Signals[i].Name)
+			out <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age(e.queries[q], now), ref.Kind, ref.Namespace, ref.Name, ref.Part, s.Policy.Signals[i].Name)
 		}
 	}
 }

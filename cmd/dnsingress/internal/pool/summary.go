@@ -18,6 +18,7 @@ type Summary struct {
 	In       int        `json:"in"`    // members in the answer
 	Ready    int        `json:"ready"` // members that readiness alone would answer with
 	Members  int        `json:"members"`
+	Records  int        `json:"records"` // beside the members' addresses
 	TTL      uint32     `json:"ttl_seconds"`
 	FailOpen bool       `json:"fail_open"`
 	Steered  bool       `json:"steered"` // a policy says more than readiness
@@ -45,12 +46,15 @@ func (e *Engine) Pools(match string, limit int) (list []Summary, total int) {
 		if !ok {
 			continue
 		}
-		s := e.pools[owner]
+		s, a := e.pools[owner], e.zoneOf(name).answers[name]
 		x := Summary{
-			Name: name, Object: owner.String(), Members: len(s.Members), TTL: e.zoneOf(name).answers[name].ttl,
+			Name: name, Object: owner.String(), TTL: a.ttl, Records: a.count(),
 			FailOpen: s.decision.FailOpen, Steered: s.Policy != nil, Problems: len(s.problems),
 		}
-		x.In, x.Ready = s.count()
+		if slices.Contains(s.hosts, name) {
+			x.Members = len(s.Members)
+			x.In, x.Ready = s.count()
+		}
 		if events := s.history.list(); len(events) > 0 {
 			x.Changed = &events[len(events)-1].At
 		}
