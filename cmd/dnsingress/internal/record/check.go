@@ -3,6 +3,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -281,6 +282,9 @@ func (c *checker) alone(hosts []string, sets []model.RecordSet) []model.RecordSe
 		case s.Type == dns.TypeCNAME && len(others) > 0:
 			c.problem(CNAMEConflict, "either the CNAME or the others", "%s: a CNAME is not published beside other data, here %s (RFC 1034 §3.6.2)", s.Name, strings.Join(others, ", "))
 			return true
+		case (s.Type == dns.TypeA || s.Type == dns.TypeAAAA) && slices.Contains(others, "addresses"):
+			c.problem(InvalidRecord, "another name", "%s %s: the addresses of that name are the pool's members", s.Name, dns.Type(s.Type))
+			return true
 		case s.Type == dns.TypeDNAME && slices.Contains(others, "NS"):
 			c.problem(InvalidRecord, "one of them", "%s: a DNAME is not published beside NS (RFC 6672 §2.3)", s.Name)
 			return true
@@ -291,8 +295,11 @@ func (c *checker) alone(hosts []string, sets []model.RecordSet) []model.RecordSe
 
 // Parse reads data in presentation form (RFC 1035 §5.1), in which all names are absolute.
 func Parse(owner string, rtype uint16, ttl uint32, data string) (dns.RR, error) {
-	if strings.ContainsAny(data, "\r\n") {
+	switch {
+	case strings.ContainsAny(data, "\r\n"):
 		return nil, fmt.Errorf("%q has more than one line", data)
+	case strings.TrimSpace(data) == "":
+		return nil, errors.New("there are no data")
 	}
 	head := dns.RR_Header{Name: owner, Rrtype: rtype, Class: dns.ClassINET, Ttl: ttl}
 	switch rtype {
