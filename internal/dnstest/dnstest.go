@@ -14,7 +14,16 @@ import (
 
 // Serve answers over UDP and TCP on one free port of [::1] until stop is called, which returns when both have ended.
 func Serve(handler dns.Handler) (addr netip.AddrPort, stop func(), err error) {
-	l, pc, err := listen()
+	return serve("[::1]:0", handler)
+}
+
+// Serve4 is Serve on 127.0.0.1, where each address of 127.0.0.0/8 is a client of its own.
+func Serve4(handler dns.Handler) (addr netip.AddrPort, stop func(), err error) {
+	return serve("127.0.0.1:0", handler)
+}
+
+func serve(at string, handler dns.Handler) (addr netip.AddrPort, stop func(), err error) {
+	l, pc, err := listen(at)
 	if err != nil {
 		return addr, nil, err
 	}
@@ -34,9 +43,9 @@ func Serve(handler dns.Handler) (addr netip.AddrPort, stop func(), err error) {
 }
 
 // listen tries ports until one is free for both: a port that is free for TCP may be taken for UDP.
-func listen() (net.Listener, net.PacketConn, error) {
+func listen(at string) (net.Listener, net.PacketConn, error) {
 	for {
-		l, err := net.Listen("tcp", "[::1]:0")
+		l, err := net.Listen("tcp", at)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -173,13 +173,13 @@ func streamFailure(err error, begun bool) error {
 		reset = true
 	}
 	// net/http's error for GOAWAY has neither an exported type nor a shape.
-	if text := err.Error(); strings.Contains(text, "server sent GOAWAY") || strings.Contains(text, "client connection lost") || strings.Contains(text, "ErrCode=REFUSED_STREAM") {
+	if text := err.Error(); strings.Contains(text, "GOAWAY") || strings.Contains(text, "client connection lost") || strings.Contains(text, "ErrCode=REFUSED_STREAM") {
 		reset = true
 	}
 	if reset {
 		return fail(results.ErrReset, err)
 	}
-	if !begun && errors.Is(err, io.ErrUnexpectedEOF) {
+	if !begun && err == io.ErrUnexpectedEOF { // the connection's, not that of something broken within
 		return fail(results.ErrReset, err)
 	}
 	return replyFailure(err, begun)

@@ -80,7 +80,7 @@ func ride(conn http.RoundTripper, t *Target, deadline time.Time, maxBody int64, 
 	begin := time.Now()
 	resp, err := conn.RoundTrip(req)
 	if err != nil {
-		return true, streamFailure(err, false)
+		return true, streamFailure(outOf(ctx, err), false)
 	}
 	defer resp.Body.Close()
 	s.FirstByteNs = int64(time.Since(begin))
@@ -99,7 +99,15 @@ func ride(conn http.RoundTripper, t *Target, deadline time.Time, maxBody int64, 
 		case errors.Is(err, io.EOF):
 			return true, statusFailure(resp.StatusCode)
 		case err != nil:
-			return true, streamFailure(err, true)
+			return true, streamFailure(outOf(ctx, err), true)
 		}
 	}
+}
+
+// outOf returns why an exchange failed: the context's end, where that is the cause of what the library says.
+func outOf(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
