@@ -20,11 +20,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/admin"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/alias"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/health"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube"
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/objects"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/location"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
@@ -87,7 +88,9 @@ type daemon struct {
 	source    *kube.Source
 	evaluator *promql.Evaluator
 	health    *health.Checker
+	aliases   *alias.Resolver
 	transfers *transfer.Service
+	locations *location.Follower
 	dns       *server.Server
 	admin     *admin.Server
 	sockets   *handover.Sockets
@@ -124,13 +127,7 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.source, err = kube.New(kube.Options{
-		Kubeconfig: c.Kubernetes.Kubeconfig, Namespaces: c.Kubernetes.Namespaces, Sink: d.engine, Pools: d.engine.Status, Log: log,
-		Settings: objects.Settings{
-			Prefixes: objects.Prefixes{Hostname: c.Kubernetes.HostnamePrefixes, Policy: c.Kubernetes.PolicyPrefix}, Check: promql.CheckPods,
-		},
-	})
-	if err != nil {
+	if d.source, err = watched(c, d.engine, log); err != nil {
 		return nil, err
 	}
 	d.engine.Connect(d.evaluator, d.source.Reporter())
@@ -139,6 +136,10 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.engine.ConnectProber(d.health)
+	if d.aliases, err = newAliases(c, d.engine, registry, log); err != nil {
+		return nil, err
+	}
+	d.engine.ConnectFollower(d.aliases)
 	transfers := transfer.Options{
 		Catalog: catalog, Keys: c.Keys, Policies: c.Policies(), Answering: func() <-chan struct{} { return d.dns.Ready() }, Registerer: registry, Log: log,
 	}
@@ -149,10 +150,11 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	dns, err := serverConfig(c)
-	if err != nil {
+	if d.locations, err = configuredLocations(c, registry, log); err != nil {
 		return nil, err
 	}
+	dns := serverConfig(c)
+	dns.Locations = d.locations.Table()
 	dns.Catalog, dns.Transfer, dns.Registerer, dns.Log, dns.Sockets = catalog, d.transfers, registry, log, d.sockets
 	if d.sockets.Inherited() { // the process before answers in the meantime
 		dns.When = d.engine.Ready()
@@ -160,6 +162,18 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	d.dns = server.New(dns)
 	d.admin, err = admin.New(admin.Options{Listen: c.Admin, Sockets: d.sockets, Ready: d.ready, Explainer: d.engine, Gatherer: registry, Log: log})
 	return d, err
+}
+
+// aliasTimeout bounds one question for a host name outside to one resolver.
+const aliasTimeout = 3 * time.Second
+
+// newAliases makes the one that finds the addresses of host names outside.
+func newAliases(c *config.Config, engine *pool.Engine, registry *prometheus.Registry, log *slog.Logger) (*alias.Resolver, error) {
+	servers, err := alias.Configured(c.Kubernetes.Resolvers, "/etc/resolv.conf")
+	if err != nil {
+		return nil, err
+	}
+	return alias.New(alias.Options{Servers: servers, Timeout: aliasTimeout, Deliver: engine.Followed, Registerer: registry, Log: log})
 }
 
 // configInfo is a constant metric that shows the configuration that is in force.
@@ -237,7 +251,7 @@ func (d *daemon) run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wait sync.WaitGroup
-	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.transfers.Run, d.source.Run}, d.signers...) {
+	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.aliases.Run, d.transfers.Run, d.locations.Run, d.source.Run}, d.signers...) {
 		wait.Go(func() {
 			if err := part(work); err != nil && work.Err() == nil {
 				stop(err)

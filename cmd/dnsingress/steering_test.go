@@ -123,7 +123,7 @@ func (c *cluster) url() string {
 }
 
 func testSteeringPolicies(t *testing.T, c *cluster) {
-	const absent = "no SteeringPolicies to be had"
+	const absent = "kinds that this cluster does not have"
 	ns := c.namespace(t)
 	m := newMetric(t)
 	m.set("web-0", "1", "web-1", "9", "api-0", "1", "api-1", "9")

@@ -13,26 +13,27 @@ import (
 	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
-// poolStatus is what a policy's status says of a Service's pool, and notes in now what that was made of. before are the
-// targets as the object has them, settled what was last written.
-func (s *Source) poolStatus(ref model.Ref, before []v1alpha1.TargetStatus, settled, now map[string]model.Status) *v1alpha1.PoolStatus {
+// poolStatus is what a policy's status says of the pool at a target, and notes in now what that was made of. before are
+// the targets as the object has them, settled what was last written.
+func (s *Source) poolStatus(t v1alpha1.TargetStatus, ref model.Ref, before []v1alpha1.TargetStatus, settled, now map[string]model.Status) *v1alpha1.PoolStatus {
 	var old *v1alpha1.PoolStatus
-	if i := slices.IndexFunc(before, func(t v1alpha1.TargetStatus) bool { return t.Kind == "Service" && t.Name == ref.Name }); i >= 0 {
+	if i := slices.IndexFunc(before, func(o v1alpha1.TargetStatus) bool { return o.Kind == t.Kind && o.Name == t.Name }); i >= 0 {
 		old = before[i].Pool
 	}
-	last, written := settled[ref.Name]
+	key := t.Kind + "/" + t.Name
+	last, written := settled[key]
 	have, ok := s.options.Pools(ref)
 	if !ok { // nothing is known as yet: what another or an earlier process wrote stays
 		if written {
-			now[ref.Name] = last
+			now[key] = last
 		}
 		return old
 	}
 	if old != nil && written && !differs(render(last), render(have)) {
-		now[ref.Name] = last
+		now[key] = last
 		return old
 	}
-	now[ref.Name] = have
+	now[key] = have
 	out := render(have)
 	if old == nil {
 		return out

@@ -24,7 +24,7 @@ type replica struct {
 func (r *replica) look(t *v1alpha1.TargetStatus) (wrote bool) {
 	s := &Source{options: Options{Pools: func(model.Ref) (model.Status, bool) { return r.pool, true }}}
 	now := map[string]model.Status{}
-	out := s.poolStatus(refOf("shop", "web"), []v1alpha1.TargetStatus{*t}, r.settled, now)
+	out := s.poolStatus(*t, model.Ref{Kind: "Service", Namespace: "shop", Name: "web"}, []v1alpha1.TargetStatus{*t}, r.settled, now)
 	wrote = !equality.Semantic.DeepEqual(out, t.Pool)
 	t.Pool, r.settled = out, now
 	return wrote

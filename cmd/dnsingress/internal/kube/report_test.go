@@ -14,7 +14,7 @@ import (
 )
 
 func TestEventsOfReplicasHaveOneName(t *testing.T) {
-	one := report{ref: refOf("shop", strings.Repeat("x", 253)), uid: "u1", problem: model.Problem{Reason: "NameTaken", Message: strings.Repeat("ü", 3000)}}
+	one := report{ref: model.Ref{Kind: "Service", Namespace: "shop", Name: strings.Repeat("x", 253)}, uid: "u1", problem: model.Problem{Reason: "NameTaken", Message: strings.Repeat("ü", 3000)}}
 	a, b := eventOf(one, metav1.Now()), eventOf(one, metav1.NewTime(time.Now().Add(time.Hour)))
 	if a.Name != b.Name || len(a.Name) > 253 || len(a.Message) > 1024 || !utf8.ValidString(a.Message) {
 		t.Errorf("%q and %q, message of %d bytes", a.Name, b.Name, len(a.Message))

@@ -6,71 +6,71 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/dnsingress/dnsingress/api/v1alpha1"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/objects"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
-
-// serviceIndex finds EndpointSlices by the Service that they belong to.
-const serviceIndex = "service"
 
 // loggers sets the libraries' own loggers, which would else print in formats of their own. They are global and must
 // not be set again while a source runs.
 var loggers sync.Once
 
+// syncLook is how often it is looked whether a watch has told of all that there is, while one has not.
+const syncLook = 10 * time.Millisecond
+
 // Sink takes what the source sees. Its methods must not block.
 type Sink interface {
-	// Apply gives the newest state of the objects that changed.
+	// Apply gives the newest state of what the objects that changed publish.
 	Apply(updates []model.Update)
 	// Synced says that all objects there were at the start have been given.
 	Synced()
 }
 
+// Filter says which objects of a kind publish anything. The zero value: all.
+type Filter struct {
+	Off        bool
+	Namespaces []string // empty: all
+	Labels     string   // a selector; empty: all
+}
+
 // Options of a Source.
 type Options struct {
-	Kubeconfig string // a file; empty: in-cluster, else the usual places
-	Namespaces []string
-	Settings   objects.Settings // of translations
+	Kubeconfig string   // a file; empty: in-cluster, else the usual places
+	Namespaces []string // to watch; empty: all
+	Sources    map[objects.Name]Filter
+	Settings   objects.Settings
 	Sink       Sink
-	Pools      func(model.Ref) (model.Status, bool) // what was decided on a Service's pool; false: nothing yet
+	Pools      func(model.Ref) (model.Status, bool) // what was decided on a pool; false: nothing yet
+	Serving    <-chan struct{}                      // closed when what the sink was given is served: statuses wait for it
 	Log        *slog.Logger
 }
 
-// Source watches Services, EndpointSlices and SteeringPolicies. It asks the API server for nothing else and writes
-// only events and the status of policies.
+// Source watches the objects that publish names, and those that they refer to. It asks the API server for nothing
+// else and writes only events and statuses.
 type Source struct {
 	options  Options
 	cache    cache.Cache
+	graph    *graph
+	watches  *watches
 	reporter *Reporter
-	policies policies
 	statuses *statuses
-
-	mu      sync.Mutex
-	dirty   map[client.ObjectKey]time.Time // Services to look at, and when the first news of each came
-	steered map[string]time.Time           // namespaces whose policies or their targets have changed, likewise
-	wake    chan struct{}
+	wake     chan struct{}
 }
 
 // New prepares a source; it speaks to nobody yet.
@@ -84,19 +84,42 @@ func New(o Options) (*Source, error) {
 		ctrllog.SetLogger(logger)
 		klog.SetLogger(logger)
 	})
+	filters := map[objects.Name]filter{}
+	for kind, f := range o.Sources {
+		out := filter{off: f.Off, namespaces: f.Namespaces}
+		if len(f.Namespaces) == 0 {
+			out.namespaces = nil
+		}
+		if f.Labels != "" {
+			if out.labels, err = labels.Parse(f.Labels); err != nil {
+				return nil, fmt.Errorf("reading the label filter of %s: %w", kind, err)
+			}
+		}
+		filters[kind] = out
+	}
+	o.Settings.Policies = &objects.Policies{}
+	s := &Source{options: o, wake: make(chan struct{}, 1)}
+	s.graph = newGraph(&s.options.Settings, filters)
+	s.watches = &watches{
+		kinds: s.graph.kinds, events: s, log: o.Log, wanted: map[objects.Name]bool{}, watched: map[objects.Name]toolscache.ResourceEventHandlerRegistration{},
+		defined: map[string]bool{}, missing: map[objects.Name]bool{},
+		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[objects.Name](firstLook, lastLook)),
+	}
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
+	byObject := map[client.Object]cache.ByObject{definition(): {Transform: stripDefinition}}
+	versions := map[objects.Name]string{}
+	for name, k := range s.graph.kinds {
+		if err := k.Install(scheme); err != nil {
 			return nil, fmt.Errorf("preparing Kubernetes types: %w", err)
 		}
+		byObject[k.New()] = cache.ByObject{Transform: s.keep(k)}
+		versions[name] = k.Version.String()
 	}
-	s := &Source{options: o, dirty: map[client.ObjectKey]time.Time{}, steered: map[string]time.Time{}, wake: make(chan struct{}, 1)}
-	s.policies.known, s.policies.had = map[types.UID]reading{}, map[string]map[string]version{}
-	inPlace := true
 	namespaces := map[string]cache.Config{}
 	for _, n := range o.Namespaces {
 		namespaces[n] = cache.Config{}
 	}
+	inPlace := true
 	s.cache, err = cache.New(config, cache.Options{
 		Scheme:            scheme,
 		Mapper:            mapper(),
@@ -104,34 +127,44 @@ func New(o Options) (*Source, error) {
 		// Objects are read and never changed. Watch errors are retried by the informer and end here as logs.
 		DefaultUnsafeDisableDeepCopy: &inPlace,
 		DefaultWatchErrorHandler: func(_ context.Context, r *toolscache.Reflector, err error) {
-			if strings.HasSuffix(r.TypeDescription(), ".SteeringPolicy") && missing(err) {
-				if s.policies.miss() {
-					o.Log.Info("no SteeringPolicies to be had: annotations alone count until there are (hint: deploy/dnsingress/crd.yaml and rbac.yaml)", "error", err)
-				}
-				return
-			}
-			o.Log.Warn("watching the API server; the last state stays", "kind", r.TypeDescription(), "error", err)
+			s.watches.failed(r.TypeDescription(), err)
 		},
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Service{}:            {Transform: s.keep(objects.Service)},
-			&discoveryv1.EndpointSlice{}: {Transform: s.keep(objects.EndpointSlice)},
-			&v1alpha1.SteeringPolicy{}:   {Transform: s.keep(objects.SteeringPolicy)},
-		},
+		ByObject: byObject,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Kubernetes cache: %w", err)
+	}
+	s.watches.cache = s.cache
+	if s.watches.discovery, err = discovery.NewDiscoveryClientForConfig(config); err != nil {
+		return nil, fmt.Errorf("preparing the Kubernetes client: %w", err)
 	}
 	writer, err := client.New(config, client.Options{Scheme: scheme, Mapper: mapper()})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Kubernetes client: %w", err)
 	}
-	s.reporter = &Reporter{client: writer, log: o.Log, queue: make(chan report, reportsQueued), known: map[model.Ref][]model.Problem{}, uids: map[model.Ref]types.UID{}}
-	s.statuses = newStatuses(s, writer, o.Log)
+	lease, err := newLease(config, leaseNamespace(), o.Log)
+	if err != nil {
+		return nil, err
+	}
+	s.statuses = newStatuses(s, writer, lease, o.Log)
+	s.reporter = &Reporter{
+		client: writer, log: o.Log, queue: make(chan report, reportsQueued), versions: versions, known: map[model.Ref][]wrong{},
+		object: func(ref model.Ref) client.Object { o, _, _ := s.graph.object(ref); return o },
+		changed: func(ref model.Ref) {
+			if s.graph.kinds[objects.Name(ref.Kind)].Status != nil {
+				s.statuses.touch(ref)
+			}
+		},
+	}
 	return s, nil
 }
 
-// Decided says that something has changed of what Options.Pools gives for a Service. It does not block.
-func (s *Source) Decided(ref model.Ref) { s.statuses.decided(ref) }
+// Decided says that something has changed of what Options.Pools gives for a pool. It does not block.
+func (s *Source) Decided(ref model.Ref) {
+	if policy, ok := s.graph.policyOf(ref); ok {
+		s.statuses.touch(policy)
+	}
+}
 
 // Reporter returns what tells objects' owners of problems.
 func (s *Source) Reporter() *Reporter { return s.reporter }
@@ -151,167 +184,131 @@ func restConfig(path string) (*rest.Config, error) {
 	return config, nil
 }
 
-// mapper knows the kinds that are used, so that no discovery is needed and the start survives a missing API server.
-func mapper() meta.RESTMapper {
-	m := meta.NewDefaultRESTMapper(nil)
-	m.Add(corev1.SchemeGroupVersion.WithKind("Service"), meta.RESTScopeNamespace)
-	m.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
-	m.Add(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"), meta.RESTScopeNamespace)
-	m.AddSpecific(v1alpha1.GroupVersion().WithKind("SteeringPolicy"), v1alpha1.GroupVersion().WithResource("steeringpolicies"), v1alpha1.GroupVersion().WithResource("steeringpolicy"), meta.RESTScopeNamespace)
-	return m
-}
-
-// keep leaves of a kind's objects what is read of them.
-func (s *Source) keep(name objects.Name) toolscache.TransformFunc {
-	kind, _ := objects.KindOf(name)
-	return func(o any) (any, error) {
-		if x, ok := o.(client.Object); ok {
-			return kind.Keep(x, &s.options.Settings), nil
+// keep leaves of a kind's objects what is read of them, and of those that are filtered out only their names.
+func (s *Source) keep(k objects.Kind) toolscache.TransformFunc {
+	by := s.graph.filters[k.Name].labels
+	return func(x any) (any, error) {
+		o, ok := x.(client.Object)
+		if !ok {
+			return x, nil
 		}
+		all := o.GetLabels()
+		if !s.graph.read(k.Name, o) {
+			stub := k.New()
+			stub.SetNamespace(o.GetNamespace())
+			stub.SetName(o.GetName())
+			stub.SetUID(o.GetUID())
+			stub.SetResourceVersion(o.GetResourceVersion())
+			keepLabels(stub, all, by)
+			return stub, nil
+		}
+		o = k.Keep(o, &s.options.Settings)
+		keepLabels(o, all, by)
 		return o, nil
 	}
-}
-
-// refOf names a Service.
-func refOf(namespace, name string) model.Ref {
-	return model.Ref{Kind: string(objects.Service), Namespace: namespace, Name: name}
 }
 
 // Run watches until ctx ends. While the API server is away it keeps trying and the sink keeps what it has.
 func (s *Source) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	index := func(o client.Object) []string { return []string{o.GetLabels()[discoveryv1.LabelServiceName]} }
-	if err := s.cache.IndexField(ctx, &discoveryv1.EndpointSlice{}, serviceIndex, index); err != nil {
-		return fmt.Errorf("indexing EndpointSlices: %w", err)
+	if err := s.watches.begin(ctx); err != nil {
+		return err
 	}
-	var handlers []toolscache.ResourceEventHandlerRegistration
-	for _, o := range []client.Object{&corev1.Service{}, &discoveryv1.EndpointSlice{}, &v1alpha1.SteeringPolicy{}} {
-		informer, err := s.cache.GetInformer(ctx, o, cache.BlockUntilSynced(false))
-		if err != nil {
-			return fmt.Errorf("watching %T: %w", o, err)
-		}
-		handler, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: s.touch, DeleteFunc: s.touch,
-			// The old one too: a slice may have been of another Service.
-			UpdateFunc: func(old, o any) { s.touch(old); s.touch(o) },
-		})
-		if err != nil {
-			return fmt.Errorf("watching %T: %w", o, err)
-		}
-		handlers = append(handlers, handler)
-	}
-	steering := handlers[len(handlers)-1]
-	s.policies.synced = steering.HasSynced
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	failed := make(chan error, 1)
 	wait.Go(func() { failed <- s.cache.Start(ctx) })
+	wait.Go(func() { s.watches.run(ctx) })
 	wait.Go(func() { s.reporter.run(ctx) })
-	wait.Go(func() { s.statuses.run(ctx) })
-
-	for _, h := range handlers {
-		// Of policies it may turn out that there is no such kind; they are read when there is.
-		known := func() bool { return h.HasSynced() || h == steering && s.policies.missed() }
-		if !toolscache.WaitForCacheSync(ctx.Done(), known) {
-			return ctx.Err()
-		}
+	wait.Go(func() { s.statuses.run(ctx, s.options.Serving) })
+	for _, kind := range s.graph.first() {
+		s.watches.want(kind)
 	}
-	s.drain(ctx)
-	s.options.Sink.Synced()
+	synced := false
 	for {
+		waiting := s.learn()
+		// At first all is translated at once, not as it comes.
+		if synced || !waiting {
+			if s.drain(); !waiting && !s.learn() && !synced {
+				synced = true
+				s.options.Sink.Synced()
+				if absent := s.watches.absent(); len(absent) > 0 {
+					s.options.Log.Info("kinds that this cluster does not have are watched once it has them", "kinds", absent)
+				}
+				continue
+			}
+		}
+		var look <-chan time.Time
+		if waiting = s.learn(); waiting {
+			look = time.After(syncLook)
+		}
+		wake := s.wake
+		if !synced {
+			wake = nil
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-failed:
 			return fmt.Errorf("watching the API server: %w", err)
-		case <-s.wake:
-			s.drain(ctx)
+		case <-wake:
+		case <-look:
 		}
 	}
 }
 
-// touch notes that a Service, one of its slices, or a policy has changed.
-func (s *Source) touch(o any) {
-	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-		o = gone.Obj
+// learn has the kinds watched that translations ask for, and reports whether some of all kinds is still unknown.
+func (s *Source) learn() (waiting bool) {
+	for _, kind := range s.graph.wants() {
+		s.watches.want(kind)
 	}
-	var key client.ObjectKey
-	var namespace string
-	switch o := o.(type) {
-	case *corev1.Service:
-		key, namespace = client.ObjectKeyFromObject(o), o.Namespace
-	case *discoveryv1.EndpointSlice:
-		key = client.ObjectKey{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}
-	case *v1alpha1.SteeringPolicy:
-		namespace = o.Namespace
+	for _, kind := range s.watches.unknown(s.graph.knows) {
+		if s.watches.known(kind) {
+			s.graph.learn(kind)
+		} else {
+			waiting = true
+		}
 	}
-	now := time.Now()
-	s.mu.Lock()
-	if _, ok := s.dirty[key]; !ok && key.Name != "" {
-		s.dirty[key] = now
-	}
-	if _, ok := s.steered[namespace]; !ok && namespace != "" {
-		s.steered[namespace] = now
-	}
-	s.mu.Unlock()
+	return waiting
+}
+
+func (s *Source) put(kind objects.Name, o client.Object, now time.Time) {
+	s.graph.put(kind, o, now)
+	s.signal()
+}
+
+func (s *Source) drop(kind objects.Name, namespace, name string, now time.Time) {
+	s.graph.drop(kind, namespace, name, now)
+	s.signal()
+}
+
+func (s *Source) clear(kind objects.Name, now time.Time) {
+	s.graph.clear(kind, now)
+	s.signal()
+}
+
+// signal says that something may have to be translated.
+func (s *Source) signal() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-// drain translates everything that was touched and gives it to the sink in one piece.
-func (s *Source) drain(ctx context.Context) {
-	s.mu.Lock()
-	dirty, steered := s.dirty, s.steered
-	s.dirty, s.steered = map[client.ObjectKey]time.Time{}, map[string]time.Time{}
-	s.mu.Unlock()
-	for namespace, since := range steered {
-		if err := s.retarget(ctx, namespace, since, dirty); err != nil {
-			s.options.Log.Error("reading from the cache", "namespace", namespace, "error", err)
-		}
+// drain translates everything that has changed and gives it to the sink in one piece.
+func (s *Source) drain() {
+	x := s.graph.translate()
+	for _, ref := range x.gone {
+		s.reporter.forget(ref)
 	}
-	updates := make([]model.Update, 0, len(dirty))
-	for _, key := range slices.SortedFunc(maps.Keys(dirty), func(a, b client.ObjectKey) int {
-		return refOf(a.Namespace, a.Name).Compare(refOf(b.Namespace, b.Name))
-	}) {
-		u, err := s.read(ctx, key)
-		if err != nil {
-			// The cache answers from memory: only its end can be the reason.
-			s.options.Log.Error("reading from the cache", "service", key, "error", err)
-			continue
-		}
-		u.Received = dirty[key]
-		updates = append(updates, u)
+	if len(x.updates) > 0 {
+		s.options.Sink.Apply(x.updates)
 	}
-	s.options.Sink.Apply(updates)
-}
-
-// read translates one Service as the cache has it.
-func (s *Source) read(ctx context.Context, key client.ObjectKey) (model.Update, error) {
-	u := model.Update{Ref: refOf(key.Namespace, key.Name)}
-	var svc corev1.Service
-	if err := s.cache.Get(ctx, key, &svc); err != nil {
-		s.reporter.forget(u.Ref)
-		return u, client.IgnoreNotFound(err)
+	for ref, problems := range x.problems {
+		s.reporter.whole(ref, problems)
 	}
-	if !s.options.Settings.Prefixes.Claimed(svc.Annotations) {
-		s.reporter.forget(u.Ref)
-		return u, nil
+	for _, ref := range x.statuses {
+		s.statuses.touch(ref)
 	}
-	s.reporter.identify(u.Ref, svc.UID)
-	var endpoints discoveryv1.EndpointSliceList
-	err := s.cache.List(ctx, &endpoints, client.InNamespace(key.Namespace), client.MatchingFields{serviceIndex: key.Name})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return u, err
-	}
-	view := objects.NewStore()
-	for i := range endpoints.Items {
-		view.Put(objects.EndpointSlice, &endpoints.Items[i])
-	}
-	kind, _ := objects.KindOf(objects.Service)
-	result := kind.Translate(&svc, view, &s.options.Settings)
-	u.Pool, u.Triggered = &result.Pools[0], result.Triggered
-	return u, s.steer(ctx, &svc, u.Pool)
 }

@@ -13,6 +13,8 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/dnsingress/dnsingress/api/v1alpha1"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/externaldns"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/kuadrant"
 )
 
 // Name is that of a kind, as in model.Ref and in the configuration.
@@ -23,6 +25,7 @@ const (
 	Service        Name = "Service"
 	EndpointSlice  Name = "EndpointSlice"
 	Namespace      Name = "Namespace"
+	Node           Name = "Node"
 	Ingress        Name = "Ingress"
 	IngressClass   Name = "IngressClass"
 	GatewayClass   Name = "GatewayClass"
@@ -44,6 +47,7 @@ type Kind struct {
 	Also     []string // other versions of the same form
 	Resource string   // the plural in the API's paths
 	Cluster  bool     // its objects are in no namespace
+	Backend  bool     // its objects are read for others also where they themselves do not count
 	Custom   bool     // a CustomResourceDefinition makes it: the cluster may not have it, or not yet
 	Install  func(*runtime.Scheme) error
 	New      func() client.Object
@@ -60,8 +64,8 @@ type Kind struct {
 func Kinds() []Kind {
 	return []Kind{
 		{
-			Name: Service, Version: corev1.SchemeGroupVersion, Resource: "services", Install: corev1.AddToScheme,
-			New: create[corev1.Service], Keep: keep(keepService), Translate: translation(translateService),
+			Name: Service, Version: corev1.SchemeGroupVersion, Backend: true, Resource: "services", Install: corev1.AddToScheme,
+			New: create[corev1.Service], Keep: keep(keepService), Translate: translation(translateService), Status: standing(standService),
 		},
 		{
 			Name: EndpointSlice, Version: discoveryv1.SchemeGroupVersion, Resource: "endpointslices", Install: discoveryv1.AddToScheme,
@@ -72,40 +76,56 @@ func Kinds() []Kind {
 			New: create[corev1.Namespace], Keep: keep(keepNamespace),
 		},
 		{
+			Name: Node, Version: corev1.SchemeGroupVersion, Resource: "nodes", Cluster: true, Install: corev1.AddToScheme,
+			New: create[corev1.Node], Keep: keep(keepNode),
+		},
+		{
 			Name: Ingress, Version: networkingv1.SchemeGroupVersion, Resource: "ingresses", Install: networkingv1.AddToScheme,
-			New: create[networkingv1.Ingress], Keep: keepWhole,
+			New: create[networkingv1.Ingress], Keep: keepWhole, Translate: translation(translateIngress),
 		},
 		{
 			Name: IngressClass, Version: networkingv1.SchemeGroupVersion, Resource: "ingressclasses", Cluster: true, Install: networkingv1.AddToScheme,
 			New: create[networkingv1.IngressClass], Keep: keepWhole,
 		},
 		{
-			Name: GatewayClass, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1beta1"}, Resource: "gatewayclasses", Cluster: true, Custom: true, Install: gatewayv1.Install,
-			New: create[gatewayv1.GatewayClass], Keep: keepWhole,
+			Name: GatewayClass, Version: schema.GroupVersion(gatewayv1.GroupVersion), Also: []string{"v1beta1"}, Resource: "gatewayclasses", Cluster: true, Custom: true, Install: gatewayv1.Install,
+			New: create[gatewayv1.GatewayClass], Keep: keepWhole, Translate: translation(translateGatewayClass), Status: standing(statusGatewayClass),
 		},
 		{
-			Name: Gateway, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1beta1"}, Resource: "gateways", Custom: true, Install: gatewayv1.Install,
-			New: create[gatewayv1.Gateway], Keep: keepWhole,
+			Name: Gateway, Version: schema.GroupVersion(gatewayv1.GroupVersion), Also: []string{"v1beta1"}, Resource: "gateways", Custom: true, Install: gatewayv1.Install,
+			New: create[gatewayv1.Gateway], Keep: keepWhole, Translate: translation(translateGateway), Status: standing(statusGateway),
 		},
 		{
-			Name: HTTPRoute, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1beta1"}, Resource: "httproutes", Custom: true, Install: gatewayv1.Install,
-			New: create[gatewayv1.HTTPRoute], Keep: keepWhole,
+			Name: HTTPRoute, Version: schema.GroupVersion(gatewayv1.GroupVersion), Also: []string{"v1beta1"}, Resource: "httproutes", Custom: true, Install: gatewayv1.Install,
+			New: create[gatewayv1.HTTPRoute], Keep: keepWhole, Translate: translation(translateHTTPRoute), Status: standing(statusHTTPRoute),
 		},
 		{
-			Name: GRPCRoute, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1alpha2"}, Resource: "grpcroutes", Custom: true, Install: gatewayv1.Install,
-			New: create[gatewayv1.GRPCRoute], Keep: keepWhole,
+			Name: GRPCRoute, Version: schema.GroupVersion(gatewayv1.GroupVersion), Also: []string{"v1alpha2"}, Resource: "grpcroutes", Custom: true, Install: gatewayv1.Install,
+			New: create[gatewayv1.GRPCRoute], Keep: keepWhole, Translate: translation(translateGRPCRoute), Status: standing(statusGRPCRoute),
 		},
 		{
-			Name: TLSRoute, Version: gatewayv1.SchemeGroupVersion, Also: []string{"v1alpha3", "v1alpha2"}, Resource: "tlsroutes", Custom: true, Install: gatewayv1.Install,
-			New: create[gatewayv1.TLSRoute], Keep: keepWhole,
+			Name: TLSRoute, Version: schema.GroupVersion(gatewayv1.GroupVersion), Also: []string{"v1alpha3", "v1alpha2"}, Resource: "tlsroutes", Custom: true, Install: gatewayv1.Install,
+			New: create[gatewayv1.TLSRoute], Keep: keepWhole, Translate: translation(translateTLSRoute), Status: standing(statusTLSRoute),
 		},
 		{
-			Name: ReferenceGrant, Version: gatewayv1beta1.SchemeGroupVersion, Also: []string{"v1"}, Resource: "referencegrants", Custom: true, Install: gatewayv1beta1.Install,
+			Name: ReferenceGrant, Version: schema.GroupVersion(gatewayv1beta1.GroupVersion), Also: []string{"v1"}, Resource: "referencegrants", Custom: true, Install: gatewayv1beta1.Install,
 			New: create[gatewayv1beta1.ReferenceGrant], Keep: keepWhole,
 		},
 		{
+			Name: DNSEndpoint, Version: externaldns.GroupVersion(), Resource: "dnsendpoints", Custom: true, Install: externaldns.AddToScheme,
+			New: create[externaldns.DNSEndpoint], Keep: keepWhole, Translate: translation(translateDNSEndpoint), Status: standing(statusDNSEndpoint),
+		},
+		{
+			Name: DNSRecord, Version: kuadrant.RecordVersion(), Resource: "dnsrecords", Custom: true, Install: kuadrant.AddRecordToScheme,
+			New: create[kuadrant.DNSRecord], Keep: keepWhole, Translate: translation(translateDNSRecord), Status: standing(statusDNSRecord),
+		},
+		{
+			Name: DNSPolicy, Version: kuadrant.PolicyVersion(), Resource: "dnspolicies", Custom: true, Install: kuadrant.AddPolicyToScheme,
+			New: create[kuadrant.DNSPolicy], Keep: keepWhole, Translate: translation(translateDNSPolicy), Status: standing(statusDNSPolicy),
+		},
+		{
 			Name: SteeringPolicy, Version: v1alpha1.GroupVersion(), Resource: "steeringpolicies", Custom: true, Install: v1alpha1.AddToScheme,
-			New: create[v1alpha1.SteeringPolicy], Keep: keepWhole,
+			New: create[v1alpha1.SteeringPolicy], Keep: keep(keepPolicy),
 		},
 	}
 }
@@ -140,7 +160,12 @@ func translation[T client.Object](f func(T, View, *Settings) Result) func(client
 
 // standing is for a kind's Status, as translation is for its Translate.
 func standing[T client.Object](f func(T, Standing) T) func(client.Object, Standing) client.Object {
-	return func(o client.Object, x Standing) client.Object { return f(o.(T), x) }
+	return func(o client.Object, x Standing) client.Object {
+		if now := f(o.(T), x); any(now) != any(*new(T)) {
+			return now
+		}
+		return nil
+	}
 }
 
 // keepWhole leaves out only what the API server keeps for itself.

@@ -28,6 +28,9 @@ type Settings struct {
 	Origins []string
 	// Allowed says whether objects of a namespace may have a host name; nil: all may.
 	Allowed func(namespace, host string) bool
+	// Chains is how the chains of DNSRecords and DNSPolicies are answered that do not say themselves: "publish" or "collapse".
+	// Empty: publish.
+	Chains string
 }
 
 // Ref names an object of a kind, or a part of what it publishes.

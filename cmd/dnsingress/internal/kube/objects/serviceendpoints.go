@@ -77,7 +77,7 @@ func endpointsOf(v View, svc *corev1.Service, port int32) endpoints {
 	for _, m := range e.named {
 		slices.SortFunc(m, byAddress)
 	}
-	e.Ports = published(ports, e.Members)
+	e.Ports = portsTold(ports, e.Members)
 	e.Problems = append(e.Problems, translatedPorts(wanted, ports, e.Members, svc.Spec.Ports)...)
 	return e
 }
@@ -196,8 +196,8 @@ func orZero[T any](p *T) T {
 	return *p
 }
 
-// published is what DNS can tell of ports. HTTP/3 on the port that has HTTPS too is one more protocol there.
-func published(ports []endpointPort, members []model.Member) []model.Port {
+// portsTold are what DNS can tell of ports. HTTP/3 on the port that has HTTPS too is one more protocol there.
+func portsTold(ports []endpointPort, members []model.Member) []model.Port {
 	var out []model.Port
 	for _, p := range ports {
 		scheme, alpn := spoken(p.app, p.protocol)

@@ -84,11 +84,18 @@ func (s *Store) remove(k *stored, key client.ObjectKey) client.Object {
 
 // Get is as a View gives it.
 func (s *Store) Get(kind Name, namespace, name string) client.Object {
-	return s.kinds[kind].objects[client.ObjectKey{Namespace: namespace, Name: name}]
+	k := s.kinds[kind]
+	if k == nil { // a policy may name anything
+		return nil
+	}
+	return k.objects[client.ObjectKey{Namespace: namespace, Name: name}]
 }
 
 // Find is as a View gives it.
 func (s *Store) Find(index Index, key string) []client.Object { return s.indexes[index][key] }
+
+// Indexes are those that find objects of a kind.
+func (s *Store) Indexes(kind Name) []Indexed { return s.kinds[kind].indexes }
 
 // All gives every object of a kind, by namespace and then by name.
 func (s *Store) All(kind Name) []client.Object {

@@ -10,6 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
+
+	"github.com/dnsingress/dnsingress/api/v1alpha1"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/kuadrant"
 )
 
 // View is how a translation sees other objects. Whatever it asks for it depends on: the object is translated again
@@ -46,12 +49,15 @@ type Index string
 // The indexes. The key is "NAMESPACE/NAME" where nothing else is said.
 const (
 	SlicesByService        Index = "EndpointSlices by Service"
+	AllNodes               Index = "Nodes"                        // key: empty
 	GrantsByNamespace      Index = "ReferenceGrants by namespace" // key: the namespace
 	GatewaysByClass        Index = "Gateways by class"            // key: the class's name
 	HTTPRoutesByGateway    Index = "HTTPRoutes by Gateway"
 	GRPCRoutesByGateway    Index = "GRPCRoutes by Gateway"
 	TLSRoutesByGateway     Index = "TLSRoutes by Gateway"
 	DNSPoliciesByGateway   Index = "DNSPolicies by Gateway"
+	DNSRecordsByRoot       Index = "DNSRecords by root host"       // key: the host without "*.", fully qualified, lower case
+	GatewaysByHost         Index = "Gateways by listener host"     // key: likewise
 	SteeringPoliciesTarget Index = "SteeringPolicies by target"    // key: KIND/NAMESPACE/NAME
 	SteeringPoliciesHost   Index = "SteeringPolicies by host name" // key: NAMESPACE/HOST, fully qualified, lower case
 )
@@ -69,13 +75,17 @@ func Indexes() []Indexed {
 		{SlicesByService, EndpointSlice, keys(func(o *discoveryv1.EndpointSlice) []string {
 			return []string{Key(o.Namespace, o.Labels[discoveryv1.LabelServiceName])}
 		})},
+		{AllNodes, Node, func(client.Object) []string { return []string{""} }},
 		{GrantsByNamespace, ReferenceGrant, keys(func(o *gatewayv1beta1.ReferenceGrant) []string { return []string{o.Namespace} })},
 		{GatewaysByClass, Gateway, keys(func(o *gatewayv1.Gateway) []string { return []string{string(o.Spec.GatewayClassName)} })},
 		{HTTPRoutesByGateway, HTTPRoute, keys(func(o *gatewayv1.HTTPRoute) []string { return parents(o.Namespace, o.Spec.ParentRefs) })},
 		{GRPCRoutesByGateway, GRPCRoute, keys(func(o *gatewayv1.GRPCRoute) []string { return parents(o.Namespace, o.Spec.ParentRefs) })},
 		{TLSRoutesByGateway, TLSRoute, keys(func(o *gatewayv1.TLSRoute) []string { return parents(o.Namespace, o.Spec.ParentRefs) })},
+		{DNSPoliciesByGateway, DNSPolicy, keys(func(o *kuadrant.DNSPolicy) []string { return []string{Key(o.Namespace, o.Spec.TargetRef.Name)} })},
+		{DNSRecordsByRoot, DNSRecord, keys(func(o *kuadrant.DNSRecord) []string { return appendNew(nil, baseOfRecord(o)) })},
+		{GatewaysByHost, Gateway, keys(listenerBases)},
 		{SteeringPoliciesTarget, SteeringPolicy, keys(policyTargets)},
-		{SteeringPoliciesHost, SteeringPolicy, keys(policyHosts)},
+		{SteeringPoliciesHost, SteeringPolicy, keys(func(o *v1alpha1.SteeringPolicy) []string { return distinct(PolicyHosts(o)) })},
 	}
 }
 
