@@ -136,6 +136,12 @@ func (x *expander) expand(n *yaml.Node) *yaml.Node {
 	return &out
 }
 
+// Name is the file's.
+func (f *File) Name() string { return f.name }
+
+// Broken reports whether the document is no YAML.
+func (f *File) Broken() bool { return f.root == nil && !f.Empty() }
+
 // Empty reports whether the file holds nothing at all.
 func (f *File) Empty() bool {
 	return f.root == nil && len(f.problems) == 1 && f.problems[0].Text == "the file is empty"
@@ -148,6 +154,11 @@ func (f *File) Text(path string) string {
 		return ""
 	}
 	return n.Value
+}
+
+// Again returns the document as it was before it was decoded.
+func (f *File) Again() *File {
+	return &File{name: f.name, source: f.source, manifest: f.manifest, root: f.root}
 }
 
 // Each returns the values of the list at path as documents of their own.

@@ -127,6 +127,18 @@ func (k *Kubernetes) MayHave(namespace, host string) (may bool, rule *Host) {
 	}), rule
 }
 
+// DefaultKubernetes is what a file that says nothing of it means.
+func DefaultKubernetes() Kubernetes {
+	var k Kubernetes
+	k.fill()
+	return k
+}
+
+// AnnotationPrefix reports whether annotations can have the prefix: a domain with a slash behind it.
+func AnnotationPrefix(p string) bool {
+	return strings.HasSuffix(p, "/") && strings.Count(p, "/") == 1 && len(p) >= 2
+}
+
 func (k *Kubernetes) fill() {
 	if k.HostnamePrefixes == nil {
 		k.HostnamePrefixes = []string{"external-dns.kubernetes.io/", "external-dns.alpha.kubernetes.io/"}
@@ -147,7 +159,7 @@ func (k *Kubernetes) check(f *strictyaml.File) {
 		if i == len(k.HostnamePrefixes) {
 			at = "kubernetes.policyPrefix"
 		}
-		if !strings.HasSuffix(p, "/") || strings.Count(p, "/") != 1 || len(p) < 2 {
+		if !AnnotationPrefix(p) {
 			f.Problem(at, "external-dns.kubernetes.io/", "annotation prefix %q is not a domain with a slash behind it", p)
 		}
 	}

@@ -136,6 +136,9 @@ func Parse(path string, data []byte) ([]Policy, error) {
 	return policies, nil
 }
 
+// Check notes in f, a document that has not been decoded, what is wrong with the policy that it holds.
+func Check(f *strictyaml.File) { read(f) }
+
 // FromObject reads one document as JSON, as the API server gives it. An error lists every problem by its path in the
 // object, one a line.
 func FromObject(data []byte) (Policy, error) {
