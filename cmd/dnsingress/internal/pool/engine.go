@@ -64,18 +64,19 @@ type Engine struct {
 	inbox inbox
 	ready chan struct{} // closed when the zones have been published first
 
-	mu      sync.RWMutex // guards the rest, which only the loop changes
-	zones   []*served
-	pools   map[model.Ref]*state
-	claims  model.Claims
-	queries map[promql.Query]*signal
-	asked   bool                    // queries has other keys than the evaluator knows
-	canon   map[string]string       // expressions as Prometheus writes them
-	follows map[string]*followed    // by host name
-	loops   map[string][]string     // names whose CNAMEs lead back to them, each with the names on the way, itself the first
-	wakeups map[model.Ref]time.Time // when a pool must be decided again though nothing comes in
-	synced  time.Time               // zero: not yet
-	live    bool
+	mu       sync.RWMutex // guards the rest, which only the loop changes
+	zones    []*served
+	pools    map[model.Ref]*state
+	claims   model.Claims
+	queries  map[promql.Query]*signal
+	asked    bool                        // queries has other keys than the evaluator knows
+	canon    map[string]string           // expressions as Prometheus writes them
+	follows  map[string]*followed        // by host name
+	loops    map[string][]string         // names whose CNAMEs lead back to them, each with the names on the way, itself the first
+	pointing map[string]map[pointer]bool // CNAMEs of objects, by the names in the zones that they point to
+	wakeups  map[model.Ref]time.Time     // when a pool must be decided again though nothing comes in
+	synced   time.Time                   // zero: not yet
+	live     bool
 }
 
 // state is one pool and what was last decided on it.
@@ -111,15 +112,16 @@ type checked struct {
 // New prepares an engine; call Connect before Run.
 func New(o Options) (*Engine, error) {
 	e := &Engine{
-		options: o,
-		inbox:   inbox{wake: make(chan struct{}, 1)},
-		ready:   make(chan struct{}),
-		pools:   map[model.Ref]*state{},
-		queries: map[promql.Query]*signal{},
-		canon:   map[string]string{},
-		follows: map[string]*followed{},
-		loops:   map[string][]string{},
-		wakeups: map[model.Ref]time.Time{},
+		options:  o,
+		inbox:    inbox{wake: make(chan struct{}, 1)},
+		ready:    make(chan struct{}),
+		pools:    map[model.Ref]*state{},
+		queries:  map[promql.Query]*signal{},
+		canon:    map[string]string{},
+		follows:  map[string]*followed{},
+		loops:    map[string][]string{},
+		pointing: map[string]map[pointer]bool{},
+		wakeups:  map[model.Ref]time.Time{},
 	}
 	for _, z := range o.Config.Zones {
 		serials, err := serial.Open(o.Config.State, z.Origin, time.Now(), o.Beside)
@@ -364,6 +366,7 @@ func (e *Engine) take(u model.Update, dirty causes, hosts map[string]bool) {
 	e.use(u.Ref, old)
 	e.probe(u.Ref, old)
 	e.follow(u.Ref, old)
+	e.point(u.Ref, old)
 	touched, rivals := e.claims.Set(u.Ref, created, claimed)
 	for _, h := range touched {
 		hosts[h] = true

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/miekg/dns"
 
@@ -131,72 +130,5 @@ func (e *Engine) tell(s *state) {
 		s.problems = problems
 		e.reporter.Report(s.Ref, problems)
 		e.changed(s.Ref)
-	}
-}
-
-// targetsOf is where the CNAMEs lead to that an answer for name would hold, by the names that hold records.
-func (e *Engine) targetsOf(name string) []string {
-	owner, ok := e.claims.Owner(name)
-	if !ok {
-		return nil
-	}
-	s := e.pools[owner]
-	var targets []string
-	for _, i := range s.setsAt[name] {
-		if s.sets[i].Type != dns.TypeCNAME {
-			continue
-		}
-		for _, r := range s.sets[i].Records {
-			if to := record.Covering(record.Target(r.Data), e.claimed); to != "" {
-				targets = append(targets, to)
-			}
-		}
-	}
-	return targets
-}
-
-func (e *Engine) claimed(name string) bool {
-	_, ok := e.claims.Owner(name)
-	return ok
-}
-
-// relink finds out which CNAMEs lead back to themselves, after the given names have changed. Those that do now or did
-// before are among the names afterwards, and their owners dirty.
-func (e *Engine) relink(names map[string]bool, dirty causes) {
-	again := map[string]bool{}
-	for name := range names {
-		if e.loops[name] != nil || len(e.targetsOf(name)) > 0 {
-			again[name] = true
-		}
-	}
-	if len(again) == 0 && len(e.loops) == 0 {
-		return
-	}
-	for name := range e.loops {
-		again[name] = true
-	}
-	for len(again) > 0 {
-		for name := range again {
-			delete(again, name)
-			was := e.loops[name]
-			now := record.Loop(name, e.targetsOf)
-			if slices.Equal(was, now) {
-				continue
-			}
-			if now == nil {
-				delete(e.loops, name)
-			} else {
-				e.loops[name] = now
-			}
-			for _, other := range now {
-				if e.loops[other] == nil {
-					again[other] = true
-				}
-			}
-			names[name] = true
-			if owner, ok := e.claims.Owner(name); ok {
-				dirty.add(owner, byCluster, time.Time{})
-			}
-		}
 	}
 }
