@@ -3,15 +3,12 @@
 package main
 
 import (
-	"fmt"
 	"net"
-	"net/netip"
 
 	"github.com/spf13/pflag"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/internal/cli"
 )
 
@@ -80,29 +77,13 @@ func (o *dnsOptions) config() server.Config {
 }
 
 // serverConfig is what the configuration of run says of the server.
-func serverConfig(c *config.Config) (server.Config, error) {
-	var where *zone.Locations
-	if len(c.DNS.Locations) > 0 {
-		places := map[netip.Prefix]string{}
-		for network, place := range c.DNS.Locations {
-			p, err := netip.ParsePrefix(network)
-			if err != nil {
-				return server.Config{}, fmt.Errorf("reading dns.locations: %w", err)
-			}
-			places[p] = place
-		}
-		var err error
-		if where, err = zone.NewLocations(places); err != nil {
-			return server.Config{}, fmt.Errorf("reading dns.locations: %w", err)
-		}
-	}
+func serverConfig(c *config.Config) server.Config {
 	return server.Config{
 		Listen: c.Listen, TLS: server.TLS{Listen: c.TLS.Listen, Cert: c.TLS.Cert, Key: c.TLS.Key},
-		Names:     server.Names{ID: c.DNS.ID, Version: c.DNS.Version},
-		Rate:      server.RateLimit{PerSecond: c.DNS.RateLimit.PerSecond, Slip: *c.DNS.RateLimit.Slip},
-		TCP:       server.Limits{Connections: c.DNS.TCP.Connections, PerClient: c.DNS.TCP.PerClient, Idle: c.DNS.TCP.Idle, Memory: c.DNS.TCP.Memory},
-		QueryLog:  server.QueryLog{Every: c.DNS.QueryLog.Every, PerSecond: c.DNS.QueryLog.PerSecond},
-		Dnstap:    server.Dnstap{To: c.DNS.Dnstap.To, Every: c.DNS.Dnstap.Every},
-		Locations: where,
-	}, nil
+		Names:    server.Names{ID: c.DNS.ID, Version: c.DNS.Version},
+		Rate:     server.RateLimit{PerSecond: c.DNS.RateLimit.PerSecond, Slip: *c.DNS.RateLimit.Slip},
+		TCP:      server.Limits{Connections: c.DNS.TCP.Connections, PerClient: c.DNS.TCP.PerClient, Idle: c.DNS.TCP.Idle, Memory: c.DNS.TCP.Memory},
+		QueryLog: server.QueryLog{Every: c.DNS.QueryLog.Every, PerSecond: c.DNS.QueryLog.PerSecond},
+		Dnstap:   server.Dnstap{To: c.DNS.Dnstap.To, Every: c.DNS.Dnstap.Every},
+	}
 }

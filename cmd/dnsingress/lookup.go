@@ -21,6 +21,8 @@ func lookupCommand(s streams) *cobra.Command {
 	var files []string
 	var origin string
 	var keys signingFlags
+	var where locationFlags
+	var from, subnet string
 	var secure bool
 	c := &cobra.Command{
 		Use:   "lookup --zone-file FILE [NAME TYPE]",
@@ -28,7 +30,8 @@ func lookupCommand(s streams) *cobra.Command {
 		Long: `Print the answers that serve would give, without a socket.
 
 Without NAME and TYPE the questions are lines "NAME TYPE" on standard input. Names are
-absolute, with or without the final dot. Replies are those over TCP, so none is cut.`,
+absolute, with or without the final dot. Replies are those over TCP, so none is cut.
+With --from or --subnet they are those that this client gets, or a resolver that asks for its network.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 0 && len(args) != 2 {
 				return fmt.Errorf("lookup takes NAME and TYPE, or neither to read them from standard input")
@@ -59,7 +62,15 @@ absolute, with or without the final dot. Replies are those over TCP, so none is 
 			if err := signing.unused(origins); err != nil {
 				return err
 			}
-			l := &lookup{s, server.NewResponder(catalog), make([]byte, dns.MaxMsgSize), secure}
+			locations, err := where.load(nil, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			l := &lookup{streams: s, responder: server.NewResponder(catalog), buf: make([]byte, dns.MaxMsgSize), secure: secure}
+			l.responder.Locate(locations.Table())
+			if err := l.client(from, subnet); err != nil {
+				return err
+			}
 			if len(args) == 2 {
 				return l.print(args[0], args[1])
 			}
@@ -69,6 +80,9 @@ absolute, with or without the final dot. Replies are those over TCP, so none is 
 	c.Flags().StringArrayVar(&files, "zone-file", nil, "zone `FILE` in master-file format (repeatable)")
 	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
 	c.Flags().BoolVar(&secure, "dnssec", false, "ask for signatures (the DO bit)")
+	c.Flags().StringVar(&from, "from", "::1", "`ADDRESS` that asks")
+	c.Flags().StringVar(&subnet, "subnet", "", "`NETWORK` that a resolver asks for, as 2001:db8::/56 (EDNS client subnet, RFC 7871)")
+	where.add(c.Flags())
 	keys.add(c)
 	return c
 }
@@ -78,6 +92,27 @@ type lookup struct {
 	responder *server.Responder
 	buf       []byte
 	secure    bool
+	from      netip.Addr
+	subnet    *dns.EDNS0_SUBNET // nil: none
+}
+
+// client has questions come from an address, and for a network if that is not empty.
+func (l *lookup) client(from, subnet string) (err error) {
+	if l.from, err = netip.ParseAddr(from); err != nil {
+		return cli.Misuse("--from %q is no address (hint: 2001:db8::1 or 192.0.2.1)", from)
+	}
+	if subnet == "" {
+		return nil
+	}
+	p, err := netip.ParsePrefix(subnet)
+	if err != nil {
+		return cli.Misuse("--subnet %q is no network (hint: 2001:db8::/56 or 192.0.2.0/24)", subnet)
+	}
+	l.subnet = &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 2, SourceNetmask: uint8(p.Bits()), Address: p.Masked().Addr().AsSlice()}
+	if p.Addr().Is4() {
+		l.subnet.Family = 1
+	}
+	return nil
 }
 
 // printAll answers the lines of standard input.
@@ -113,15 +148,18 @@ func (l *lookup) print(name, rtype string) error {
 		return cli.Misuse("%q is no domain name", name)
 	}
 	query := &dns.Msg{Question: []dns.Question{{Name: dns.Fqdn(name), Qtype: qtype, Qclass: dns.ClassINET}}}
-	if l.secure {
-		query.SetEdns0(dns.MaxMsgSize, true)
+	if l.secure || l.subnet != nil {
+		query.SetEdns0(dns.MaxMsgSize, l.secure)
+	}
+	if l.subnet != nil {
+		query.IsEdns0().Option = append(query.IsEdns0().Option, l.subnet)
 	}
 	wire, err := query.Pack()
 	if err != nil {
 		return cli.Misuse("asking for %q: %w", name, err)
 	}
 	var reply dns.Msg
-	answer := l.responder.Respond(l.buf, wire, server.Peer{Addr: netip.IPv6Loopback(), TCP: true})
+	answer := l.responder.Respond(l.buf, wire, server.Peer{Addr: l.from, TCP: true})
 	if err := reply.Unpack(answer); err != nil {
 		return fmt.Errorf("reading the reply for %s %s: %w", name, rtype, err)
 	}

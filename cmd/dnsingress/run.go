@@ -24,7 +24,6 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/health"
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/location"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
@@ -36,14 +35,18 @@ import (
 
 func runCommand(s streams) *cobra.Command {
 	var path, level string
+	var target config.ServiceTarget
 	var dry bool
 	c := &cobra.Command{
 		Use:   "run --config FILE",
-		Short: "Publish a cluster's Services and answer for them",
-		Long: `Publish a cluster's Services and answer for them.
+		Short: "Publish what a cluster's objects name and answer for it",
+		Long: `Publish what a cluster's objects name and answer for it.
 
 A Service with a hostname annotation has its ready pods' addresses answered under
 that name; annotations or a SteeringPolicy say which of them, how often and for how long.
+So have Ingresses, Gateways and routes, DNSEndpoints, DNSRecords and DNSPolicies what they
+publish; a directory of manifests (kubernetes.files) stands in for a cluster. What a file
+would publish: dnsingress records.
 
 SIGTERM: /readyz says no, answers go on for lameDuck, then the process ends.
 SIGUSR2 starts the program again and hands the sockets over to it once it is ready.`,
@@ -55,6 +58,12 @@ SIGUSR2 starts the program again and hands the sockets over to it once it is rea
 			}
 			c, err := config.Load(path)
 			if err != nil {
+				return err
+			}
+			if target != "" {
+				c.Kubernetes.ServiceTarget = target
+			}
+			if err := checkTranslation(c.Kubernetes); err != nil {
 				return err
 			}
 			if _, err := configuredSigning(c, log); err != nil {
@@ -76,6 +85,7 @@ SIGUSR2 starts the program again and hands the sockets over to it once it is rea
 	}
 	c.Flags().StringVar(&path, "config", "/etc/dnsingress/config.yaml", "configuration `FILE`")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	c.Flags().StringVar((*string)(&target), "service-target", "", "what Services are answered with: pods, or status (default: kubernetes.serviceTarget)")
 	c.Flags().BoolVar(&dry, "dry-run", false, "check the configuration, say what would be served, and end")
 	return c
 }
@@ -85,7 +95,7 @@ type daemon struct {
 	config    *config.Config
 	log       *slog.Logger
 	engine    *pool.Engine
-	source    *kube.Source
+	source    source
 	evaluator *promql.Evaluator
 	health    *health.Checker
 	aliases   *alias.Resolver
@@ -127,11 +137,9 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.source, err = watched(c, d.engine, log); err != nil {
+	if err := d.connectSource(c, log); err != nil {
 		return nil, err
 	}
-	d.engine.Connect(d.evaluator, d.source.Reporter())
-	d.engine.ConnectObserver(d.source.Decided)
 	if d.health, err = health.New(health.Options{Deliver: d.engine.Checked, Registerer: registry, Log: log}); err != nil {
 		return nil, err
 	}

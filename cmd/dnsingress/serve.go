@@ -36,6 +36,7 @@ func serveCommand(s streams) *cobra.Command {
 	var options dnsOptions
 	var keys signingFlags
 	var transfers transferFlags
+	var where locationFlags
 	c := &cobra.Command{
 		Use:   "serve --zone-file FILE --listen ADDRESS",
 		Short: "Answer DNS from zone files, with no cluster",
@@ -85,6 +86,10 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
+			locations, err := where.load(registry, log)
+			if err != nil {
+				return err
+			}
 			var dns *server.Server
 			exchanges.Answering, exchanges.Replaced = func() <-chan struct{} { return dns.Ready() }, handover.ErrReplaced
 			if sockets.Inherited() {
@@ -103,6 +108,7 @@ likewise. Only the addresses given are opened.`,
 			}
 			config := options.config()
 			config.Catalog, config.Transfer, config.Registerer, config.Log, config.Sockets = catalog, exchange, registry, log, sockets
+			config.Locations = locations.Table()
 			if sockets.Inherited() { // the process before answers in the meantime
 				config.When = available(catalog, transfers.origins())
 			}
@@ -110,6 +116,7 @@ likewise. Only the addresses given are opened.`,
 			parts := []func(context.Context) error{
 				dns.Run,
 				exchange.Run,
+				locations.Run,
 				func(ctx context.Context) error { return announce(ctx, s, dns, sockets, log) },
 				func(ctx context.Context) error { return refresh(ctx, hangup, exchange) },
 			}
@@ -131,6 +138,7 @@ likewise. Only the addresses given are opened.`,
 	c.Flags().StringArrayVar(&files, "zone-file", nil, "zone `FILE` in master-file format (repeatable)")
 	options.flags(c.Flags())
 	transfers.add(c.Flags())
+	where.add(c.Flags())
 	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
 	c.Flags().StringVar(&metrics, "metrics", "", "`ADDRESS` for Prometheus metrics over HTTP (default: none)")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")

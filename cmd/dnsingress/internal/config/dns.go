@@ -4,9 +4,11 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/location"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
 	"github.com/dnsingress/dnsingress/internal/strictyaml"
 )
@@ -33,8 +35,11 @@ type DNS struct {
 	QueryLog QueryLog `yaml:"queryLog"`
 	// Dnstap writes queries and replies as dnstap.
 	Dnstap Dnstap `yaml:"dnstap"`
-	// Locations say where clients are, by network: a path from the largest place to the smallest, such as
-	// zone-a/node-7. The longest prefix counts. Default: nowhere.
+	// LocationDatabase is a file in MaxMind's format that says in which country clients are, read again when it changes.
+	// Default: none.
+	LocationDatabase string `yaml:"locationDatabase"`
+	// Locations say where clients are that the database does not know, by network: a code (IE, US-CA, GEO-EU), or a path from the largest
+	// place to the smallest, such as zone-a/node-7. The longest prefix counts. Default: nowhere.
 	Locations map[string]string `yaml:"locations"`
 }
 
@@ -121,9 +126,9 @@ func (d DNS) check(f *strictyaml.File) {
 			f.Problem("dns."+c.at, "", "%v", c.err)
 		}
 	}
-	for network := range d.Locations {
-		if _, err := netip.ParsePrefix(network); err != nil {
-			f.Problem("dns.locations", `"2001:db8::/32": zone-a`, "%q is no network", network)
+	for _, network := range slices.Sorted(maps.Keys(d.Locations)) {
+		if _, _, err := location.Parse(network, d.Locations[network]); err != nil {
+			f.Problem(fmt.Sprintf("dns.locations[%q]", network), "", "%v", err)
 		}
 	}
 }

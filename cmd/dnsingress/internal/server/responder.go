@@ -5,6 +5,7 @@ package server
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/miekg/dns"
@@ -28,16 +29,17 @@ type Peer struct {
 
 // Responder answers queries one at a time. It is not safe for concurrent use; its zones are.
 type Responder struct {
-	catalog  *zone.Catalog
-	cookies  *cookies
-	names    Names
-	idle     uint16 // what a client is told of idle connections (RFC 7828), in 100 ms; 0: nothing
-	hands    bool   // to a Handler what is for one
-	question zone.Question
-	reply    zone.Reply
-	opt      opt
-	seen     outcome
-	limit    int // octets of the last reply
+	catalog   *zone.Catalog
+	cookies   *cookies
+	names     Names
+	locations *atomic.Pointer[zone.Locations] // nil: nowhere
+	idle      uint16                          // what a client is told of idle connections (RFC 7828), in 100 ms; 0: nothing
+	hands     bool                            // to a Handler what is for one
+	question  zone.Question
+	reply     zone.Reply
+	opt       opt
+	seen      outcome
+	limit     int // octets of the last reply
 }
 
 // outcome is what the metrics say of a query.
@@ -65,10 +67,13 @@ func (r reason) String() string {
 	return [...]string{"none", "short", "response", "unanswered"}[r]
 }
 
-// NewResponder returns a responder for the zones of a catalog.
+// NewResponder returns a responder for the zones of a catalog, to clients who are nowhere.
 func NewResponder(catalog *zone.Catalog) *Responder {
 	return &Responder{catalog: catalog, cookies: newCookies()}
 }
+
+// Locate has clients be where the table says at the time of their query.
+func (r *Responder) Locate(table *atomic.Pointer[zone.Locations]) { r.locations = table }
 
 // Respond writes the reply to query into buf, which must hold 65535 octets for TCP and 1232 for UDP, and
 // returns it; nil if there must be none.
@@ -169,6 +174,9 @@ func (r *Responder) answer(name []byte, peer Peer) (rcode int, extended uint16) 
 	r.seen.slot = z.Slot
 	r.question.Secure, r.question.Compact = r.opt.do, r.opt.compact
 	r.question.Client = r.opt.client(peer.Addr)
+	if r.locations != nil {
+		r.question.Locations = r.locations.Load()
+	}
 	z.Answer(&r.question, &r.reply)
 	return r.reply.Rcode, noExtendedError
 }

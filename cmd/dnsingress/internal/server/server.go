@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
@@ -29,11 +30,12 @@ type Config struct {
 	Registerer prometheus.Registerer // nil: no metrics
 	Log        *slog.Logger          // nil: no log
 	TCP        Limits
-	Rate       RateLimit       // of replies over UDP; none by default
-	Names      Names           // told to who asks; none by default
-	QueryLog   QueryLog        // off by default
-	Dnstap     Dnstap          // off by default
-	Locations  *zone.Locations // where clients are; nil: nowhere
+	Rate       RateLimit // of replies over UDP; none by default
+	Names      Names     // told to who asks; none by default
+	QueryLog   QueryLog  // off by default
+	Dnstap     Dnstap    // off by default
+	// Locations is where clients are at present; nil: nowhere.
+	Locations *atomic.Pointer[zone.Locations]
 	// Transfer answers transfers, NOTIFY and what is signed with TSIG; nil: transfers are refused, NOTIFY is
 	// not implemented, and signatures are not looked at.
 	Transfer Handler
@@ -177,9 +179,8 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) guard(hands bool) *guard {
 	r := &Responder{
 		catalog: s.config.Catalog, cookies: s.cookies, names: s.config.Names, hands: hands && s.config.Transfer != nil,
-		idle: uint16(min(s.config.TCP.Idle/(100*time.Millisecond), 0xFFFF)),
+		idle: uint16(min(s.config.TCP.Idle/(100*time.Millisecond), 0xFFFF)), locations: s.config.Locations,
 	}
-	r.question.Locations = s.config.Locations
 	return &guard{Responder: r, panics: s.panics}
 }
 

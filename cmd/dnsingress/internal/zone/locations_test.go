@@ -66,8 +66,8 @@ func TestLocations(t *testing.T) {
 				at := newAddress(&b)
 				from = address{at.hi &^ tail(length), at.lo &^ tail(length-64)}
 				to := address{at.hi | tail(length), at.lo | tail(length-64)}
-				for _, r := range locations.ranges {
-					if r.first.compare(from) > 0 && r.first.compare(to) <= 0 {
+				for _, first := range locations.firsts {
+					if first.compare(from) > 0 && first.compare(to) <= 0 {
 						return false
 					}
 				}
@@ -113,6 +113,59 @@ func TestLocationsEnds(t *testing.T) {
 		t.Errorf("the empty table has %q, %d", name, length)
 	}
 	if _, err := NewLocations(map[netip.Prefix]string{netip.MustParsePrefix("2001:db8::1/32"): "a"}); err == nil || !strings.Contains(err.Error(), `location "a": 2001:db8::1/32 is not a network`) {
+		t.Error(err)
+	}
+}
+
+// TestLocationsOr compares with asking one table after the other.
+func TestLocationsOr(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	random := func() netip.Addr {
+		return netip.AddrFrom16([16]byte{0x20, byte(rng.IntN(4)), byte(rng.IntN(4)) << 6, 15: byte(rng.IntN(3))})
+	}
+	for round := range 300 {
+		var tables [2]*Locations
+		for i := range tables {
+			networks := map[netip.Prefix]string{}
+			for range rng.IntN(1 + round%15) {
+				a := random()
+				p, err := a.Prefix(rng.IntN(129))
+				if err != nil {
+					t.Fatal(err)
+				}
+				networks[p] = []string{"", "a", "b", "c"}[rng.IntN(4)]
+			}
+			var err error
+			if tables[i], err = NewLocations(networks); err != nil {
+				t.Fatal(err)
+			}
+		}
+		both := tables[0].Or(tables[1])
+		for range 100 {
+			a := random()
+			want, _ := tables[0].Find(a)
+			if want == "" {
+				want, _ = tables[1].Find(a)
+			}
+			if got, _ := both.Find(a); got != want {
+				t.Fatalf("%v is in %q, not %q", a, got, want)
+			}
+		}
+		for i := range both.Len() {
+			if i > 0 && both.places[i] == both.places[i-1] {
+				t.Fatalf("two ranges of one place: %v", both)
+			}
+		}
+	}
+	var none *Locations
+	if none.Or(nil).Len() != 0 {
+		t.Error("nothing or nothing is something")
+	}
+}
+
+func TestLocationsOfOneNetwork(t *testing.T) {
+	four, mapped := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::ffff:192.0.2.0/120")
+	if _, err := NewLocations(map[netip.Prefix]string{four: "a", mapped: "b"}); err == nil || !strings.Contains(err.Error(), "are of one network") {
 		t.Error(err)
 	}
 }
