@@ -136,8 +136,8 @@ www.example.com. 300 AAAA addresses of aws.lb.com.
 		{"geo specific", specific, `
 shop.example.com. 300 CNAME lb-a1b2.shop.example.com.
 lb-a1b2.shop.example.com. 300 CNAME ie.lb-a1b2.shop.example.com. geo=* set=default
-lb-a1b2.shop.example.com. 300 CNAME aus.lb-a1b2.shop.example.com. geo=AU set=aus
-lb-a1b2.shop.example.com. 300 CNAME ie.lb-a1b2.shop.example.com. geo=IE set=ie
+lb-a1b2.shop.example.com. 300 CNAME aus.lb-a1b2.shop.example.com. geo=AU set=AUS
+lb-a1b2.shop.example.com. 300 CNAME ie.lb-a1b2.shop.example.com. geo=IE set=IE
 ie.lb-a1b2.shop.example.com. 300 CNAME ab1.lb-a1b2.shop.example.com. weight=100 set=ab1.lb-a1b2.shop.example.com
 ie.lb-a1b2.shop.example.com. 300 CNAME aws.lb.com. weight=100 set=aws.lb.com
 aus.lb-a1b2.shop.example.com. 300 CNAME ab2.lb-a1b2.shop.example.com. weight=100 set=ab2.lb-a1b2.shop.example.com

@@ -131,18 +131,11 @@ func (c *chains) flatten(name string) []model.RecordSet {
 // places are those that are told apart anywhere on the way from a name.
 func (c *chains) places(name string, rtype uint16) []string {
 	met, places := map[string]bool{}, map[string]bool{}
-	for queue := []string{name}; len(queue) > 0; queue = queue[1:] {
-		at, ok := c.find(queue[0])
-		if !ok || met[at] {
-			continue
-		}
-		met[at] = true
+	c.reach(name, met)
+	for at := range met {
 		for _, t := range []uint16{dns.TypeCNAME, rtype} {
 			for _, r := range c.sets[key{at, t}].Records {
 				places[r.Geo] = true
-				if t == dns.TypeCNAME {
-					queue = append(queue, r.Data)
-				}
 			}
 		}
 	}

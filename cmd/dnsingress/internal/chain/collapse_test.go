@@ -109,6 +109,28 @@ www.test. 60 A 192.0.2.1`},
 	}
 }
 
+func TestGround(t *testing.T) {
+	apex := func(name string) bool { return name == "test." }
+	const chain = `
+klb.test. 300 CNAME x.klb.test. geo=* set=default
+x.klb.test. 300 CNAME lb.example. weight=1 set=lb
+x.klb.test. 300 CNAME a.klb.test. weight=3 set=a
+a.klb.test. 60 A 192.0.2.1
+other.test. 60 A 192.0.2.2
+`
+	compare(t, Ground(parse(t, chain+"test. 300 CNAME klb.test."), "test.", apex), `
+other.test. 60 A 192.0.2.2
+test. 60 A addresses of lb.example. weight=1 set=lb.example
+test. 60 A 192.0.2.1 weight=3 set=a.klb.test
+test. 300 AAAA addresses of lb.example.`)
+	sets := parse(t, chain+"*.test. 300 CNAME klb.test.\ntest. 300 CNAME klb.test.")
+	if got := Ground(sets, "test.", apex); len(got) != 7 { // the chain stays for those that are no apex
+		t.Errorf("left:\n%s", text(got))
+	}
+	sets = parse(t, chain+"www.test. 300 CNAME klb.test.")
+	compare(t, Ground(sets, "test.", apex), text(sets))
+}
+
 // TestSameChoice goes down random chains as a resolver would, one name after another, and compares how often it ends
 // where with what the collapsed answer says.
 func TestSameChoice(t *testing.T) {

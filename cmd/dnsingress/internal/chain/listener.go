@@ -68,7 +68,11 @@ func (l Listener) Balanced() []model.RecordSet {
 		if len(targets) == 0 {
 			continue
 		}
-		b.alias(lb, model.Record{Data: place, Geo: g.Geo, Set: g.Label})
+		set := strings.ToUpper(g.Label) // as Kuadrant calls it, so that what both publish is the same
+		if g.Geo == geo.Anywhere {
+			set = "default"
+		}
+		b.alias(lb, model.Record{Data: place, Geo: g.Geo, Set: set})
 		if g.Default && g.Geo != geo.Anywhere {
 			b.alias(lb, model.Record{Data: place, Geo: geo.Anywhere, Set: "default"})
 		}

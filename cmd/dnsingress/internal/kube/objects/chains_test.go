@@ -50,8 +50,8 @@ func load(t *testing.T, manifests string) *Store {
 	return store
 }
 
-// translated is what all objects of a store together publish, and what is wrong, a line each.
-func translated(t *testing.T, store *Store, s *Settings) string {
+// publications are what all objects of a store together publish, and what is wrong, a line each.
+func publications(t *testing.T, store *Store, s *Settings) string {
 	t.Helper()
 	var records, problems []string
 	for _, k := range Kinds() {
@@ -143,8 +143,8 @@ func TestChains(t *testing.T) {
 					continue
 				}
 				s.Chains = mode
-				got := translated(t, load(t, string(manifests)), s)
-				if os.Getenv("UPDATE_GOLDEN") != "" {
+				got := publications(t, load(t, string(manifests)), s)
+				if *update {
 					if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 						t.Fatal(err)
 					}

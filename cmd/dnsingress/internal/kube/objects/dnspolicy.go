@@ -185,7 +185,9 @@ func (r *policyReader) balance() bool {
 	lb := r.policy.Spec.LoadBalancing
 	if lb == nil {
 		// Then today all addresses are at the host; at first everything went to a default place.
-		r.balanced = r.first
+		if r.balanced = r.first; r.first {
+			r.weight = 100
+		}
 		return true
 	}
 	r.balanced = true
@@ -308,7 +310,7 @@ func (r *policyReader) builder(l chain.Listener) func(gateway string) []model.Re
 func statusDNSPolicy(o *kuadrant.DNSPolicy, x Standing) *kuadrant.DNSPolicy {
 	outcome, ok := x.Outcome.(*policyOutcome)
 	if !ok {
-		return nil
+		return o
 	}
 	out := o.DeepCopy()
 	good := fmt.Sprintf("%d hosts are published", outcome.hosts)

@@ -75,8 +75,8 @@ func addressData(rtype uint16, target string) (string, *dataError) {
 		if rtype == dns.TypeAAAA {
 			hint = "such as 2001:db8::1"
 		}
-		if _, err := netip.ParseAddr(strings.TrimSuffix(target, ".")); err == nil {
-			hint = strings.TrimSuffix(target, ".")
+		if bare, dot := strings.CutSuffix(target, "."); dot && validAddress(bare) {
+			hint = bare
 		} else if hostname(target) {
 			hint = "recordType CNAME"
 		}
@@ -87,6 +87,11 @@ func addressData(rtype uint16, target string) (string, *dataError) {
 		return "", &dataError{record.WrongFamily, fmt.Sprintf("A target %s is an IPv6 address", target), "recordType AAAA"}
 	}
 	return a.String(), nil
+}
+
+func validAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // nameData reads the name of a host. That of a PTR may be of any letters: it may be of a service (RFC 6763 §4.1).
