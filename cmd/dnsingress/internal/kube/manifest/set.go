@@ -22,12 +22,13 @@ const defaultNamespace = "default"
 // Set is the objects of some files, and a View over them.
 type Set struct {
 	*objects.Store
-	settings *objects.Settings
-	kinds    map[schema.GroupKind]objects.Kind
-	filters  map[objects.Name]filter
-	files    map[model.Ref]*strictyaml.File // where each object stands
-	errs     []error
-	lost     []string // files with objects that cannot be read
+	settings   *objects.Settings
+	kinds      map[schema.GroupKind]objects.Kind
+	filters    map[objects.Name]filter
+	namespaces []string                       // that are read at all; nil: all
+	files      map[model.Ref]*strictyaml.File // where each object stands
+	errs       []error
+	lost       []string // files with objects that cannot be read
 }
 
 // NewSet returns an empty set.
@@ -143,7 +144,7 @@ func (s *Set) read(f *strictyaml.File, kind objects.Kind) {
 		s.lost = append(s.lost, f.Name())
 		return
 	}
-	if !kind.Backend && !s.lets(kind.Name, o) {
+	if !kind.Backend && !s.lets(kind.Name, o) || !kind.Cluster && len(s.namespaces) > 0 && !slices.Contains(s.namespaces, o.GetNamespace()) {
 		return
 	}
 	s.files[ref] = f

@@ -26,11 +26,12 @@ type Sink interface {
 
 // Options of a Source.
 type Options struct {
-	Dir      string
-	Settings *objects.Settings
-	Filters  map[objects.Name]Filter
-	Sink     Sink
-	Log      *slog.Logger
+	Dir        string
+	Settings   *objects.Settings
+	Namespaces []string // that are read at all; none: all
+	Filters    map[objects.Name]Filter
+	Sink       Sink
+	Log        *slog.Logger
 }
 
 // Source gives what the manifests in and below a directory publish, and again whenever they change. It is also told of
@@ -89,7 +90,7 @@ func (s *Source) read() (files.Seen, error) {
 		return seen, err
 	}
 	set := NewSet(s.options.Settings)
-	set.filters = s.filters
+	set.filters, set.namespaces = s.filters, s.options.Namespaces
 	for _, path := range paths {
 		seen.Note(path)
 		set.open(path)
