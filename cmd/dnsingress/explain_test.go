@@ -64,3 +64,59 @@ TIME                  BECAUSE OF  IN             TTL   TTL RULE  CHANGES
 		t.Error(diff)
 	}
 }
+
+func TestPrintRecords(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	age := pool.Number(90)
+	for _, c := range []struct {
+		x    pool.Explanation
+		want string
+	}{
+		{pool.Explanation{
+			Name: "geo.apps.test.", Object: "DNSEndpoint shop/geo", Zone: "apps.test.", Serial: 7, TTL: 5, TTLRule: "pool", NegativeTTL: 5, Selection: "window", Max: 8,
+			Records: []pool.RecordSet{{Type: "A", TTL: 60, Options: []pool.Option{
+				{Geo: "IE", Set: "dublin", Share: 0.25, Records: []string{"192.0.2.1", "192.0.2.2"}}, {Geo: "*", Share: 1, Records: []string{"192.0.2.9"}},
+			}}},
+			Follows: []pool.Followed{{Name: "lb.example.org.", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, Age: &age, Error: "no answer in time"}, {Name: "new.example.org."}},
+		}, `geo.apps.test.  DNSEndpoint shop/geo  zone apps.test.  serial 7
+ttl 5s by pool  negative ttl 5s  selection window  at most 8
+
+TYPE  TTL  GEO  SET     SHARE   DATA
+A     60s  IE   dublin  25.0%   192.0.2.1
+A     60s  IE   dublin  25.0%   192.0.2.2
+A     60s  *    -       100.0%  192.0.2.9
+
+FOLLOWS           ADDRESSES  CONFIRMED  ERROR
+lb.example.org.   1          1m30s ago  no answer in time
+new.example.org.  0          never      -
+`},
+		{pool.Explanation{
+			Name: "_http._tcp.web.apps.test.", Object: "HTTPRoute shop/web", Zone: "apps.test.", Serial: 7, TTL: 5, TTLRule: "pool", NegativeTTL: 5, Selection: "window", Max: 8,
+			For: "web.apps.test.", LastResort: true, Groups: []pool.Group{{Name: "blue", Weight: 9, In: 1, Share: 1}, {Name: "green", Weight: 1}},
+			Members: []pool.Member{{Address: netip.MustParseAddr("fd00::1"), State: "in", Reason: "last-resort", Weight: 1, Since: now}},
+			Records: []pool.RecordSet{{Type: "SRV", TTL: 5, Options: []pool.Option{{Share: 1, Records: []string{"0 0 80 web.apps.test."}}}}},
+		}, `_http._tcp.web.apps.test.  HTTPRoute shop/web  zone apps.test.  serial 7
+ttl 5s by pool  negative ttl 5s  selection window  at most 8
+made for the ports of web.apps.test.
+nobody is ready: the last resort is who serves while terminating
+
+GROUP  WEIGHT  IN  SHARE
+blue   9       1   100.0%
+green  1       0   0.0%
+
+ADDRESS  POD  NODE  STATE  REASON       RULE  VALUE  LIMIT  SHARE   FOR
+fd00::1  -    -     in     last-resort  -     -      -      100.0%  0s
+
+TYPE  TTL  GEO  SET  SHARE   DATA
+SRV   5s   -    -    100.0%  0 0 80 web.apps.test.
+`},
+	} {
+		var out strings.Builder
+		if err := printExplanation(&out, c.x, 1, now); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, out.String()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

@@ -35,6 +35,7 @@ func (s *shop) Pools(match string, _ int) ([]pool.Summary, int) {
 	changed := time.Now().Add(-90 * time.Second)
 	all := []pool.Summary{
 		{Name: "api.shop.test.", Object: "Service shop/api", In: 0, Ready: 0, Members: 1, TTL: 5, Problems: 1},
+		{Name: "geo.shop.test.", Object: "DNSEndpoint shop/geo", Records: 3, TTL: 60},
 		{Name: "web.shop.test.", Object: "Service shop/web", In: 2, Ready: 3, Members: 3, TTL: 8, Steered: true, FailOpen: false, Changed: &changed},
 	}
 	var list []pool.Summary
@@ -47,7 +48,18 @@ func (s *shop) Pools(match string, _ int) ([]pool.Summary, int) {
 }
 
 func (s *shop) Explain(name string) (pool.Explanation, bool) {
-	if name != "web.shop.test." {
+	number := func(f float64) *pool.Number { n := pool.Number(f); return &n }
+	switch name {
+	case "web.shop.test.":
+	case "geo.shop.test.":
+		return pool.Explanation{
+			Name: name, Object: "DNSEndpoint shop/geo", Zone: "shop.test.", Serial: 7, Members: []pool.Member{},
+			Records: []pool.RecordSet{{Type: "A", TTL: 60, Options: []pool.Option{
+				{Geo: "IE", Set: "dublin", Weight: 1, Share: 0.25, Records: []string{"192.0.2.1", "192.0.2.2"}}, {Geo: "*", Weight: 1, Share: 1, Records: []string{"192.0.2.9"}},
+			}}},
+			Follows: []pool.Followed{{Name: "lb.example.org.", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, Age: number(30), Error: "no answer in time"}},
+		}, true
+	default:
 		return pool.Explanation{}, false
 	}
 	s.mu.Lock()
@@ -55,13 +67,13 @@ func (s *shop) Explain(name string) (pool.Explanation, bool) {
 	asked := s.asked
 	s.mu.Unlock()
 	now := time.Now()
-	number := func(f float64) *pool.Number { n := pool.Number(f); return &n }
 	x := pool.Explanation{
 		Name: name, Object: "Service shop/web", Zone: "shop.test.", Serial: 7, TTL: 8, TTLRule: "calm", NegativeTTL: 2, Selection: "weighted", Max: 2,
 		Policy: &pool.Policy{Signals: []pool.Signal{
 			{Name: "load", Kind: "promql", Query: "sum by (pod) (load)", Interval: 5, Age: number(1.25), Series: 3},
 			{Name: "port", Kind: "health", Interval: 5},
 		}, Rules: []pool.Rule{{Name: "busy", Signal: "load", Says: "keep < 8", Limit: number(8)}}},
+		Groups: []pool.Group{{Name: "blue", Weight: 90, In: 2, Share: 0.9}}, LastResort: true,
 		Problems: []string{"NameTaken: <img src=x onerror=alert(1)>"},
 	}
 	for i := range 3 {
@@ -138,7 +150,8 @@ func TestPageInABrowser(t *testing.T) {
 	text := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(dom, " ")
 	text = regexp.MustCompile(`\s+`).ReplaceAllString(text, " ")
 	for _, want := range []string{
-		"live", "2 names", "api.shop.test.", "1 problem", "2 / 3", // the list
+		"live", "3 names", "api.shop.test.", "1 problem", "2 / 3", "3 records", // the list
+		"blue 90 2 90 %", "the last resort",
 		"Service shop/web", "shop.test. serial 7", "2 of 3 members; weighted, at most 2 in an answer", "8 s, set by calm; 2 s when nobody is in",
 		"web-0 fd00::1 worker-1 ● in within load", "limit 8", "50 %", // a member
 		"web-2 fd00::3 worker-1 ○ out beyond load 9.5 limit 8", // which has gone out since the page was opened
@@ -180,6 +193,16 @@ func TestPageInABrowser(t *testing.T) {
 		show("#web.shop.test.", "--screenshot="+filepath.Join(dir, "dark.png"), "--blink-settings=preferredColorScheme=0")
 		show("#web.shop.test.", "--screenshot="+filepath.Join(dir, "narrow.png"), "--window-size=420,1600")
 		show("", "--screenshot="+filepath.Join(dir, "list.png"))
+	}
+	dom, log = show("#geo.shop.test.", "--dump-dom")
+	text = strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(dom, " ")), " ")
+	for _, want := range []string{"A 60 s IE dublin 25 % 192.0.2.1 192.0.2.2", "A 60 s others – 100 % 192.0.2.9", "lb.example.org. no answer in time 192.0.2.9 30 s ago"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not show %q in %s", want, text)
+		}
+	}
+	if strings.Contains(log, "CONSOLE") || strings.Contains(text, "Members") {
+		t.Errorf("the browser complains, or members are shown of what has none: %s", log)
 	}
 	for _, fragment := range []string{"#gone.shop.test.", "#100%"} {
 		if dom, _ := show(fragment, "--dump-dom"); !strings.Contains(dom, "No object has this name now.") || !strings.Contains(dom, ">live<") {

@@ -110,37 +110,59 @@ w.apps.test. A 192.0.2.1`, want: `
 w.apps.test. A 192.0.2.1
 w.apps.test. A 192.0.2.2
 w.apps.test. TXT x`},
-		{name: "wrong family", given: "w.apps.test. A 2001:db8::1\nw.apps.test. AAAA 192.0.2.1\nw.apps.test. A 192.0.2.7\nw.apps.test. A 192.0.2.300\nw.apps.test. AAAA fe80::1%eth0",
+		{
+			name: "wrong family", given: "w.apps.test. A 2001:db8::1\nw.apps.test. AAAA 192.0.2.1\nw.apps.test. A 192.0.2.7\nw.apps.test. A 192.0.2.300\nw.apps.test. AAAA fe80::1%eth0",
 			want: "w.apps.test. A 192.0.2.7", problems: []string{
 				"WrongFamily: w.apps.test. A: 2001:db8::1 is an IPv6 address (hint: recordType AAAA)", `InvalidRecord: w.apps.test. A: "192.0.2.300" is no IP address`,
 				"WrongFamily: w.apps.test. AAAA: 192.0.2.1 is an IPv4 address (hint: recordType A)", `InvalidRecord: w.apps.test. AAAA: "fe80::1%eth0" is no IP address`,
-			}},
-		{name: "a CNAME beside other data of the object", given: "w.apps.test. CNAME x.test.\nw.apps.test. TXT x\nv.apps.test. CNAME x.test.",
-			want: "w.apps.test. TXT x\nv.apps.test. CNAME x.test.", problems: []string{"CNAMEConflict: w.apps.test.: a CNAME is not published beside other data, here TXT"}},
-		{name: "a CNAME at a host of the pool", hosts: "w.apps.test.", given: "w.apps.test. CNAME x.test.\nw.apps.test. TXT x",
-			want: "w.apps.test. TXT x", problems: []string{"CNAMEConflict: w.apps.test.: a CNAME is not published beside other data, here TXT, addresses"}},
-		{name: "addresses at a host of the pool", hosts: "w.apps.test.", given: "w.apps.test. A 192.0.2.1\nw.apps.test. TXT x",
-			want: "w.apps.test. TXT x", problems: []string{"InvalidRecord: w.apps.test. A: the addresses of that name are the pool's members"}},
+			},
+		},
+		{
+			name: "a CNAME beside other data of the object", given: "w.apps.test. CNAME x.test.\nw.apps.test. TXT x\nv.apps.test. CNAME x.test.",
+			want: "w.apps.test. TXT x\nv.apps.test. CNAME x.test.", problems: []string{"CNAMEConflict: w.apps.test.: a CNAME is not published beside other data, here TXT"},
+		},
+		{
+			name: "a CNAME at a host of the pool", hosts: "w.apps.test.", given: "w.apps.test. CNAME x.test.\nw.apps.test. TXT x",
+			want: "w.apps.test. TXT x", problems: []string{"CNAMEConflict: w.apps.test.: a CNAME is not published beside other data, here TXT, addresses"},
+		},
+		{
+			name: "addresses at a host of the pool", hosts: "w.apps.test.", given: "w.apps.test. A 192.0.2.1\nw.apps.test. TXT x",
+			want: "w.apps.test. TXT x", problems: []string{"InvalidRecord: w.apps.test. A: the addresses of that name are the pool's members"},
+		},
 		{name: "a CNAME at the apex", given: "apps.test. CNAME x.test.\napps.test. TXT x", want: "apps.test. TXT x", problems: []string{"ApexCNAME: apps.test. CNAME: "}},
-		{name: "several CNAMEs in one option", given: "w.apps.test. CNAME a.test.\nw.apps.test. CNAME b.test.\nv.apps.test. CNAME a.test.",
-			want: "v.apps.test. CNAME a.test.", problems: []string{"InvalidRecord: w.apps.test. CNAME: an answer holds one such record, and here are 2"}},
-		{name: "a choice of CNAMEs", given: "w.apps.test. CNAME [IE a 120] a.test.\nw.apps.test. CNAME [* b 60] b.test.",
-			want: "w.apps.test. CNAME [IE a 120] a.test.\nw.apps.test. CNAME [* b 60] b.test."},
-		{name: "geo codes", given: "w.apps.test. A [aus a 1] 192.0.2.1\nw.apps.test. A [GEO-EU b 1] 192.0.2.2\nw.apps.test. A [Atlantis c 1] 192.0.2.3\nw.apps.test. A [default d 1] 192.0.2.4",
+		{
+			name: "several CNAMEs in one option", given: "w.apps.test. CNAME a.test.\nw.apps.test. CNAME b.test.\nv.apps.test. CNAME a.test.",
+			want: "v.apps.test. CNAME a.test.", problems: []string{"InvalidRecord: w.apps.test. CNAME: an answer holds one such record, and here are 2"},
+		},
+		{
+			name: "a choice of CNAMEs", given: "w.apps.test. CNAME [IE a 120] a.test.\nw.apps.test. CNAME [* b 60] b.test.",
+			want: "w.apps.test. CNAME [IE a 120] a.test.\nw.apps.test. CNAME [* b 60] b.test.",
+		},
+		{
+			name: "geo codes", given: "w.apps.test. A [aus a 1] 192.0.2.1\nw.apps.test. A [GEO-EU b 1] 192.0.2.2\nw.apps.test. A [Atlantis c 1] 192.0.2.3\nw.apps.test. A [default d 1] 192.0.2.4",
 			want:     "w.apps.test. A [AU a 1] 192.0.2.1\nw.apps.test. A [GEO-EU b 1] 192.0.2.2\nw.apps.test. A [* d 1] 192.0.2.4",
-			problems: []string{"UnknownGeo: w.apps.test. A: "}},
-		{name: "the server's own types", given: "apps.test. NS ns.evil.test.\napps.test. SOA a. b. 1 1 1 1 1\nw.apps.test. RRSIG x\nw.apps.test. ANY x\nw.apps.test. TXT x",
-			want: "w.apps.test. TXT x", problems: []string{"ReservedType: apps.test. NS: ", "ReservedType: apps.test. SOA: ", "ReservedType: w.apps.test. RRSIG: ", "ReservedType: w.apps.test. ANY: "}},
-		{name: "unreadable data", given: "w.apps.test. MX mail\nw.apps.test. SRV 1 2 w.apps.test.\nw.apps.test. TXT \nw.apps.test. CAA 0 issue \"x\"",
-			want: "w.apps.test. CAA 0 issue \"x\"", problems: []string{`InvalidRecord: w.apps.test. MX: "mail" is no data`, `InvalidRecord: w.apps.test. SRV: `, `InvalidRecord: w.apps.test. TXT: there are no data`}},
-		{name: "pointing to itself", given: "w.apps.test. CNAME W.apps.test.\nv.apps.test. A follow v.apps.test\nu.apps.test. A follow Lb.Example.org",
-			want: "u.apps.test. A follow lb.example.org.", problems: []string{"Loop: w.apps.test. CNAME: it points to itself", "Loop: v.apps.test. A: it follows itself"}},
+			problems: []string{"UnknownGeo: w.apps.test. A: "},
+		},
+		{
+			name: "the server's own types", given: "apps.test. NS ns.evil.test.\napps.test. SOA a. b. 1 1 1 1 1\nw.apps.test. RRSIG x\nw.apps.test. ANY x\nw.apps.test. TXT x",
+			want: "w.apps.test. TXT x", problems: []string{"ReservedType: apps.test. NS: ", "ReservedType: apps.test. SOA: ", "ReservedType: w.apps.test. RRSIG: ", "ReservedType: w.apps.test. ANY: "},
+		},
+		{
+			name: "unreadable data", given: "w.apps.test. MX mail\nw.apps.test. SRV 1 2 w.apps.test.\nw.apps.test. TXT \nw.apps.test. CAA 0 issue \"x\"",
+			want: "w.apps.test. CAA 0 issue \"x\"", problems: []string{`InvalidRecord: w.apps.test. MX: "mail" is no data`, `InvalidRecord: w.apps.test. SRV: `, `InvalidRecord: w.apps.test. TXT: there are no data`},
+		},
+		{
+			name: "pointing to itself", given: "w.apps.test. CNAME W.apps.test.\nv.apps.test. A follow v.apps.test\nu.apps.test. A follow Lb.Example.org",
+			want: "u.apps.test. A follow lb.example.org.", problems: []string{"Loop: w.apps.test. CNAME: it points to itself", "Loop: v.apps.test. A: it follows itself"},
+		},
 		{name: "following what has no addresses", given: "w.apps.test. TXT follow x.test\nw.apps.test. A follow a..b", problems: []string{"InvalidRecord: w.apps.test. TXT: only addresses", "InvalidName: w.apps.test. A: "}},
-		{name: "names", hosts: "ok.apps.test. a..apps.test. a.*.apps.test. *.apps.test. Upper.apps.test. relative " + strings.Repeat("a", 64) + ".apps.test. sp\u00fc.apps.test. ok.apps.test.",
+		{
+			name: "names", hosts: "ok.apps.test. a..apps.test. a.*.apps.test. *.apps.test. Upper.apps.test. relative " + strings.Repeat("a", 64) + ".apps.test. sp\u00fc.apps.test. ok.apps.test.",
 			given: "*.w.apps.test. NS ns.test.\n*.w.apps.test. DNAME x.test.\n*.w.apps.test. TXT x", want: "*.w.apps.test. TXT x", problems: []string{
 				`InvalidName: "a..apps.test."`, `InvalidName: "a.*.apps.test." has an asterisk`, `InvalidName: "Upper.apps.test." is not in canonical form`, `InvalidName: "relative" is not`,
 				`InvalidName: "aaaa`, `InvalidName: "spü.apps.test." has characters`, "InvalidRecord: *.w.apps.test. NS: a delegation is no pattern", "InvalidRecord: *.w.apps.test. DNAME: a redirection is no pattern",
-			}},
+			},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := &model.Pool{Hosts: strings.Fields(c.hosts), Records: sets(t, c.given)}

@@ -54,20 +54,28 @@ func TestPorts(t *testing.T) {
 		want  string
 		names string // beside the host
 	}{
-		{name: "all on one port", pool: model.Pool{Ports: []model.Port{http}, Members: members("fd00::1 8080", "fd00::2 8080")},
-			want: "_http._tcp.w.test. SRV 0 0 8080 w.test.", names: "_http._tcp.w.test."},
-		{name: "who is in decides", pool: model.Pool{Ports: []model.Port{http}, Members: members("fd00::1 8080", "fd00::2 9090")},
+		{
+			name: "all on one port", pool: model.Pool{Ports: []model.Port{http}, Members: members("fd00::1 8080", "fd00::2 8080")},
+			want: "_http._tcp.w.test. SRV 0 0 8080 w.test.", names: "_http._tcp.w.test.",
+		},
+		{
+			name: "who is in decides", pool: model.Pool{Ports: []model.Port{http}, Members: members("fd00::1 8080", "fd00::2 9090")},
 			in:   func(a *Answer) { a.Members = []int{1} },
-			want: "_http._tcp.w.test. SRV 0 0 9090 w.test.", names: "_http._tcp.w.test. fd00-0000-0000-0000-0000-0000-0000-0001.w.test. fd00-0000-0000-0000-0000-0000-0000-0002.w.test."},
-		{name: "nobody is in", pool: model.Pool{Ports: []model.Port{http}, Members: members("fd00::1 8080")},
-			in: func(a *Answer) { a.Members = nil }, names: "_http._tcp.w.test."},
-		{name: "different ports", pool: model.Pool{Ports: []model.Port{http}, Members: members("10.0.0.1 80", "fd00::2 8080", "fd00::3 0")},
+			want: "_http._tcp.w.test. SRV 0 0 9090 w.test.", names: "_http._tcp.w.test. fd00-0000-0000-0000-0000-0000-0000-0001.w.test. fd00-0000-0000-0000-0000-0000-0000-0002.w.test.",
+		},
+		{
+			name: "nobody is in", pool: model.Pool{Ports: []model.Port{http}, Members: members("fd00::1 8080")},
+			in: func(a *Answer) { a.Members = nil }, names: "_http._tcp.w.test.",
+		},
+		{
+			name: "different ports", pool: model.Pool{Ports: []model.Port{http}, Members: members("10.0.0.1 80", "fd00::2 8080", "fd00::3 0")},
 			in: func(a *Answer) { a.Weights = []uint32{50, 100, 7} }, want: `
 _http._tcp.w.test. SRV 0 500 80 10-0-0-1.w.test.
 _http._tcp.w.test. SRV 0 1000 8080 fd00-0000-0000-0000-0000-0000-0000-0002.w.test.
 10-0-0-1.w.test. A 10.0.0.1
 fd00-0000-0000-0000-0000-0000-0000-0002.w.test. AAAA fd00::2`,
-			names: "_http._tcp.w.test. 10-0-0-1.w.test. fd00-0000-0000-0000-0000-0000-0000-0002.w.test. fd00-0000-0000-0000-0000-0000-0000-0003.w.test."},
+			names: "_http._tcp.w.test. 10-0-0-1.w.test. fd00-0000-0000-0000-0000-0000-0000-0002.w.test. fd00-0000-0000-0000-0000-0000-0000-0003.w.test.",
+		},
 		{name: "a port without a name", pool: model.Pool{Ports: []model.Port{{Protocol: "tcp"}}, Members: members("fd00::1 8080")}},
 		{name: "HTTPS with hints", pool: model.Pool{Ports: []model.Port{https}, Members: members("10.0.0.1 8443", "fd00::1 8443", "fd00::2 8443")}, want: `
 _https._tcp.w.test. SRV 0 0 8443 w.test.
@@ -76,33 +84,43 @@ w.test. HTTPS 1 . alpn="h2,http/1.1" port="8443" ipv4hint="10.0.0.1" ipv6hint="f
 _https._tcp.w.test. SRV 0 0 443 w.test.
 w.test. HTTPS 1 . alpn="h2,http/1.1,h3" port="443" ipv6hint="fd00::1"
 _quic._udp.w.test. SRV 0 0 443 w.test.`, names: "_https._tcp.w.test. _quic._udp.w.test."},
-		{name: "as many hints as an answer has addresses", pool: model.Pool{Ports: []model.Port{{Scheme: "https", ALPN: []string{"h2"}}}, Members: members("fd00::1 1", "fd00::2 1", "fd00::3 1", "fd00::4 1", "fd00::5 1")},
+		{
+			name: "as many hints as an answer has addresses", pool: model.Pool{Ports: []model.Port{{Scheme: "https", ALPN: []string{"h2"}}}, Members: members("fd00::1 1", "fd00::2 1", "fd00::3 1", "fd00::4 1", "fd00::5 1")},
 			in: func(a *Answer) { a.Most = 2 }, want: `
 w.test. HTTPS [- 0 333] 1 . alpn="h2" port="1" ipv6hint="fd00::1"
 w.test. HTTPS [- 1 333] 1 . alpn="h2" port="1" ipv6hint="fd00::2,fd00::3"
-w.test. HTTPS [- 2 333] 1 . alpn="h2" port="1" ipv6hint="fd00::4,fd00::5"`},
-		{name: "weights", pool: model.Pool{Ports: []model.Port{{Scheme: "https"}}, Members: members("10.0.0.1@a 1", "10.0.0.2@b 1", "fd00::1@a 1", "fd00::2@b 1")},
+w.test. HTTPS [- 2 333] 1 . alpn="h2" port="1" ipv6hint="fd00::4,fd00::5"`,
+		},
+		{
+			name: "weights", pool: model.Pool{Ports: []model.Port{{Scheme: "https"}}, Members: members("10.0.0.1@a 1", "10.0.0.2@b 1", "fd00::1@a 1", "fd00::2@b 1")},
 			in: func(a *Answer) { a.Weights = []uint32{1, 3, 1, 3} }, want: `
 w.test. HTTPS [- 0 250] 1 . port="1" ipv4hint="10.0.0.1" ipv6hint="fd00::1"
-w.test. HTTPS [- 1 750] 1 . port="1" ipv4hint="10.0.0.2" ipv6hint="fd00::2"`},
-		{name: "a choice that hints would go against", pool: model.Pool{Ports: []model.Port{{Scheme: "https", ALPN: []string{"h2"}}}, Members: members("fd00::1 1", "fd00::2 1")},
-			in: func(a *Answer) { a.NoHints = true }, want: `w.test. HTTPS 1 . alpn="h2" port="1"`},
-		{name: "groups", pool: model.Pool{Groups: []model.Group{{Name: "blue", Weight: 9}, {Name: "green", Weight: 1}}, Ports: []model.Port{https}, Members: members("fd00::1/0 8443", "fd00::2/1 9443")}, want: `
+w.test. HTTPS [- 1 750] 1 . port="1" ipv4hint="10.0.0.2" ipv6hint="fd00::2"`,
+		},
+		{
+			name: "a choice that hints would go against", pool: model.Pool{Ports: []model.Port{{Scheme: "https", ALPN: []string{"h2"}}}, Members: members("fd00::1 1", "fd00::2 1")},
+			in: func(a *Answer) { a.NoHints = true }, want: `w.test. HTTPS 1 . alpn="h2" port="1"`,
+		},
+		{
+			name: "groups", pool: model.Pool{Groups: []model.Group{{Name: "blue", Weight: 9}, {Name: "green", Weight: 1}}, Ports: []model.Port{https}, Members: members("fd00::1/0 8443", "fd00::2/1 9443")}, want: `
 _https._tcp.w.test. SRV [- blue 9] 0 1 8443 fd00-0000-0000-0000-0000-0000-0000-0001.w.test.
 _https._tcp.w.test. SRV [- green 1] 0 1 9443 fd00-0000-0000-0000-0000-0000-0000-0002.w.test.
 w.test. HTTPS [- blue 9] 1 fd00-0000-0000-0000-0000-0000-0000-0001.w.test. alpn="h2,http/1.1" port="8443" ipv6hint="fd00::1"
 w.test. HTTPS [- green 1] 1 fd00-0000-0000-0000-0000-0000-0000-0002.w.test. alpn="h2,http/1.1" port="9443" ipv6hint="fd00::2"
 fd00-0000-0000-0000-0000-0000-0000-0001.w.test. AAAA fd00::1
 fd00-0000-0000-0000-0000-0000-0000-0002.w.test. AAAA fd00::2`,
-			names: "_https._tcp.w.test. fd00-0000-0000-0000-0000-0000-0000-0001.w.test. fd00-0000-0000-0000-0000-0000-0000-0002.w.test."},
+			names: "_https._tcp.w.test. fd00-0000-0000-0000-0000-0000-0000-0001.w.test. fd00-0000-0000-0000-0000-0000-0000-0002.w.test.",
+		},
 		{name: "groups on one port", pool: model.Pool{Groups: []model.Group{{Name: "blue", Weight: 9}, {Name: "green", Weight: 1}}, Ports: []model.Port{{Scheme: "https"}}, Members: members("fd00::1/0 1", "fd00::2/1 1")}, want: `
 w.test. HTTPS [- blue 9000] 1 . port="1" ipv6hint="fd00::1"
 w.test. HTTPS [- green 1000] 1 . port="1" ipv6hint="fd00::2"`},
 		{name: "another scheme", pool: model.Pool{Ports: []model.Port{{Name: "dot", Protocol: "tcp", Scheme: "dns", ALPN: []string{"dot"}}}, Members: members("fd00::1 853")}, want: `
 _dot._tcp.w.test. SRV 0 0 853 w.test.
 _dns.w.test. SVCB 1 w.test. alpn="dot" port="853" ipv6hint="fd00::1"`, names: "_dot._tcp.w.test. _dns.w.test."},
-		{name: "a pattern", host: "*.test.", pool: model.Pool{Ports: []model.Port{https, {Scheme: "dns"}}, Members: members("fd00::1 8443 1")},
-			want: `*.test. HTTPS 1 . alpn="h2,http/1.1" port="8443" ipv6hint="fd00::1"`},
+		{
+			name: "a pattern", host: "*.test.", pool: model.Pool{Ports: []model.Port{https, {Scheme: "dns"}}, Members: members("fd00::1 8443 1")},
+			want: `*.test. HTTPS 1 . alpn="h2,http/1.1" port="8443" ipv6hint="fd00::1"`,
+		},
 		{name: "a host of the greatest length", host: strings.Repeat(strings.Repeat("a", 61)+".", 4), pool: model.Pool{Ports: []model.Port{http}, Members: members("fd00::1 1", "fd00::2 2")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

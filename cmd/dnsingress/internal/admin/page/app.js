@@ -75,7 +75,7 @@ function showPools({ pools, total }) {
     if (p.problems) notes.push(p.problems === 1 ? "1 problem" : `${p.problems} problems`)
     return row(
       el("td", {}, link, notes.length ? el("div", { class: "warn" }, notes.join(", ")) : null),
-      el("td", { class: "number " + (p.in === 0 ? "out" : "") }, `${p.in} / ${p.ready}`),
+      el("td", { class: "number " + (p.in === 0 && p.records === 0 ? "out" : "") }, p.members === 0 && p.records > 0 ? `${p.records} ${p.records === 1 ? "record" : "records"}` : `${p.in} / ${p.ready}`),
       el("td", { class: "number" }, `${p.ttl_seconds} s`),
       el("td", { class: "nowrap dim" }, p.changed ? ago(p.changed) : "–"))
   }))
@@ -129,7 +129,7 @@ function memberRow(x, m) {
   values.set(key, seen.slice(-KEPT))
   const judged = m.rule && m.signal && m.rule !== m.signal ? `${m.rule} (${m.signal})` : m.rule || m.signal || "–"
   return row(
-    el("th", { scope: "row" }, m.pod || "–", el("div", { class: "dim" }, m.address), m.node ? el("div", { class: "dim" }, m.node) : null),
+    el("th", { scope: "row" }, m.pod || "–", el("div", { class: "dim" }, m.address), m.node ? el("div", { class: "dim" }, m.node) : null, m.group ? el("div", { class: "dim" }, `of ${m.group}`) : null),
     el("td", { class: "nowrap" }, state(m.state)),
     el("td", {}, m.reason),
     el("td", {}, judged),
@@ -146,6 +146,28 @@ function signalRow(s) {
     el("td", {}, s.query ? el("code", {}, s.query.trim()) : "–", s.error ? el("div", { class: "warn" }, s.error) : null),
     el("td", { class: "number" }, `${s.interval_seconds} s`),
     el("td", { class: "number" }, Number.isNaN(age) ? "none yet" : `${digits(age)} s`))
+}
+
+// whom is whom an option of records is for.
+const whom = (geo) => (geo === "*" ? "others" : geo || "all")
+
+function optionRow(s, o) {
+  const data = o.records.map((r) => el("li", {}, el("code", {}, r)))
+  return row(
+    el("th", { scope: "row" }, s.type), el("td", { class: "number" }, `${s.ttl_seconds} s`), el("td", {}, whom(o.geo)), el("td", {}, o.set || "–"),
+    el("td", { class: "nowrap" }, share(o.share)), el("td", {}, el("ul", { class: "plain" }, ...data)))
+}
+
+function followRow(f) {
+  return row(
+    el("th", { scope: "row" }, f.name, f.error ? el("div", { class: "warn" }, f.error) : null), el("td", {}, f.addresses.join(", ") || "–"),
+    el("td", { class: "nowrap" }, f.age_seconds === undefined ? "never" : `${ago(Date.now() - 1000 * f.age_seconds)} ago`))
+}
+
+function groupRow(g) {
+  return row(
+    el("th", { scope: "row" }, g.name || "–"), el("td", { class: "number" }, String(g.weight)), el("td", { class: "number" }, String(g.in)),
+    el("td", { class: "nowrap" }, share(g.share)))
 }
 
 function change(c) {
@@ -173,15 +195,30 @@ function showPool(name, x) {
   const kept = new Set(x.members.map((m) => x.name + " " + m.address))
   for (const key of values.keys()) if (!kept.has(key)) values.delete(key)
   const inside = x.members.filter((m) => m.state === "in").length
+  const alone = x.members.length === 0 && x.records?.length // it has nothing but records
   const facts = [
     ["Object", x.object], ["Zone", `${x.zone} serial ${x.serial}`],
-    ["Answered with", `${inside} of ${x.members.length} members; ${x.selection}, ${x.max_answers > 0 ? `at most ${x.max_answers} in an answer` : "all in an answer"}`],
-    ["TTL", `${x.ttl_seconds} s, set by ${x.ttl_rule || "pool"}; ${x.negative_ttl_seconds} s when nobody is in`],
+    ...(x.for ? [["Made for", `the ports of ${x.for}`]] : []),
+    ...(alone ? [] : [
+      ["Answered with", `${inside} of ${x.members.length} members; ${x.selection}, ${x.max_answers > 0 ? `at most ${x.max_answers} in an answer` : "all in an answer"}`],
+      ["TTL", `${x.ttl_seconds} s, set by ${x.ttl_rule || "pool"}; ${x.negative_ttl_seconds} s when nobody is in`],
+    ]),
   ]
   const parts = [title, el("dl", {}, ...facts.flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]))]
   if (x.fail_open) parts.push(el("p", { class: "warn" }, "Too few members satisfy the policy: all ready ones are in."))
   if (x.problems?.length) parts.push(el("h3", {}, "Problems"), el("ul", {}, ...x.problems.map((p) => el("li", { class: "warn" }, p))))
-  parts.push(el("h3", {}, "Members"), table("Members of the pool", [["Pod"], ["State"], ["Reason"], ["Rule"], ["Value", "number"], ["Since opened"], ["Share"], ["For"]],
+  if (x.last_resort) parts.push(el("p", { class: "warn" }, "Nobody is ready: the last resort is who serves while terminating."))
+  if (x.groups?.length) {
+    parts.push(el("h3", {}, "Groups"), table("Groups of members, each with its share of the answers", [["Group"], ["Weight", "number"], ["In", "number"], ["Share"]], x.groups.map(groupRow)))
+  }
+  if (x.records?.length) {
+    parts.push(el("h3", {}, "Records"), table("Records beside the members' addresses", [["Type"], ["TTL", "number"], ["For"], ["Option"], ["Share"], ["Data"]],
+      x.records.flatMap((s) => s.options.map((o) => optionRow(s, o)))))
+  }
+  if (x.follows?.length) {
+    parts.push(el("h3", {}, "Host names outside"), table("Host names whose addresses are among the records", [["Name"], ["Addresses"], ["Confirmed"]], x.follows.map(followRow)))
+  }
+  if (!alone) parts.push(el("h3", {}, "Members"), table("Members of the pool", [["Pod"], ["State"], ["Reason"], ["Rule"], ["Value", "number"], ["Since opened"], ["Share"], ["For"]],
     x.members.map((m) => memberRow(x, m))))
   if (x.policy?.signals?.length) {
     parts.push(el("h3", {}, "Signals"), table("Signals of the policy", [["Signal"], ["Kind"], ["Query"], ["Every", "number"], ["Age", "number"]], x.policy.signals.map(signalRow)))
