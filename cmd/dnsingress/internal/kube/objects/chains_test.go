@@ -160,4 +160,3 @@ func TestChains(t *testing.T) {
 		})
 	}
 }
-

@@ -63,35 +63,44 @@ func translateDNSPolicy(o *kuadrant.DNSPolicy, v View, s *Settings) Result {
 }
 
 // readDNSPolicy reads a policy with its Gateway.
-func (s *Settings) readDNSPolicy(o *kuadrant.DNSPolicy, v View) (out policyReading) {
-	t := o.Spec.TargetRef
+func (s *Settings) readDNSPolicy(o *kuadrant.DNSPolicy, v View) *policyReading {
+	r := s.preparePolicy(o, v)
+	if r.out.accepted.ok() && r.gateway != nil {
+		r.out.sharers = r.listeners()
+	}
+	return r.out
+}
+
+// preparePolicy reads a policy as far as that goes without its listeners. Without a Gateway there is nothing to publish.
+func (s *Settings) preparePolicy(o *kuadrant.DNSPolicy, v View) *policyReader {
+	r := &policyReader{settings: s, policy: o, view: v, out: &policyReading{}}
+	t, out := o.Spec.TargetRef, r.out
 	if t.Group != gatewayv1.GroupName || t.Kind != string(Gateway) {
 		out.accepted = verdict{"Invalid", fmt.Sprintf("spec.targetRef: %s/%s %s is no Gateway (hint: group %s, kind Gateway)", t.Group, t.Kind, t.Name, gatewayv1.GroupName)}
-		return out
+		return r
 	}
 	gw := get[*gatewayv1.Gateway](v, Gateway, o.Namespace, t.Name)
-	if gw == nil {
+	switch {
+	case gw == nil:
 		out.accepted = verdict{"TargetNotFound", fmt.Sprintf("spec.targetRef: there is no Gateway %s/%s (hint: a policy is in the namespace of its Gateway)", o.Namespace, t.Name)}
-		return out
-	}
-	if t.SectionName != nil && !slices.ContainsFunc(gw.Spec.Listeners, func(l gatewayv1.Listener) bool { return string(l.Name) == *t.SectionName }) {
+		return r
+	case t.SectionName != nil && !slices.ContainsFunc(gw.Spec.Listeners, func(l gatewayv1.Listener) bool { return string(l.Name) == *t.SectionName }):
 		out.accepted = verdict{"TargetNotFound", fmt.Sprintf("spec.targetRef: Gateway %s/%s has no listener %s", o.Namespace, t.Name, *t.SectionName)}
-		return out
+		return r
 	}
 	if older := rivalPolicy(o, v); older != nil {
 		out.accepted = verdict{"Conflicted", fmt.Sprintf("DNSPolicy %s/%s is on the same target and is older (hint: one of them with sectionName, or remove one)", older.Namespace, older.Name)}
-		return out
+		return r
 	}
 	if s.ourGateway(v, gw) {
 		out.problems = append(out.problems, model.Problem{Reason: "NoEffect", Path: "spec.targetRef", Notice: true, Message: fmt.Sprintf(
 			"Gateway %s/%s is of our own class: its routes' pods are published as they are, and the policy changes nothing of that (hint: a Gateway of another class)", gw.Namespace, gw.Name)})
-		return out
+		return r
 	}
-	r := policyReader{settings: s, policy: o, gateway: gw, view: v, out: &out}
 	if r.exclude() && r.balance() {
-		out.sharers = r.listeners()
+		r.gateway = gw
 	}
-	return out
+	return r
 }
 
 // rivalPolicy gives the policy that is on the same target and came first; nil: there is none.
@@ -124,11 +133,14 @@ func section(p *kuadrant.DNSPolicy) string {
 }
 
 // policyOn gives the policy that a listener of a Gateway is under: its own, else the Gateway's, of several the oldest.
-// nil: it is under none.
+// One that cannot be used does not count. nil: it is under none.
 func (s *Settings) policyOn(gw *gatewayv1.Gateway, listener gatewayv1.SectionName, v View) *kuadrant.DNSPolicy {
 	var on *kuadrant.DNSPolicy
 	for _, p := range find[*kuadrant.DNSPolicy](v, DNSPoliciesByGateway, Key(gw.Namespace, gw.Name)) {
 		if s.Prefixes.foreign(p.Annotations) || section(p) != "" && section(p) != string(listener) {
+			continue
+		}
+		if s.preparePolicy(p, v).gateway == nil {
 			continue
 		}
 		if on == nil || section(p) != "" && section(on) == "" || section(p) == section(on) && olderPolicy(p, on) {

@@ -74,12 +74,13 @@ func (s *Settings) sharedPool(ref model.Ref, base string, v View) (pool *model.P
 			continue
 		}
 		k := setKey{c.Name, c.Type}
-		what := "other records at that name, of type " + dns.Type(c.Beside).String()
 		if c.Beside == c.Type {
-			what = "another record or weight for the same clients"
+			problem(record.CNAMEConflict, k, "%s %s %s is not published: another record or weight for the same clients was there first (hint: a setIdentifier of its own; one gateway alone is the default geo)",
+				c.Name, dns.Type(c.Type), c.Record.Data)
+		} else {
+			problem(record.CNAMEConflict, k, "%s %s %s is not published: %s records were at that name first, and a CNAME stands alone (RFC 1034 §3.6.2) (hint: another name)",
+				c.Name, dns.Type(c.Type), c.Record.Data, dns.Type(c.Beside))
 		}
-		problem(record.CNAMEConflict, k, "%s %s %s: %s is there first (hint: a setIdentifier of its own, or the same data and weight; only one gateway is the default geo)",
-			c.Name, dns.Type(c.Type), c.Record.Data, what)
 	}
 	sets, loops := chain.Unloop(sets)
 	for _, names := range loops {
