@@ -20,7 +20,6 @@ type parent struct {
 	attached  []*listener // that let the route attach
 	listeners []*listener // of these, those that are usable
 	hosts     []string    // to publish there; in lower case, fully qualified
-	steered   bool        // a DNSPolicy publishes some of them
 	accepted  verdict
 }
 
@@ -124,6 +123,8 @@ func (s *Settings) attach(r *route, ref gatewayv1.ParentReference, names []strin
 		switch {
 		case ours && !l.usable():
 			unusable = append(unusable, fmt.Sprintf("listener %s is not usable: %s", l.Name, l.why()))
+		case !ours && s.policyOn(gw, l.Name, v) != nil:
+			p.listeners = append(p.listeners, l) // its host name is the DNSPolicy's to publish
 		default:
 			p.listeners = append(p.listeners, l)
 			p.hosts = appendNew(p.hosts, hosts...)

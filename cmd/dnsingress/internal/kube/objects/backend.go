@@ -54,7 +54,7 @@ func resolveBackends(kind Name, namespace string, refs []backendRef, v View) *ba
 			if b.resolved.ok() {
 				b.resolved = why
 			} else {
-				b.resolved.message = shorten(b.resolved.message + "; " + why.message)
+				b.resolved.message = clip(b.resolved.message + "; " + why.message)
 			}
 			b.problems = append(b.problems, why.problems(ref.path)...)
 			continue
@@ -154,34 +154,6 @@ func (b *backends) fill(pool *model.Pool) {
 	slices.SortFunc(pool.Members, func(a, b model.Member) int { return a.Address.Compare(b.Address) })
 }
 
-// spokenAt gives the ports of a pool the names and schemes that its listeners' protocols imply, where the Service
-// leaves them open: SRV needs a name, and the HTTPS record says that pods speak TLS, as those behind a listener of
-// protocol HTTPS alone do.
-func (b *backends) spokenAt(kind Name, protocols []gatewayv1.ProtocolType) {
-	tls := len(protocols) > 0 && !slices.ContainsFunc(protocols, func(p gatewayv1.ProtocolType) bool { return p != gatewayv1.HTTPSProtocolType })
-	name := map[Name]string{GRPCRoute: "grpc", TLSRoute: "tls"}[kind]
-	if name == "" {
-		if name = "http"; tls {
-			name = "https"
-		}
-	}
-	for i := range b.found {
-		f := &b.found[i]
-		f.Ports = slices.Clone(f.Ports)
-		for j := range f.Ports {
-			p := &f.Ports[j]
-			if p.Name == "" {
-				p.Name = name
-			}
-			if tls && p.Scheme == "" && orZero(f.port.AppProtocol) == "" {
-				if p.Scheme, p.ALPN = "https", []string{"h2", "http/1.1"}; kind == GRPCRoute {
-					p.ALPN = []string{"h2"}
-				}
-			}
-		}
-	}
-}
-
 // portsDiffer says where clients are sent past a translation of ports: wanted are those that they take without
 // knowing more, by what says so.
 func (b *backends) portsDiffer(wanted map[uint16]string) verdict {
@@ -212,7 +184,7 @@ func (b *backends) portsDiffer(wanted map[uint16]string) verdict {
 	for _, p := range ports {
 		said = append(said, fmt.Sprintf("%s says %d", wanted[p], p))
 	}
-	return verdict{"PortTranslated", fmt.Sprintf("pods listen on port %s, to which clients go themselves, where %s: only SRV, SVCB and HTTPS records tell them so (hint: let the pods listen on the port that clients take)",
+	return verdict{"PortTranslated", fmt.Sprintf("pods listen on port %s, to which clients go themselves, where %s: only SRV, SVCB and HTTPS records tell them so (hint: let the pods listen on the port that clients take, or name the Service's port for SRV)",
 		strings.Trim(strings.ReplaceAll(fmt.Sprint(own), " ", ", "), "[]"), strings.Join(said, ", "))}
 }
 

@@ -141,13 +141,11 @@ func (s *Settings) fillIngress(o *networkingv1.Ingress, pool *model.Pool, host s
 	found := resolveBackends(Ingress, o.Namespace, []backendRef{ref}, v)
 	pool.Problems = append(pool.Problems, found.problems...)
 	wanted := map[uint16]string{80: "HTTP"}
-	protocols := []gatewayv1.ProtocolType{gatewayv1.HTTPProtocolType}
 	for _, t := range o.Spec.TLS {
 		if slices.ContainsFunc(t.Hosts, func(h string) bool { return canonicalHost(h) == host }) {
 			wanted[443] = "HTTPS"
 		}
 	}
-	found.spokenAt(Ingress, protocols)
 	found.fill(pool)
 	if differ := found.portsDiffer(wanted); !differ.ok() {
 		pool.Problems = append(pool.Problems, model.Problem{Reason: differ.reason, Message: differ.message, Path: ref.path, Notice: true})

@@ -93,16 +93,7 @@ func messages(problems []model.Problem) string {
 	for _, p := range problems {
 		out = appendNew(out, p.Message)
 	}
-	return shorten(strings.Join(out, "; "))
-}
-
-// shorten cuts a message to what a condition holds, 32768 bytes.
-func shorten(message string) string {
-	const most = 8192
-	if len(message) <= most {
-		return message
-	}
-	return strings.ToValidUTF8(message[:most], "") + " …"
+	return clip(strings.Join(out, "; "))
 }
 
 // translateRoute publishes the pods of a route's backends under the names that Gateways of ours give it, and the
@@ -161,20 +152,17 @@ func (s *Settings) publishRoute(r *route, parents []*parent, v View, result *Res
 			pool.Hosts = appendNew(pool.Hosts, p.hosts...)
 			targets = appendNew(targets, model.Ref{Kind: string(Gateway), Namespace: p.gateway.Namespace, Name: p.gateway.Name})
 			listeners = append(listeners, p.listeners...)
-		case !p.steered:
+		default:
 			o.hosts = verdict{"NoHostname", fmt.Sprintf("neither the route nor a listener of Gateway %s/%s has a host name, so there is nothing to publish (hint: spec.hostnames)", p.gateway.Namespace, p.gateway.Name)}
 			result.Problems = append(result.Problems, o.hosts.problems(p.path)...)
 		}
 		outcome.parents = append(outcome.parents, o)
 	}
 	if len(pool.Hosts) > 0 {
-		var protocols []gatewayv1.ProtocolType
 		wanted := map[uint16]string{}
 		for _, l := range listeners {
-			protocols = appendNew(protocols, l.Protocol)
 			wanted[uint16(l.Port)] = "listener " + string(l.Name)
 		}
-		found.spokenAt(r.kind, protocols)
 		found.fill(&pool)
 		if differ := found.portsDiffer(wanted); !differ.ok() {
 			for i := range outcome.parents {
@@ -225,7 +213,7 @@ func (r *route) statusParents(x Standing, outcome *routeOutcome) []gatewayv1.Rou
 		set(p.accepted.condition(string(gatewayv1.RouteConditionAccepted), string(gatewayv1.RouteReasonAccepted), "the route is attached"))
 		set(p.resolved.condition(string(gatewayv1.RouteConditionResolvedRefs), string(gatewayv1.RouteReasonResolvedRefs), "all backends are there"))
 		if p.accepted.ok() {
-			set(p.published(x, outcome.problems).condition(conditionPublished, "Published", shorten("published: "+strings.Join(p.names, " "))))
+			set(p.published(x, outcome.problems).condition(conditionPublished, "Published", clip("published: "+strings.Join(p.names, " "))))
 			set(p.ports.condition(conditionPortsMatch, "PortsMatch", "pods listen on the listeners' ports"))
 		} else {
 			status.Conditions = slices.DeleteFunc(status.Conditions, func(c metav1.Condition) bool {
