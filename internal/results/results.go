@@ -139,6 +139,7 @@ const (
 	ErrHTTP           = "http"    // a reply that is no valid HTTP, or ends early
 	ErrStatus         = "status"  // a valid reply with a status of 400 or above
 	ErrDropped        = "dropped" // never sent: the generator had no worker free
+	ErrLost           = "lost"    // an object of a stream that did not come to a subscriber
 	ErrOther          = "other"
 )
 
