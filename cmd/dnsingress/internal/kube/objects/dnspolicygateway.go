@@ -3,6 +3,7 @@
 package objects
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -100,16 +101,7 @@ func (r *policyReader) gatewayIn(cluster string) *chain.Gateway {
 	if lb := r.policy.Spec.LoadBalancing; lb != nil {
 		g.Default = lb.DefaultGeo
 	}
-	if cluster == "" {
-		// The name stands in where nobody may read the namespace, and in files.
-		id := "cluster"
-		if n := get[*corev1.Namespace](r.view, Namespace, "", clusterNamespace); n != nil && n.UID != "" {
-			id = string(n.UID)
-		}
-		g.Code = chain.Code(id)
-	} else {
-		g.Code = chain.Code(cluster)
-	}
+	g.Code = chain.Code(cmp.Or(cluster, r.cluster()))
 	if !r.first {
 		g.Code += "-" + chain.GatewayCode(r.gateway.Namespace, r.gateway.Name)
 	}
@@ -132,6 +124,18 @@ func (r *policyReader) gatewayIn(cluster string) *chain.Gateway {
 		}
 	}
 	return g
+}
+
+// cluster is the name of the cluster that we are in, from which codes are made: what the policy calls it, else, as in
+// Kuadrant, the UID of kube-system. In files there is none.
+func (r *policyReader) cluster() string {
+	if name := r.policy.Annotations[r.settings.Prefixes.Policy+"cluster"]; name != "" {
+		return name
+	}
+	if n := get[*corev1.Namespace](r.view, Namespace, "", clusterNamespace); n != nil && n.UID != "" {
+		return string(n.UID)
+	}
+	return "cluster"
 }
 
 // attribute is what a label of the Gateway says of a cluster.
