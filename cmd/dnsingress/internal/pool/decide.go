@@ -112,7 +112,7 @@ func (e *Engine) note(s *state, previous steer.Decision, why trigger, at time.Ti
 		if after != nil && before != nil && was == after.In && before.Reason == after.Reason {
 			return
 		}
-		if len(changes) < mostChanges {
+		if len(changes) < mostChanges && (e.live || s.Policy != nil) { // else 100,000 members cost much memory at the start
 			changes = append(changes, s.change(before, after))
 		} else {
 			more++
@@ -136,7 +136,7 @@ func (e *Engine) note(s *state, previous steer.Decision, why trigger, at time.Ti
 	if previous.TTLRule != s.decision.TTLRule {
 		e.changed(s.Ref)
 	}
-	if len(changes) > 0 || previous.TTL != s.decision.TTL || previous.FailOpen != s.decision.FailOpen {
+	if len(changes)+more > 0 || previous.TTL != s.decision.TTL || previous.FailOpen != s.decision.FailOpen {
 		s.history.add(event(s, why, at, changes, more))
 		e.changed(s.Ref)
 	}
