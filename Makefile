@@ -24,6 +24,10 @@ quickstart: ## From a bare Debian 12 to figures: twin, experiment, report (needs
 build: ## Build the four binaries into bin/
 	go build -trimpath -o bin/ $(COMMANDS:%=./cmd/%)
 
+.PHONY: man
+man: build ## Write the manual pages of the four commands into build/man
+	@for c in $(COMMANDS); do bin/$$c man build/man; done
+
 .PHONY: test
 test: setup ## Set up what the tests need, and run them all
 	go test -timeout 20m ./...
@@ -90,6 +94,14 @@ bench-dns: ## dnsingress beside Knot, NSD, gdnsd and CoreDNS: build/dns/tables.m
 .PHONY: bench-steer
 bench-steer: ## What 1,000 policies over 100,000 pods cost beside a real Prometheus (TIME=60s a case, of four)
 	DNSINGRESS_SCALE=$(or $(TIME),60s) go test -count=1 -timeout 1h -run '^TestScale$$' -v ./cmd/dnsingress/internal/pool
+
+.PHONY: bench-kube
+bench-kube: ## How soon DNS answers what changed in Kubernetes, beside CoreDNS and external-dns (ARGS=--services=1000,10000)
+	@$(MAKE) --no-print-directory kube-binaries build COMMANDS="testbed dnsingress"
+	@mkdir -p build/bench-kube
+	cd bench/kube/coredns && go build -o ../../../build/bench-kube/coredns .
+	cd bench/kube/externaldns && go build -o ../../../build/bench-kube/external-dns sigs.k8s.io/external-dns
+	go run ./bench/kube --kube-bin "$${KUBE_BIN_DIR:-$$(ls -d $${TESTBED_CACHE_DIR:-$$HOME/.cache/dnsingress}/kube/v* | tail -1)}" $(ARGS)
 
 .PHONY: dnsviz
 dnsviz: ## DNSViz judges signed zones that dnsingress serves (apt and PyPI once, then a minute)

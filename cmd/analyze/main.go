@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/dnsingress/dnsingress/internal/manual"
 )
 
 func main() { os.Exit(cli.Main(command)) }
@@ -41,6 +42,6 @@ rest shows is drawn); 2 misuse, or RUN is no run that this version reads.`,
 	c.Flags().StringVar(&o.out, "out", "", "directory for what is drawn (default RUN/figures; with several runs a directory for each in it)")
 	c.Flags().StringVarP(&o.output, "output", "o", "table", "what is printed: table or json")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "read and check the runs, print which files would be written, write none")
-	c.AddCommand(thinCommand(stdout), compareCommand(stdout, stderr))
+	c.AddCommand(thinCommand(stdout), compareCommand(stdout, stderr), manual.Command(c))
 	return c
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/dnsingress/dnsingress/internal/manual"
 )
 
 func main() { os.Exit(cli.Main(command)) }
@@ -31,6 +32,6 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	c.SetIn(stdin)
 	c.SetOut(stdout)
 	c.SetErr(stderr)
-	c.AddCommand(runCommand(s), serveCommand(s), checkZoneCommand(s), lookupCommand(s), dnssecCommand(s), explainCommand(s), checkCommand(s), steerCommand(s), recordsCommand(s))
+	c.AddCommand(runCommand(s), serveCommand(s), checkZoneCommand(s), lookupCommand(s), dnssecCommand(s), explainCommand(s), checkCommand(s), steerCommand(s), recordsCommand(s), manual.Command(c))
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"time"
 
@@ -178,6 +179,7 @@ func (f *httpFlags) job(ctx context.Context, url string) (job, error) {
 		return job{}, err
 	}
 	h.Running = ctx
+	log.SetOutput(io.Discard) // net/http tells there of a server's broken frames, each of which is a row here
 	users, err := user.NewPopulation(f.clients, h, traits, f.seeded("users").Uint64())
 	if err != nil {
 		return job{}, err
@@ -186,6 +188,7 @@ func (f *httpFlags) job(ctx context.Context, url string) (job, error) {
 		title:    f.describe(h, traits),
 		attempts: f.attempts,
 		users:    f.clients,
+		weight:   f.weight(h, traits),
 		do: func(n int, hit openloop.Hit, note record.Note) {
 			users[n].Do(hit.Seq, hit.Intended, hit.End, note)
 		},
@@ -197,6 +200,21 @@ func (f *httpFlags) job(ctx context.Context, url string) (job, error) {
 		j.attempts, j.hold = f.attempts*requests, thinking
 	}
 	return j, nil
+}
+
+// weight returns about how many plain requests of HTTP/1.1 one of the population costs this machine.
+func (f *httpFlags) weight(h *user.Habits, traits user.Traits) float64 {
+	w := 1.0
+	if h.Target.TLS && has(traits.KeepAlive, false) {
+		w = 4 // handshakes
+	}
+	switch {
+	case has(traits.Protocol, user.HTTP3):
+		return w + 3
+	case has(traits.Protocol, user.HTTP2):
+		return w + 1
+	}
+	return w
 }
 
 // describe says in a line what is done.

@@ -49,7 +49,7 @@ func (f *httpFlags) habits(url string) (*user.Habits, user.Traits, error) {
 	if h.Target != nil && !h.Target.TLS {
 		p.check(!has(traits.Protocol, user.HTTP3), "--protocol: h3 is always encrypted (hint: %s)", strings.Replace(url, "http:", "https:", 1))
 	}
-	roots, err := f.authorities()
+	roots, err := authorities(f.ca)
 	p.note("--ca", err)
 	if len(p) > 0 {
 		return nil, traits, errors.Join(p...)
@@ -151,17 +151,18 @@ func (f *httpFlags) readRequests(p *problems, h *user.Habits, url string, final 
 	}
 }
 
-func (f *httpFlags) authorities() (*x509.CertPool, error) {
-	if f.ca == "" {
+// authorities returns those in a PEM file; of "" those of the system.
+func authorities(path string) (*x509.CertPool, error) {
+	if path == "" {
 		return nil, nil
 	}
-	b, err := os.ReadFile(f.ca)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("%s holds no certificate (hint: PEM, as -----BEGIN CERTIFICATE-----)", f.ca)
+		return nil, fmt.Errorf("%s holds no certificate (hint: PEM, as -----BEGIN CERTIFICATE-----)", path)
 	}
 	return pool, nil
 }

@@ -3,16 +3,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,8 +22,6 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/openloop"
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/record"
-	"github.com/dnsingress/dnsingress/internal/cli"
-	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 // loadFlags say when requests are due and where results go, whatever a request is.
@@ -32,15 +31,23 @@ type loadFlags struct {
 	profile, trace   string
 	paced            paced // what profile or trace say
 	duration, warmup time.Duration
-	startAt          int64
+	startAt          string
+	start            time.Time // what startAt says; zero: at once
 	seed             uint64
 	timeout          time.Duration
 	maxInFlight      int
 
-	client string
-	out    string
-	output string
-	quiet  bool
+	bounds   record.Bounds
+	maxClock time.Duration
+	find     findFlags
+
+	client  string
+	out     string
+	thin    uint64
+	output  string
+	quiet   bool
+	metrics string
+	peers   []string
 }
 
 func (f *loadFlags) registerLoad(fs *pflag.FlagSet) {
@@ -51,18 +58,25 @@ func (f *loadFlags) registerLoad(fs *pflag.FlagSet) {
 	fs.StringVar(&f.trace, "trace", "", "file of recorded instants to send at, in place of --rate and --pacing: one a line, in seconds, in order")
 	fs.DurationVar(&f.duration, "duration", 15*time.Second, "length of the measured window")
 	fs.DurationVar(&f.warmup, "warmup", 0, "load before the window, recorded and not measured")
-	fs.Int64Var(&f.startAt, "start-at", 0, "start at this instant, in Unix nanoseconds (0: at once)")
+	fs.StringVar(&f.startAt, "start-at", "", "start at this instant: Unix nanoseconds, or 2026-01-02T15:04:05Z (default: at once)")
 	fs.Uint64Var(&f.seed, "seed", 1, "decides whatever is drawn; the client's name is mixed in")
 	fs.DurationVar(&f.timeout, "timeout", 5*time.Second, "of one attempt, from its send")
 	fs.IntVar(&f.maxInFlight, "max-in-flight", 0, "requests under way before those due are dropped (0: what the rate needs when every attempt times out)")
+	fs.DurationVar(&f.bounds.LagP99, "max-lag", 10*time.Millisecond, "p99 of the send lag beyond which the run is invalid (0: any)")
+	fs.Float64Var(&f.bounds.CPU, "max-cpu", 0.7, "share of its CPUs beyond which the run is invalid (0: any)")
+	f.find.register(fs)
 }
 
 func (f *loadFlags) registerOutput(fs *pflag.FlagSet) {
 	hostname, _ := os.Hostname()
 	fs.StringVar(&f.client, "client", hostname, "name of this generator in the samples")
 	fs.StringVar(&f.out, "out", "", "directory for the results (default: none are kept)")
+	fs.Uint64Var(&f.thin, "thin", 1, "keep of the successful attempts one in this many; histograms and counts stay whole")
 	fs.StringVarP(&f.output, "output", "o", "table", "format of the summary: table or json")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no progress on stderr")
+	fs.StringVar(&f.metrics, "metrics", "", "address to serve /metrics (Prometheus), the live view of 'loadgen watch' and the clock check on, as [::1]:9464")
+	fs.StringSliceVar(&f.peers, "peers", nil, "addresses of other generators' --metrics: their clocks are checked before and after")
+	fs.DurationVar(&f.maxClock, "max-clock", 10*time.Millisecond, "how far a peer's clock may be off before the run is invalid (0: any)")
 }
 
 // problems collects what is wrong with flags, to be told all at once.
@@ -89,13 +103,37 @@ func (f *loadFlags) checkLoad(p *problems) {
 	p.check(f.rate >= 1e-6 && f.rate <= 1e6, "--rate must be above 0, at least 1e-6 and at most 1e6, not %g", f.rate)
 	p.check(f.duration > 0, "--duration must be positive")
 	p.check(f.warmup >= 0, "--warmup must not be negative")
-	p.check(f.startAt >= 0, "--start-at must not be negative")
+	p.note("--start-at", f.readStart())
 	p.check(f.timeout > 0, "--timeout must be positive")
 	p.check(f.maxInFlight >= 0, "--max-in-flight must not be negative")
 	p.oneOf("--pacing", f.pacing, "constant", "poisson")
 	p.note("--profile", f.readProfile())
 	p.note("--trace", f.readTrace())
+	p.check(f.bounds.LagP99 >= 0 && f.bounds.CPU >= 0 && f.maxClock >= 0, "--max-lag, --max-cpu and --max-clock must not be negative")
+	p.check(f.thin > 0, "--thin must be positive")
+	p.check(len(f.peers) == 0 || f.metrics != "", "--peers needs --metrics: peers ask for this clock too (hint: --metrics [::]:9464)")
+	for _, peer := range f.peers {
+		_, _, err := net.SplitHostPort(peer)
+		p.note("--peers", err)
+	}
+	f.find.check(p, f)
 	p.oneOf("--output", f.output, "table", "json")
+}
+
+// readStart reads an instant in Unix nanoseconds or as RFC 3339 has it.
+func (f *loadFlags) readStart() error {
+	if f.startAt == "" || f.startAt == "0" {
+		return nil
+	}
+	if ns, err := strconv.ParseInt(f.startAt, 10, 64); err == nil && ns > 0 {
+		f.start = time.Unix(0, ns)
+		return nil
+	}
+	var err error
+	if f.start, err = time.Parse(time.RFC3339Nano, f.startAt); err != nil {
+		return fmt.Errorf("%q is no instant (hint: Unix nanoseconds, or 2026-01-02T15:04:05.000Z)", f.startAt)
+	}
+	return nil
 }
 
 // paced is what says how often requests are due at most, for what has to be made ready for them.
@@ -145,67 +183,6 @@ func (f *loadFlags) describeLoad() string {
 	}
 }
 
-// job is what is done when a request is due.
-type job struct {
-	title    string // says in a line what is done
-	attempts int    // at most, for one request
-	users    int    // whom requests are drawn for
-	do       func(user int, hit openloop.Hit, note record.Note)
-	settle   func() // waits until what is under way is noted; nil: nothing ever is
-	close    func()
-	hold     time.Duration // that a request may last beyond its attempts
-}
-
-// run generates the load, records it, and prints the summary.
-func (f *loadFlags) run(ctx context.Context, j job, stdout, stderr io.Writer) error {
-	start := openloop.At(time.Now())
-	if f.startAt != 0 {
-		at := time.Unix(0, f.startAt)
-		if late := time.Since(at); late > 0 {
-			return cli.Misuse("--start-at is %s ago (hint: start generators some seconds ahead; are the clocks in step?)", late.Round(time.Millisecond))
-		}
-		start = openloop.At(at)
-	}
-	running, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	rec, err := record.New(f.out, start.Add(f.warmup), fail)
-	if err != nil {
-		return err
-	}
-	f.tune()
-	drawn := f.seeded("requests").Uint64()
-	loop := openloop.Loop{
-		Start:       start,
-		Schedule:    f.schedule(),
-		Window:      f.warmup,
-		Length:      f.warmup + f.duration,
-		MaxInFlight: f.inFlight(j.attempts, j.hold),
-		Do:          func(h openloop.Hit) { j.do(userOf(drawn, h.Seq, j.users), h, rec.Add) },
-		Drop: func(h openloop.Hit) {
-			rec.Add(&results.Sample{
-				Client: f.client, User: int32(userOf(drawn, h.Seq, j.users)), Seq: h.Seq,
-				IntendedNs: h.Intended.UnixNano(), Error: results.ErrDropped,
-			}, true, nil)
-		},
-		Open:  rec.Open,
-		Close: rec.Shut,
-	}
-	stop := func() {}
-	if !f.quiet {
-		stop = showProgress(stderr, rec, start, loop.Length)
-	}
-	ran := loop.Run(running)
-	stop()
-	j.close()
-	summary, err := rec.Close(ran == nil, f.duration)
-	if ctx.Err() != nil {
-		ran = ctx.Err() // a signal
-	} else if err != nil {
-		ran = nil // the writing error that ended the run is err
-	}
-	return errors.Join(writeSummary(stdout, f.output, j.title+", "+f.describeLoad(), summary), err, ran)
-}
-
 func (f *loadFlags) schedule() *openloop.Schedule {
 	length := f.warmup + f.duration
 	switch p := f.paced.(type) {
@@ -239,15 +216,15 @@ func userOf(seed, seq uint64, n int) int {
 	return int((z ^ z>>31) % uint64(n))
 }
 
-// inFlight returns the bound on requests under way: by default what the rate needs when every
-// attempt lasts until its timeout, within what file descriptors allow.
-func (f *loadFlags) inFlight(attempts int, hold time.Duration) int {
+// inFlight returns the bound on requests under way: by default what the rate needs when every attempt lasts until its
+// timeout, within what file descriptors allow; a flow needs few of those.
+func (f *loadFlags) inFlight(j *job) int {
 	if f.maxInFlight > 0 {
 		return f.maxInFlight
 	}
-	n := f.rate*(f.timeout.Seconds()*float64(attempts)+hold.Seconds()) + 64
+	n := f.rate*(f.timeout.Seconds()*float64(j.attempts)+j.hold.Seconds()) + 64
 	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil && j.flow == nil {
 		n = min(n, 0.9*float64(limit.Cur))
 	}
 	return max(64, int(min(n, 1e6)))
@@ -257,13 +234,13 @@ func (f *loadFlags) inFlight(attempts int, hold time.Duration) int {
 const ratePerThread = 4000
 
 // tune fits the Go runtime to a load generator, unless the environment says otherwise.
-func (f *loadFlags) tune() {
+func (f *loadFlags) tune(j *job) {
 	if os.Getenv("GOGC") == "" {
 		// A request leaves little behind, and the live heap is a few MB: collect seldom.
 		debug.SetGCPercent(800)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		// At a low rate, more threads only wake each other: a fifth to a third of the CPU time, and lag.
-		runtime.GOMAXPROCS(min(runtime.NumCPU(), 1+int(f.rate/ratePerThread)))
+		runtime.GOMAXPROCS(min(runtime.NumCPU(), 1+int(f.rate*max(j.weight, 1)/ratePerThread)))
 	}
 }

@@ -11,11 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/dnsingress/dnsingress/internal/manual"
 )
 
 func main() { os.Exit(cli.Main(command)) }
 
-func command(_ io.Reader, stdout, stderr io.Writer) *cobra.Command {
+func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:     "loadgen",
 		Short:   "An open-loop load generator that resolves names as clients do",
@@ -23,6 +24,6 @@ func command(_ io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(httpCommand(stdout, stderr), dnsCommand(stdout, stderr))
+	root.AddCommand(httpCommand(stdout, stderr), dnsCommand(stdin, stdout, stderr), fanoutCommand(stdout, stderr), relayCommand(stdout, stderr), mergeCommand(stdout), watchCommand(stderr), manual.Command(root))
 	return root
 }

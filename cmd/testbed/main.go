@@ -13,6 +13,7 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/internal/cli"
+	"github.com/dnsingress/dnsingress/internal/manual"
 )
 
 func main() { os.Exit(cli.Main(command)) }
@@ -42,6 +43,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		powerCommand(s),
 		bundleCommand(s),
 		experimentCommand(s),
+		manual.Command(root),
 	)
 	return root
 }

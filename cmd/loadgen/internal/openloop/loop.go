@@ -15,18 +15,23 @@ type Hit struct {
 	End      time.Time // of the schedule: nothing more is due from here on
 }
 
-// Loop is one run of an open loop.
-type Loop struct {
+// Plan is what is due when, whoever executes it.
+type Plan struct {
 	Start       time.Time     // of the schedule
 	Schedule    *Schedule     // what is due when
 	Window      time.Duration // when the measured window opens, after Start
 	Length      time.Duration // when it closes, after Start
 	MaxInFlight int           // hits being executed at a time; more are dropped
 
-	Do   func(Hit) // executes a hit; called concurrently
-	Drop func(Hit) // takes note of a hit that no worker was free for; called from Run's goroutine
+	Drop func(Hit) // takes note of a hit that no worker was free for; called from one goroutine
 	// Open and Close mark the edges of the measured window, as they pass.
 	Open, Close func()
+}
+
+// Loop is one run of an open loop whose hits are executed by goroutines.
+type Loop struct {
+	Plan
+	Do func(Hit) // executes a hit; called concurrently
 }
 
 // At returns the wall-clock instant start with a monotonic reading, so that a step of the clock

@@ -135,15 +135,17 @@ type ledger struct {
 
 func (l *ledger) loop(s *Schedule, length time.Duration) *Loop {
 	return &Loop{
-		Start: At(time.Now()), Schedule: s, Length: length, MaxInFlight: 1000,
+		Plan: Plan{
+			Start: At(time.Now()), Schedule: s, Length: length, MaxInFlight: 1000,
+			Drop:  func(h Hit) { l.mu.Lock(); defer l.mu.Unlock(); l.drops = append(l.drops, h) },
+			Open:  func() { l.mu.Lock(); defer l.mu.Unlock(); l.edges = append(l.edges, "open") },
+			Close: func() { l.mu.Lock(); defer l.mu.Unlock(); l.edges = append(l.edges, "close") },
+		},
 		Do: func(h Hit) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.done, l.seenAt = append(l.done, h), append(l.seenAt, time.Now())
 		},
-		Drop:  func(h Hit) { l.mu.Lock(); defer l.mu.Unlock(); l.drops = append(l.drops, h) },
-		Open:  func() { l.mu.Lock(); defer l.mu.Unlock(); l.edges = append(l.edges, "open") },
-		Close: func() { l.mu.Lock(); defer l.mu.Unlock(); l.edges = append(l.edges, "close") },
 	}
 }
 

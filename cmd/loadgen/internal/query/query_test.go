@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/openloop"
 	"github.com/dnsingress/dnsingress/internal/dnstest"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -71,11 +73,11 @@ func TestClasses(t *testing.T) {
 		{"no question", just(func(m *dns.Msg) { m.Question = nil }), results.ErrDNSOther},
 		{"a query", just(func(m *dns.Msg) { m.Response = false }), results.ErrDNSOther},
 	}
-	for _, network := range []string{"udp", "tcp"} {
+	for _, way := range ways {
 		for _, tt := range tests {
-			t.Run(network+"/"+tt.name, func(t *testing.T) {
+			t.Run(way+"/"+tt.name, func(t *testing.T) {
 				addr, queries := serve(t, tt.answer)
-				s, err := once(t, network, addr, time.Minute)
+				s, err := once(t, way, addr, time.Minute)
 				if s.Error != tt.class || queries.Load() != 1 {
 					t.Errorf("class %q (%v) after %d queries; want %q after 1", s.Error, err, queries.Load(), tt.class)
 				}
@@ -87,23 +89,73 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-func once(t *testing.T, network string, addr netip.AddrPort, timeout time.Duration) (s results.Sample, cause error) {
+// ways are the transports, each with a socket a query and with kept ones.
+var ways = []string{"udp", "tcp", "udp kept", "tcp kept"}
+
+func book(t *testing.T, pick Pick, names ...string) *Book {
 	t.Helper()
-	l, err := NewLoad("c", network, addr, []string{"a.test"}, dns.TypeAAAA, false, timeout)
+	var qs []Question
+	for _, n := range names {
+		qs = append(qs, Question{n, dns.TypeAAAA})
+	}
+	b, err := NewBook(qs, false, pick, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return b
+}
+
+// once asks one query with sequence number 3.
+func once(t *testing.T, way string, addr netip.AddrPort, timeout time.Duration) (s results.Sample, cause error) {
+	t.Helper()
+	network, kept, _ := strings.Cut(way, " ")
+	c := Config{Client: "c", Network: network, Servers: []netip.AddrPort{addr}, Book: book(t, InOrder, "a.test"), Timeout: timeout, Sockets: 2}
 	notes := 0
-	l.Do(0, 3, time.Now(), func(got *results.Sample, last bool, err error) {
+	note := func(got *results.Sample, last bool, err error) {
 		s, cause = *got, err
 		if notes++; !last || got.Seq != 3 {
 			t.Errorf("last %v, %+v", last, *got)
 		}
-	})
+	}
+	switch {
+	case kept == "":
+		NewLoad(c).Do(0, 3, time.Now(), note)
+	case network == "udp":
+		f, err := NewFlow(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		p := plan(1, 0)
+		p.Schedule = openloop.NewSchedule(one{}, time.Hour, 0)
+		if err := f.Run(t.Context(), p, func(got *results.Sample, last bool, err error) {
+			got.Seq += 3
+			note(got, last, err)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		st := NewStreams(c)
+		defer st.Close()
+		st.Do(0, 3, time.Now(), note)
+	}
 	if notes != 1 {
 		t.Errorf("%d samples", notes)
 	}
 	return s, cause
+}
+
+// one is a pacer of one send, at once.
+type one struct{}
+
+func (one) Pace(_ time.Duration, hits uint64) (time.Duration, bool) { return 0, hits > 0 }
+func (one) Rate(time.Duration) float64                              { return 1 }
+
+func plan(rate float64, length time.Duration) openloop.Plan {
+	return openloop.Plan{
+		Start: time.Now(), Schedule: openloop.NewSchedule(openloop.Constant(rate), length, 0), Length: length, MaxInFlight: 1 << 20,
+		Drop: func(openloop.Hit) {}, Open: func() {}, Close: func() {},
+	}
 }
 
 // Replies with another ID, and packets too short for one, are passed over until the right one comes.
@@ -112,8 +164,10 @@ func TestStrayRepliesArePassedOver(t *testing.T) {
 		forged := reply(q, func(m *dns.Msg) { m.Id++; m.Rcode = dns.RcodeNameError; m.Answer = nil })
 		return [][]byte{forged, {1, 2, 3}, reply(q, func(*dns.Msg) {})}
 	})
-	if s, err := once(t, "udp", addr, time.Minute); !s.OK() {
-		t.Errorf("%+v, %v", s, err)
+	for _, way := range []string{"udp", "udp kept"} {
+		if s, err := once(t, way, addr, time.Minute); !s.OK() {
+			t.Errorf("%s: %+v, %v", way, s, err)
+		}
 	}
 }
 
@@ -123,8 +177,10 @@ func TestSilenceAndRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	if s, err := once(t, "udp", addr, 30*time.Millisecond); s.Error != results.ErrDNSTimeout || s.TotalNs < int64(30*time.Millisecond) {
-		t.Errorf("%+v, %v", s, err)
+	for _, way := range []string{"udp", "udp kept"} {
+		if s, err := once(t, way, addr, 30*time.Millisecond); s.Error != results.ErrDNSTimeout || s.TotalNs < int64(30*time.Millisecond) {
+			t.Errorf("%s: %+v, %v", way, s, err)
+		}
 	}
 	pc.Close()
 	// A socket that is connected elsewhere keeps the port from others and takes nothing from here.
@@ -134,9 +190,9 @@ func TestSilenceAndRefusal(t *testing.T) {
 	}
 	defer taken.Close()
 	addr = taken.LocalAddr().(*net.UDPAddr).AddrPort()
-	for _, network := range []string{"udp", "tcp"} {
-		if s, err := once(t, network, addr, time.Minute); s.Error != results.ErrDNSOther {
-			t.Errorf("%s: %+v, %v", network, s, err)
+	for _, way := range ways {
+		if s, err := once(t, way, addr, time.Minute); s.Error != results.ErrDNSOther {
+			t.Errorf("%s: %+v, %v", way, s, err)
 		}
 	}
 }
@@ -153,9 +209,9 @@ func TestOwnFault(t *testing.T) {
 	}
 }
 
-func TestNewLoadRefuses(t *testing.T) {
+func TestNewBookRefuses(t *testing.T) {
 	for _, name := range []string{"", "a..b", string(make([]byte, 300))} {
-		if _, err := NewLoad("c", "udp", netip.AddrPort{}, []string{name}, dns.TypeA, false, time.Second); err == nil {
+		if _, err := NewBook([]Question{{name, dns.TypeA}}, false, InOrder, 1); err == nil {
 			t.Errorf("name %q gave no error", name)
 		}
 	}

@@ -27,24 +27,41 @@ const (
 	maxPeers   = 1024 // peers that are counted apart
 )
 
+// phases are the tags of the histograms in results.PhasesFile, in the order of Recorder.phases.
+var phases = [...]string{"dns", "connect", "tls", "first_byte", "lag"}
+
+// lag is the index in phases of the send lag, which every send has.
+const lag = len(phases) - 1
+
 // Note takes one attempt's sample; last marks the final one of its request, and cause is why it
 // failed, for people.
 type Note = func(s *results.Sample, last bool, cause error)
 
+// Options say what a Recorder keeps and what it holds a generator to.
+type Options struct {
+	Dir   string    // where files go, which is made; "" writes none
+	Begin time.Time // when the window opens: intended sends before this are warm-up
+	// Thin keeps of the successful attempts those whose Seq it divides; 0 and 1 keep all. Failed ones, histograms and
+	// counts stay whole.
+	Thin   uint64
+	Bounds Bounds
+	// Fail is called once when writing breaks, from another goroutine.
+	Fail func(error)
+}
+
 // Recorder takes the samples of one run. It is safe for concurrent use.
 type Recorder struct {
-	dir  string // "" writes no files
+	Options
 	rows chan []results.Sample
 	free chan []results.Sample
 	done chan error // the writer's last word
 
 	mu     sync.Mutex
-	begin  time.Time // intended sends before this are warm-up
+	ended  bool // nothing is taken any more
 	batch  []results.Sample
 	counts counts
 	total  *hdrhistogram.Histogram
-	phases [4]*hdrhistogram.Histogram // dns, connect, tls, first byte
-	lag    *hdrhistogram.Histogram
+	phases [len(phases)]*hdrhistogram.Histogram
 	opened edge
 	closed edge
 }
@@ -59,6 +76,7 @@ type counts struct {
 	peers                                        map[string]uint64 // attempts that chose the peer
 	statuses                                     map[int32]uint64
 	dnsCached, reused                            uint64
+	clients                                      Clients
 }
 
 // edge is what is read at an edge of the window.
@@ -67,29 +85,27 @@ type edge struct {
 	cpu time.Duration
 }
 
-// New returns a recorder for a window that opens at begin. It writes into the directory dir, which
-// it makes; with dir "" it only counts. Fail is called once when writing breaks, from another goroutine.
-func New(dir string, begin time.Time, fail func(error)) (*Recorder, error) {
+// New returns a recorder.
+func New(o Options) (*Recorder, error) {
 	r := &Recorder{
-		dir:   dir,
-		begin: begin,
+		Options: o,
 		counts: counts{
 			errors: map[string]uint64{}, examples: map[string]string{},
 			peers: map[string]uint64{}, statuses: map[int32]uint64{},
 		},
 		total: newHistogram(),
-		lag:   newHistogram(),
 	}
-	for i := range r.phases {
+	for i, tag := range phases {
 		r.phases[i] = newHistogram()
+		r.phases[i].SetTag(tag)
 	}
-	if dir == "" {
+	if r.Dir == "" {
 		return r, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making output directory: %w", err)
 	}
-	path := filepath.Join(dir, results.SamplesFile)
+	path := filepath.Join(r.Dir, results.SamplesFile)
 	if _, err := os.Stat(path); err == nil {
 		return nil, fmt.Errorf("%s exists already (hint: --out a new directory)", path)
 	}
@@ -102,17 +118,17 @@ func New(dir string, begin time.Time, fail func(error)) (*Recorder, error) {
 		r.free <- make([]results.Sample, 0, batchRows)
 	}
 	r.batch = <-r.free
-	go r.write(w, fail)
+	go r.write(w)
 	return r, nil
 }
 
 // write streams batches to the file. After an error it drains, so that nobody waits for it.
-func (r *Recorder) write(w *results.RowWriter[results.Sample], fail func(error)) {
+func (r *Recorder) write(w *results.RowWriter[results.Sample]) {
 	var err error
 	for b := range r.rows {
 		if err == nil {
 			if err = w.Write(b...); err != nil {
-				fail(err)
+				r.Fail(err)
 			}
 		}
 		r.free <- b[:0]
@@ -129,11 +145,14 @@ func put(h *hdrhistogram.Histogram, ns int64) {
 	_ = h.RecordValue(min(max(ns, 0), int64(maxLatency))) // within range: no error
 }
 
-// Add is a Note: it takes one attempt.
+// Add is a Note: it takes one attempt. What comes after Close is not taken.
 func (r *Recorder) Add(s *results.Sample, last bool, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.dir != "" {
+	if r.ended {
+		return
+	}
+	if r.Dir != "" && (r.Thin <= 1 || !s.OK() || s.Seq%r.Thin == 0) {
 		if r.batch = append(r.batch, *s); len(r.batch) == cap(r.batch) {
 			r.rows <- r.batch
 			r.batch = <-r.free
@@ -144,7 +163,7 @@ func (r *Recorder) Add(s *results.Sample, last bool, cause error) {
 			r.counts.examples[s.Error] = cause.Error()
 		}
 	}
-	if s.IntendedNs < r.begin.UnixNano() {
+	if s.IntendedNs < r.Begin.UnixNano() {
 		if s.Attempt == 0 {
 			r.counts.warmup++
 		}
@@ -168,6 +187,7 @@ func (r *Recorder) count(s *results.Sample, last bool) {
 	}
 	c.attempts++
 	c.bytes += s.Bytes
+	c.clients.add(s, last)
 	if s.DNSCached {
 		c.dnsCached++
 	}
@@ -181,9 +201,9 @@ func (r *Recorder) count(s *results.Sample, last bool) {
 		c.peers[s.Peer]++
 	}
 	if s.Attempt == 0 {
-		lag := s.SentNs - s.IntendedNs
-		put(r.lag, lag)
-		if lag > int64(lateAfter) {
+		late := s.SentNs - s.IntendedNs
+		put(r.phases[lag], late)
+		if late > int64(lateAfter) {
 			c.late++
 		}
 	}
@@ -220,27 +240,28 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// Close writes what is left and closes the files. No Add may come after it. The window is what
-// was asked for when the run was whole, else what passed of it.
+// Close writes what is left and closes the files. The window is what was asked for when the run was whole, else what
+// passed of it.
 func (r *Recorder) Close(whole bool, length time.Duration) (Summary, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.ended = true
 	s := r.summary(whole, length)
-	if r.dir == "" {
+	if r.Dir == "" {
 		return s, nil
 	}
 	r.rows <- r.batch
 	close(r.rows)
-	if err := errors.Join(<-r.done, r.writeHistogram(s)); err != nil {
-		return s, err
-	}
-	// Last, and only when the others are whole: who finds it may rely on them.
-	return s, results.WriteJSON(filepath.Join(r.dir, GeneratorFile), s.account())
+	return s, errors.Join(<-r.done, writeHistograms(r.Dir, &s, r.total, r.phases[:]))
 }
 
-// writeHistogram writes the log: one interval, the window.
-func (r *Recorder) writeHistogram(s Summary) error {
-	r.total.SetStartTimeMs(s.WindowStartNs / 1e6)
-	r.total.SetEndTimeMs(s.WindowEndNs / 1e6)
-	return results.WriteHistogram(filepath.Join(r.dir, results.HistogramFile), r.total)
+// writeHistograms writes the logs: one interval, the window.
+func writeHistograms(dir string, s *Summary, total *hdrhistogram.Histogram, phases []*hdrhistogram.Histogram) error {
+	for _, h := range append([]*hdrhistogram.Histogram{total}, phases...) {
+		h.SetStartTimeMs(s.WindowStartNs / 1e6)
+		h.SetEndTimeMs(s.WindowEndNs / 1e6)
+	}
+	return errors.Join(
+		results.WriteHistogram(filepath.Join(dir, results.HistogramFile), total),
+		results.WritePhases(filepath.Join(dir, results.PhasesFile), phases...))
 }

@@ -4,8 +4,6 @@ package record
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -35,7 +33,7 @@ func sample(at time.Time, lag, total time.Duration) *results.Sample {
 func TestFilesHoldWhatWasAdded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	begin := time.Unix(1_800_000_000, 0)
-	r, err := New(dir, begin, noFail(t))
+	r, err := New(Options{Dir: dir, Begin: begin, Fail: noFail(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,15 +108,108 @@ func TestFilesHoldWhatWasAdded(t *testing.T) {
 	if s.Rate.Intended != 1000 || s.WindowStartNs != begin.UnixNano() || s.WindowEndNs != begin.Add(10*time.Second).UnixNano() {
 		t.Errorf("%+v", s)
 	}
-	b, err := os.ReadFile(filepath.Join(dir, GeneratorFile))
-	if err != nil || !strings.Contains(string(b), fmt.Sprintf(`"window_start_unix_ns": %d`, begin.UnixNano())) || !strings.Contains(string(b), `"requests": 10000`) {
-		t.Errorf("%s: %s, %v", GeneratorFile, b, err)
+	tagged, err := results.ReadHistograms(filepath.Join(dir, results.PhasesFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tag, want := range map[string]Percentiles{"connect": s.Latency.Connect, "first_byte": s.Latency.FirstByte, "lag": s.Lag, "dns": {}} {
+		if h := tagged[tag]; h == nil || percentiles(h) != want {
+			t.Errorf("%s: %s is %+v, want %+v", results.PhasesFile, tag, h, want)
+		}
+	}
+}
+
+// Thinning leaves out samples and nothing else.
+func TestThin(t *testing.T) {
+	dir := t.TempDir()
+	begin := time.Now()
+	r, err := New(Options{Dir: dir, Begin: begin, Thin: 10, Fail: noFail(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Open()
+	for i := range 1000 {
+		s := sample(begin.Add(time.Duration(i)*time.Millisecond), 0, time.Millisecond)
+		s.Seq = uint64(i)
+		if i%100 == 5 {
+			s.Error = results.ErrReset
+		}
+		r.Add(s, true, nil)
+	}
+	r.Shut()
+	s, err := r.Close(true, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, failed := 0, 0
+	if err := results.ReadRows(filepath.Join(dir, results.SamplesFile), func(rows []results.Sample) error {
+		for _, s := range rows {
+			if kept++; !s.OK() {
+				failed++
+			} else if s.Seq%10 != 0 {
+				t.Errorf("kept %d", s.Seq)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if kept != 110 || failed != 10 || s.Requests != 1000 || s.Latency.Total.Count != 990 || !strings.Contains(s.Thinning, "seq 10 divides") {
+		t.Errorf("%d kept, %d failed of them; %+v", kept, failed, s)
+	}
+}
+
+// A generator that was late, or had no CPU time left, says that its figures are not to be used.
+func TestVerdict(t *testing.T) {
+	tests := []struct {
+		name   string
+		s      Summary
+		reason string
+	}{
+		{"good", Summary{Generator: results.Generator{LagP99Ns: 1e6}, CPUShare: 0.5, CPUs: 1}, ""},
+		{"late", Summary{Generator: results.Generator{LagP99Ns: 11e6}, CPUs: 1}, "p99 of its send lag is 11ms, bound 10ms"},
+		{"busy", Summary{CPUShare: 0.71, CPUs: 2}, "71 % of its 2 CPUs, bound 70 %"},
+	}
+	for _, tt := range tests {
+		tt.s.Judge(Bounds{LagP99: 10 * time.Millisecond, CPU: 0.7})
+		if v := tt.s.Verdict; v.Valid != (tt.reason == "") || !strings.Contains(strings.Join(v.Reasons, "\n"), tt.reason) {
+			t.Errorf("%s: %+v", tt.name, v)
+		}
+		if tt.s.Judge(Bounds{}); !tt.s.Verdict.Valid {
+			t.Errorf("%s: with no bounds: %+v", tt.name, tt.s.Verdict)
+		}
+	}
+}
+
+// What came between two looks is told exactly, and looks at several generators are added exactly.
+func TestProgress(t *testing.T) {
+	begin := time.Now()
+	r, err := New(Options{Begin: begin, Fail: noFail(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Add(sample(begin, 0, time.Millisecond), true, nil)
+	first := r.Progress()
+	failed := sample(begin, 2*time.Millisecond, time.Second)
+	failed.Error = results.ErrReset
+	r.Add(failed, true, nil)
+	r.Add(sample(begin, 0, time.Second), true, nil)
+	second := r.Progress()
+	d := second.Since(&first)
+	if d.Requests != 2 || d.Failed() != 1 || d.Late != 1 || d.Total.TotalCount() != 1 || d.Total.Min() < 999e6 || first.Total.TotalCount() != 1 {
+		t.Errorf("%+v", d)
+	}
+	all := NewProgress()
+	all.Merge(&first)
+	all.Merge(&d)
+	if d := cmp.Diff(second.Total.Export(), all.Total.Export()); d != "" || all.Requests != 3 || all.Errors[results.ErrReset] != 1 {
+		t.Errorf("%+v %s", all, d)
 	}
 }
 
 func TestCounts(t *testing.T) {
 	begin := time.Now()
-	r, err := New("", begin, noFail(t))
+	r, err := New(Options{Dir: "", Begin: begin, Fail: noFail(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +257,7 @@ func TestInterrupted(t *testing.T) {
 		if early {
 			begin = begin.Add(time.Hour)
 		}
-		r, err := New(t.TempDir(), begin, noFail(t))
+		r, err := New(Options{Dir: t.TempDir(), Begin: begin, Fail: noFail(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,37 +275,19 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// The generator's account is not written beside files that are torn.
-func TestNoAccountOfTornFiles(t *testing.T) {
-	dir := t.TempDir()
-	r, err := New(dir, time.Now(), noFail(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, results.HistogramFile), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Close(true, time.Second); err == nil || !strings.Contains(err.Error(), results.HistogramFile) {
-		t.Errorf("error %v, want one that names %s", err, results.HistogramFile)
-	}
-	if _, err := os.Stat(filepath.Join(dir, GeneratorFile)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%s is there: %v", GeneratorFile, err)
-	}
-}
-
 func TestNewRefuses(t *testing.T) {
 	dir := t.TempDir()
-	r, err := New(dir, time.Now(), noFail(t))
+	r, err := New(Options{Dir: dir, Begin: time.Now(), Fail: noFail(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Close(false, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(dir, time.Now(), noFail(t)); err == nil || !strings.Contains(err.Error(), "hint") {
+	if _, err := New(Options{Dir: dir, Begin: time.Now(), Fail: noFail(t)}); err == nil || !strings.Contains(err.Error(), "hint") {
 		t.Errorf("a directory with samples: error %v", err)
 	}
-	if _, err := New(filepath.Join(dir, results.SamplesFile), time.Now(), noFail(t)); err == nil {
+	if _, err := New(Options{Dir: filepath.Join(dir, results.SamplesFile), Begin: time.Now(), Fail: noFail(t)}); err == nil {
 		t.Error("a file as a directory gave no error")
 	}
 }

@@ -10,14 +10,15 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
-// Bounds beyond which a generator's figures are not to be trusted.
-const (
-	maxLagP99 = 10 * time.Millisecond
-	maxCPU    = 0.7 // of the CPUs that the process may use
-)
+// Bounds beyond which a generator's figures are not to be used. A bound of 0 is none.
+type Bounds struct {
+	LagP99 time.Duration // of the send lag
+	CPU    float64       // of the CPUs that the process may use
+}
 
 // Summary is the outcome of a run over its measured window.
 type Summary struct {
@@ -27,6 +28,7 @@ type Summary struct {
 
 	Interrupted bool   `json:"interrupted"`
 	Succeeded   uint64 `json:"succeeded"` // requests
+	InTime      uint64 `json:"in_time"`   // requests sent within the bound of the lag, or within 1 ms where there is none
 	Attempts    uint64 `json:"attempts"`
 	Warmup      uint64 `json:"warmup_requests"` // before the window, in no other figure
 	Bytes       int64  `json:"bytes"`
@@ -41,8 +43,17 @@ type Summary struct {
 	Peers     map[string]uint64 `json:"peers"` // attempts by address that they chose
 	DNSCached uint64            `json:"dns_cached"`
 	Reused    uint64            `json:"reused"`
+	Clients
 
-	// Warnings say why the generator itself may have bent these figures; empty is good.
+	// CPUs are those that the process may use; CPUShare is what it used of them in the window.
+	CPUs     int     `json:"cpus"`
+	CPUShare float64 `json:"cpu_share"`
+	Thinning string  `json:"thinning,omitempty"` // what is left out of samples.parquet
+	Version  string  `json:"version"`            // of the generator
+
+	// Verdict is invalid when the generator itself bent these figures beyond its Bounds: they are not to be used.
+	Verdict results.Verdict `json:"verdict"`
+	// Warnings say what else to know before these figures are used; empty is good.
 	Warnings []string `json:"warnings"`
 }
 
@@ -79,33 +90,40 @@ func percentiles(h *hdrhistogram.Histogram) Percentiles {
 	return Percentiles{Count: h.TotalCount(), Mean: h.Mean(), P50: v[0], P90: v[1], P99: v[2], P999: v[3], Max: h.Max()}
 }
 
-// account is what generator.json holds.
-func (s *Summary) account() any {
-	return struct {
-		results.Generator
-		WindowStartNs int64    `json:"window_start_unix_ns"`
-		WindowEndNs   int64    `json:"window_end_unix_ns"`
-		Interrupted   bool     `json:"interrupted"`
-		Warnings      []string `json:"warnings"`
-	}{s.Generator, s.WindowStartNs, s.WindowEndNs, s.Interrupted, s.Warnings}
+// Account is what generator.json holds.
+type Account struct {
+	results.Generator
+	WindowStartNs int64           `json:"window_start_unix_ns"`
+	WindowEndNs   int64           `json:"window_end_unix_ns"`
+	Interrupted   bool            `json:"interrupted"`
+	CPUs          int             `json:"cpus"`
+	Thinning      string          `json:"thinning,omitempty"`
+	Version       string          `json:"version"`
+	Verdict       results.Verdict `json:"verdict"`
+	Warnings      []string        `json:"warnings"`
+}
+
+// Account returns what generator.json is to hold.
+func (s *Summary) Account() Account {
+	return Account{s.Generator, s.WindowStartNs, s.WindowEndNs, s.Interrupted, s.CPUs, s.Thinning, s.Version, s.Verdict, s.Warnings}
 }
 
 // summary is called with the lock held.
 func (r *Recorder) summary(whole bool, length time.Duration) Summary {
 	c := &r.counts
-	begin, end := r.begin.UnixNano(), r.begin.Add(length).UnixNano()
+	begin, end := r.Begin.UnixNano(), r.Begin.Add(length).UnixNano()
 	if !whole {
-		end = max(begin, begin+int64(r.closed.at.Sub(r.begin)))
+		end = max(begin, begin+int64(r.closed.at.Sub(r.Begin)))
 	}
 	var cpu, elapsed time.Duration
 	if !r.opened.at.IsZero() {
 		cpu, elapsed = r.closed.cpu-r.opened.cpu, r.closed.at.Sub(r.opened.at)
 	}
-	lag := percentiles(r.lag)
+	late := percentiles(r.phases[lag])
 	s := Summary{
 		Generator: results.Generator{
 			Requests: c.requests, Dropped: c.dropped, Late: c.late,
-			LagP50Ns: lag.P50, LagP99Ns: lag.P99, LagMaxNs: lag.Max,
+			LagP50Ns: late.P50, LagP99Ns: late.P99, LagMaxNs: late.Max,
 			CPUNs: int64(cpu), ElapsedNs: int64(elapsed),
 		},
 		WindowStartNs: begin, WindowEndNs: end,
@@ -114,55 +132,58 @@ func (r *Recorder) summary(whole bool, length time.Duration) Summary {
 			Total: percentiles(r.total), DNS: percentiles(r.phases[0]), Connect: percentiles(r.phases[1]),
 			TLS: percentiles(r.phases[2]), FirstByte: percentiles(r.phases[3]),
 		},
-		Lag: lag, Errors: maps.Clone(c.errors), Causes: maps.Clone(c.examples), Statuses: maps.Clone(c.statuses),
+		Lag: late, Errors: maps.Clone(c.errors), Causes: maps.Clone(c.examples), Statuses: maps.Clone(c.statuses),
 		Peers: maps.Clone(c.peers), DNSCached: c.dnsCached, Reused: c.reused,
-		Warnings: []string{},
+		Clients: c.clients.clone(),
+		CPUs: runtime.GOMAXPROCS(0), Version: cli.Version(), Warnings: []string{},
 	}
-	if window := time.Duration(end - begin).Seconds(); window > 0 {
-		s.Rate = Rate{
-			Intended:  float64(c.requests) / window,
-			Sent:      float64(c.requests-c.dropped) / window,
-			Succeeded: float64(c.succeeded) / window,
+	if elapsed > 0 {
+		s.CPUShare = cpu.Seconds() / elapsed.Seconds() / float64(s.CPUs)
+	}
+	if r.Thin > 1 {
+		s.Thinning = fmt.Sprintf("of samples.parquet, every failure and the successes whose seq %d divides; histograms and counts are whole", r.Thin)
+	}
+	inTime := r.Bounds.LagP99
+	if inTime == 0 {
+		inTime = lateAfter
+	}
+	for _, b := range r.phases[lag].Distribution() {
+		if b.From <= int64(inTime) {
+			s.InTime += uint64(b.Count)
 		}
 	}
-	s.warn()
+	s.rate()
+	s.Judge(r.Bounds)
 	return s
 }
 
-func (s *Summary) warn() {
-	if lag := time.Duration(s.LagP99Ns); lag > maxLagP99 {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("the generator was late: p99 of its send lag is %s, above %s", lag.Round(time.Microsecond), maxLagP99))
+func (s *Summary) rate() {
+	if window := time.Duration(s.WindowEndNs - s.WindowStartNs).Seconds(); window > 0 {
+		s.Rate = Rate{
+			Intended:  float64(s.Requests) / window,
+			Sent:      float64(s.Requests-s.Dropped) / window,
+			Succeeded: float64(s.Succeeded) / window,
+		}
+	}
+}
+
+// Judge reaches the verdict, and says what else there is to know.
+func (s *Summary) Judge(b Bounds) {
+	s.Verdict, s.Warnings = results.Verdict{Reasons: []string{}}, []string{}
+	bad := func(format string, a ...any) {
+		s.Verdict.Reasons = append(s.Verdict.Reasons, fmt.Sprintf(format, a...))
+	}
+	if late := time.Duration(s.LagP99Ns); b.LagP99 > 0 && late > b.LagP99 {
+		bad("the generator was late: p99 of its send lag is %s, bound %s", late.Round(time.Microsecond), b.LagP99)
+	}
+	if b.CPU > 0 && s.CPUShare > b.CPU {
+		bad("the generator used %.0f %% of its %d CPUs, bound %.0f %%", 100*s.CPUShare, s.CPUs, 100*b.CPU)
 	}
 	if s.Dropped > 0 {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the generator dropped %d requests because all workers were busy (hint: --max-in-flight)", s.Dropped))
 	}
-	if n := runtime.GOMAXPROCS(0); float64(s.CPUNs) > maxCPU*float64(n)*float64(s.ElapsedNs) {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("the generator used more than %.0f %% of its %d CPUs", 100*maxCPU, n))
-	}
 	if s.Causes[results.ErrOther] != "" {
 		s.Warnings = append(s.Warnings, "the generator's own machine failed some requests: "+s.Causes[results.ErrOther])
 	}
-}
-
-// Progress is where a run stands: what is recorded of the window so far, and of the warm-up the number of requests.
-type Progress struct {
-	Warmup, Requests, Succeeded, Failed, Dropped uint64
-	P50, P99, LagP99                             time.Duration
-}
-
-// Progress returns what is recorded so far.
-func (r *Recorder) Progress() Progress {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := &r.counts
-	p := Progress{
-		Warmup: c.warmup, Requests: c.requests, Succeeded: c.succeeded, Dropped: c.dropped,
-		P50:    time.Duration(r.total.ValueAtPercentile(50)),
-		P99:    time.Duration(r.total.ValueAtPercentile(99)),
-		LagP99: time.Duration(r.lag.ValueAtPercentile(99)),
-	}
-	for _, n := range c.errors {
-		p.Failed += n
-	}
-	return p
+	s.Verdict.Valid = len(s.Verdict.Reasons) == 0
 }

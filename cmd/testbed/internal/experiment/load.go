@@ -85,6 +85,7 @@ func (t *trial) generate(ctx context.Context, node string, start, shut time.Time
 		"--connection", s.Load.Connection, "--clients", strconv.Itoa(s.Load.Users), "--timeout", s.Load.Timeout.String(),
 		"--seed", strconv.FormatUint(s.Seed+uint64(t.out.Index), 10), "--start-at", strconv.FormatInt(start.UnixNano(), 10),
 		"--family", "ipv6", "--client", node, "--out", sampleDir, "-q", "-o", "json",
+		"--max-lag", "0", "--max-cpu", "0", // the scenario's rules judge
 	}
 	if len(target.Addresses) > 0 {
 		args = append(args, "--addresses", strings.Join(target.Addresses, ","))
