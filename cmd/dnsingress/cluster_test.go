@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -43,6 +44,7 @@ type cluster struct {
 	admin      client.Client
 	log        logLines
 	kubeconfig string // of dnsingress's service account, with the rights that deploy/ gives it
+	auditLog   string // what it asked of the API server
 	namespaces int
 }
 
@@ -84,6 +86,9 @@ func startCluster(t testing.TB) *cluster {
 	api := c.env.ControlPlane.GetAPIServer()
 	api.CertDir = t.TempDir() // kept while the API server is away
 	api.Configure().Set("watch-cache", "true")
+	auditing, auditLog := audited(t)
+	c.auditLog = auditLog
+	api.Configure().Set("audit-policy-file", auditing).Set("audit-log-path", auditLog)
 	cfg, err := c.env.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +99,7 @@ func startCluster(t testing.TB) *cluster {
 		}
 	})
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, rbacv1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, rbacv1.AddToScheme, coordinationv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +245,13 @@ type instance struct {
 // it is ready.
 func (c *cluster) run(t testing.TB, more string) *instance {
 	t.Helper()
-	i := c.launch(t, more)
+	return c.runWith(t, c.kubeconfig, more)
+}
+
+// runWith is run by another way to the API server and with more configuration of kubernetes.
+func (c *cluster) runWith(t testing.TB, kubeconfig, more string, kubernetes ...string) *instance {
+	t.Helper()
+	i := c.launchWith(t, kubeconfig, more, kubernetes...)
 	select {
 	case <-i.engine.Ready():
 	case <-time.After(time.Minute):
@@ -252,6 +263,11 @@ func (c *cluster) run(t testing.TB, more string) *instance {
 // launch starts dnsingress and waits only until it listens.
 func (c *cluster) launch(t testing.TB, more string) *instance {
 	t.Helper()
+	return c.launchWith(t, c.kubeconfig, more)
+}
+
+func (c *cluster) launchWith(t testing.TB, kubeconfig, more string, kubernetes ...string) *instance {
+	t.Helper()
 	if !strings.Contains(more, "lameDuck") {
 		more += "\nlameDuck: 0s"
 	}
@@ -261,8 +277,14 @@ func (c *cluster) launch(t testing.TB, more string) *instance {
     maxAnswers: 0
 listen: ["[::1]:0"]
 admin: "[::1]:0"
-kubernetes: {kubeconfig: %q}
-%s`, c.kubeconfig, more)
+kubernetes: {%s}
+%s`, strings.Join(append([]string{fmt.Sprintf("kubeconfig: %q", kubeconfig)}, slices.DeleteFunc(kubernetes, func(s string) bool { return s == "" })...), ", "), more)
+	return c.configured(t, text)
+}
+
+// configured starts dnsingress with a whole configuration and waits only until it listens.
+func (c *cluster) configured(t testing.TB, text string) *instance {
+	t.Helper()
 	cfg, err := config.Parse("test.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)

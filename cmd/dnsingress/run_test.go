@@ -30,7 +30,16 @@ func TestCluster(t *testing.T) {
 	t.Run("real prometheus", func(t *testing.T) { testRealPrometheus(t, c) })
 	t.Run("admin", func(t *testing.T) { testAdmin(t, c) })
 	t.Run("steering policies", func(t *testing.T) { testSteeringPolicies(t, c) })
+	t.Run("definitions", func(t *testing.T) { testDefinitions(t, c) })
+	t.Run("filters", func(t *testing.T) { testFilters(t, c) })
+	t.Run("deleted meanwhile", func(t *testing.T) { testDeletedMeanwhile(t, c) })
+	t.Run("watches end", func(t *testing.T) { testWatchesEnd(t, c) })
+	t.Run("one writes", func(t *testing.T) { testOneWrites(t, c) })
+	t.Run("quiet", func(t *testing.T) { testQuiet(t, c) })
+	t.Run("disconnected", func(t *testing.T) { testDisconnected(t, c) })
 	t.Run("API server away", func(t *testing.T) { testAPIAway(t, c) })
+	t.Run("objects", func(t *testing.T) { testObjects(t, c) })
+	t.Run("rights", func(t *testing.T) { testRights(t, c) })
 }
 
 func testAnswers(t *testing.T, c *cluster) {
@@ -436,7 +445,14 @@ func testAPIAway(t *testing.T, c *cluster) {
 	i := c.run(t, "")
 	i.await(t, "stay.apps.test.", dns.TypeAAAA, "fd00::1 fd00::2")
 	i.await(t, "gone.apps.test.", dns.TypeAAAA, "fd00::3")
+	end := i.witness(t, "stay.apps.test.", "fd00::1 fd00::2")
 	c.stopAPI(t)
+	if long() {
+		select {
+		case <-t.Context().Done():
+		case <-time.After(5 * time.Minute):
+		}
+	}
 	if got := i.addresses("stay.apps.test.", dns.TypeAAAA); got != "fd00::1 fd00::2" {
 		t.Errorf("without the API server: %q", got)
 	}
@@ -456,12 +472,15 @@ func testAPIAway(t *testing.T, c *cluster) {
 	untilNil(t, func() error {
 		return c.admin.Get(t.Context(), client.ObjectKeyFromObject(pods), pods)
 	})
+	end()
 	pods.Endpoints = pods.Endpoints[:1]
 	c.update(t, pods)
+	began := time.Now()
 	if err := c.admin.Delete(t.Context(), gone, &client.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &gone.UID}}); err != nil {
 		t.Fatal(err)
 	}
 	i.await(t, "stay.apps.test.", dns.TypeAAAA, "fd00::1")
 	i.await(t, "gone.apps.test.", dns.TypeAAAA, "NXDOMAIN")
+	t.Logf("what changed after the API server's return was answered %v later", time.Since(began).Round(time.Millisecond))
 	late.await(t, "stay.apps.test.", dns.TypeAAAA, "fd00::1")
 }

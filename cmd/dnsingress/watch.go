@@ -38,7 +38,7 @@ func sources(s config.Sources) map[objects.Name]kube.Filter {
 func translations(c *config.Config) objects.Settings {
 	s := objects.Settings{
 		Prefixes:      objects.Prefixes{Hostname: c.Kubernetes.HostnamePrefixes, Policy: c.Kubernetes.PolicyPrefix},
-		ServiceTarget: string(c.Kubernetes.ServiceTarget), Controller: c.Kubernetes.Controller, Check: promql.CheckPods,
+		ServiceTarget: string(c.Kubernetes.ServiceTarget), Controller: c.Kubernetes.Controller, Chains: string(c.Kubernetes.Chains), Check: promql.CheckPods,
 		Allowed: func(namespace, host string) bool { may, _ := c.Kubernetes.MayHave(namespace, host); return may },
 	}
 	for _, z := range c.Zones {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -30,7 +31,8 @@ const (
 	eventBurst    = 20
 	reportsQueued = 256
 	eventTimeout  = 10 * time.Second
-	maxMessage    = 1024 // bytes, the API server's limit
+	eventAgain    = 5 * time.Second // after nobody has answered
+	maxMessage    = 1024            // bytes, the API server's limit
 )
 
 // Reporter tells the owners of objects what is wrong with them: a log line and an event for each problem that
@@ -158,9 +160,26 @@ func (r *Reporter) run(ctx context.Context) {
 			if limit.Wait(ctx) != nil {
 				return
 			}
-			if err := r.write(ctx, one); err != nil && ctx.Err() == nil {
-				r.log.Warn("writing an event", "object", one.ref.String(), "error", err)
-			}
+			r.tell(ctx, one)
+		}
+	}
+}
+
+// tell writes an event, again and again while nobody answers.
+func (r *Reporter) tell(ctx context.Context, one report) {
+	for {
+		err := r.write(ctx, one)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+			r.log.Warn("writing an event", "object", one.ref.String(), "error", err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(eventAgain):
 		}
 	}
 }

@@ -102,7 +102,7 @@ func New(o Options) (*Source, error) {
 	s.graph = newGraph(&s.options.Settings, filters)
 	s.watches = &watches{
 		kinds: s.graph.kinds, events: s, log: o.Log, wanted: map[objects.Name]bool{}, watched: map[objects.Name]toolscache.ResourceEventHandlerRegistration{},
-		defined: map[string]bool{}, missing: map[objects.Name]bool{},
+		defined: map[string]bool{}, missing: map[objects.Name]bool{}, denied: map[objects.Name]time.Time{},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[objects.Name](firstLook, lastLook)),
 	}
 	scheme := runtime.NewScheme()
@@ -129,7 +129,8 @@ func New(o Options) (*Source, error) {
 		DefaultWatchErrorHandler: func(_ context.Context, r *toolscache.Reflector, err error) {
 			s.watches.failed(r.TypeDescription(), err)
 		},
-		ByObject: byObject,
+		ByObject:    byObject,
+		NewInformer: (&persistence{log: o.Log}).informer,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the Kubernetes cache: %w", err)

@@ -39,9 +39,9 @@ type watches struct {
 	mu      sync.Mutex
 	wanted  map[objects.Name]bool
 	watched map[objects.Name]toolscache.ResourceEventHandlerRegistration
-	defined map[string]bool // definitions of custom kinds, by PLURAL.GROUP
-	blind   bool            // definitions cannot be had
-	missing map[objects.Name]bool
+	defined map[string]bool            // definitions of custom kinds, by PLURAL.GROUP
+	denied  map[objects.Name]time.Time // kinds that the API server refuses to give, since when
+	missing map[objects.Name]bool      // kinds that cannot be had
 }
 
 // watchEvents are what watches tell of.
@@ -58,6 +58,10 @@ const (
 	lastLook  = 30 * time.Second
 	blindLook = 5 * time.Minute
 	looks     = 12
+
+	// deniedFor is how long a kind has to be refused to be taken for one that cannot be had. An API server that has
+	// just started refuses for a while what it will give.
+	deniedFor = 10 * time.Second
 )
 
 func definition() *metav1.PartialObjectMetadata {
@@ -164,8 +168,10 @@ func (w *watches) run(ctx context.Context) {
 func (w *watches) look(ctx context.Context, k objects.Kind) (again bool, err error) {
 	w.mu.Lock()
 	wanted, watched := w.wanted[k.Name], w.watched[k.Name] != nil
-	defined := !k.Custom || w.blind || w.defined[definedBy(k)]
-	ready := !k.Custom || w.blind || w.watched[definitionKind].HasSynced()
+	sees := w.watched[definitionKind].HasSynced()
+	blind := !sees && w.missing[definitionKind]
+	defined := !k.Custom || blind || w.defined[definedBy(k)]
+	ready := !k.Custom || blind || sees
 	w.mu.Unlock()
 	switch {
 	case watched && !defined:
@@ -257,7 +263,7 @@ func (w *watches) miss(kind objects.Name) bool {
 func (w *watches) sees() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return !w.blind
+	return w.watched[definitionKind].HasSynced() || !w.missing[definitionKind]
 }
 
 // known reports whether all objects of a wanted kind have been told of, or none are to be had.
@@ -291,24 +297,22 @@ func (w *watches) absent() []objects.Name {
 
 // failed takes the error of a watch. The informer tries again by itself.
 func (w *watches) failed(description string, err error) {
-	denied := apierrors.IsForbidden(err) || apierrors.IsNotFound(err)
 	kind := w.described(description)
-	switch {
-	case denied && kind == definitionKind:
-		w.mu.Lock()
-		news := !w.blind
-		w.blind = true
-		w.mu.Unlock()
-		if news {
-			w.log.Info("no CustomResourceDefinitions to be had: other kinds are looked for now and then (hint: deploy/dnsingress/rbac.yaml)", "error", err)
-		}
-	// Without these nothing can be said of what there is.
-	case denied && kind != "" && kind != objects.Service && kind != objects.EndpointSlice:
-		if w.miss(kind) {
-			w.log.Info("no objects of a kind to be had; all others count (hint: deploy/dnsingress/rbac.yaml)", "kind", kind, "error", err)
-		}
-	default:
+	refused := apierrors.IsForbidden(err) || apierrors.IsNotFound(err)
+	// Without Services and their endpoints nothing can be said of what there is.
+	if kind == "" || !refused || kind == objects.Service || kind == objects.EndpointSlice {
 		w.log.Warn("watching the API server; the last state stays", "kind", description, "error", err)
+		return
+	}
+	w.mu.Lock()
+	since, known := w.denied[kind]
+	if handler := w.watched[kind]; !known || handler != nil && handler.HasSynced() {
+		since = time.Now()
+		w.denied[kind] = since
+	}
+	w.mu.Unlock()
+	if time.Since(since) >= deniedFor && w.miss(kind) {
+		w.log.Warn("a kind is not to be had; all others count (hint: deploy/dnsingress/rbac.yaml)", "kind", kind, "error", err)
 	}
 }
 
