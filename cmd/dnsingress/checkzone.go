@@ -13,7 +13,7 @@ import (
 )
 
 func checkZoneCommand(s streams) *cobra.Command {
-	var origin string
+	var zones zoneFlags
 	var keys signingFlags
 	c := &cobra.Command{
 		Use:   "check-zone FILE...",
@@ -27,7 +27,7 @@ func checkZoneCommand(s streams) *cobra.Command {
 			wrong := 0
 			var origins []string
 			for _, path := range files {
-				z, _, err := zonefile.Load(path, origin)
+				z, _, err := zones.load(path)
 				if many := zonefile.Errors(nil); errors.As(err, &many) {
 					fmt.Fprintln(s.out, many)
 					wrong += len(many)
@@ -50,7 +50,7 @@ func checkZoneCommand(s streams) *cobra.Command {
 			return signing.unused(origins)
 		},
 	}
-	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
+	zones.add(c.Flags())
 	keys.add(c)
 	return c
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/miekg/dns"
 	"github.com/spf13/cobra"
@@ -19,7 +18,7 @@ import (
 
 func lookupCommand(s streams) *cobra.Command {
 	var files []string
-	var origin string
+	var zones zoneFlags
 	var keys signingFlags
 	var where locationFlags
 	var from, subnet string
@@ -49,7 +48,7 @@ With --from or --subnet they are those that this client gets, or a resolver that
 				return err
 			}
 			for _, path := range files {
-				z, _, err := zonefile.Load(path, origin)
+				z, _, err := zones.load(path)
 				if err != nil {
 					return err
 				}
@@ -78,7 +77,7 @@ With --from or --subnet they are those that this client gets, or a resolver that
 		},
 	}
 	c.Flags().StringArrayVar(&files, "zone-file", nil, "zone `FILE` in master-file format (repeatable)")
-	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
+	zones.add(c.Flags())
 	c.Flags().BoolVar(&secure, "dnssec", false, "ask for signatures (the DO bit)")
 	c.Flags().StringVar(&from, "from", "::1", "`ADDRESS` that asks")
 	c.Flags().StringVar(&subnet, "subnet", "", "`NETWORK` that a resolver asks for, as 2001:db8::/56 (EDNS client subnet, RFC 7871)")

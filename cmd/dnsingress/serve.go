@@ -32,7 +32,8 @@ import (
 
 func serveCommand(s streams) *cobra.Command {
 	var files []string
-	var origin, metrics, level string
+	var metrics, level string
+	var zones zoneFlags
 	var options dnsOptions
 	var keys signingFlags
 	var transfers transferFlags
@@ -77,7 +78,7 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
-			followers, err := loadAll(catalog, files, origin, signing, log)
+			followers, err := loadAll(catalog, files, zones, signing, log)
 			if err != nil {
 				return err
 			}
@@ -139,7 +140,7 @@ likewise. Only the addresses given are opened.`,
 	options.flags(c.Flags())
 	transfers.add(c.Flags())
 	where.add(c.Flags())
-	c.Flags().StringVar(&origin, "origin", "", "domain `NAME` that relative names before any $ORIGIN belong to")
+	zones.add(c.Flags())
 	c.Flags().StringVar(&metrics, "metrics", "", "`ADDRESS` for Prometheus metrics over HTTP (default: none)")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	keys.add(c)
@@ -147,14 +148,14 @@ likewise. Only the addresses given are opened.`,
 }
 
 // loadAll publishes the zones of all files and returns what follows their changes.
-func loadAll(catalog *zone.Catalog, files []string, origin string, signing *signing, log *slog.Logger) ([]func(context.Context) error, error) {
+func loadAll(catalog *zone.Catalog, files []string, zones zoneFlags, signing *signing, log *slog.Logger) ([]func(context.Context) error, error) {
 	var followers []func(context.Context) error
 	from := map[string]string{}
 	for _, path := range files {
 		hangup := make(chan os.Signal, 1)
 		signal.Notify(hangup, syscall.SIGHUP)
 		begin := time.Now()
-		z, read, err := zonefile.Load(path, origin)
+		z, read, err := zones.load(path)
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +168,7 @@ func loadAll(catalog *zone.Catalog, files []string, origin string, signing *sign
 		}
 		catalog.Publish(z)
 		log.Info("loaded a zone", "zone", z.Origin(), "serial", z.Serial(), "names", z.Len(), "path", path, "took", time.Since(begin).Round(time.Millisecond))
-		f := &zonefile.Follower{Path: path, Origin: origin, Log: log, Publish: replaceZone(catalog, z.Origin(), path, signing, log)}
+		f := &zonefile.Follower{Path: path, Load: zones.load, Log: log, Publish: replaceZone(catalog, z.Origin(), path, signing, log)}
 		followers = append(followers, func(ctx context.Context) error { return follow(ctx, f, read, hangup) })
 	}
 	settle(log)

@@ -199,3 +199,42 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 }
+
+// TestServeByLocation serves a file with options to clients whose locations change while it runs.
+func TestServeByLocation(t *testing.T) {
+	dir := t.TempDir()
+	path, where := filepath.Join(dir, "zone"), filepath.Join(dir, "where.yaml")
+	text := "example.org. 5 SOA ns1.example.org. host.example.org. 1 3600 600 86400 60\nexample.org. 5 NS ns1.example.org.\n" +
+		"www.example.org. 5 A 192.0.2.1 ; geo IE\nwww.example.org. 5 A 192.0.2.2 ; geo *\n"
+	for file, content := range map[string]string{path: text, where: "\"::1/128\": zone-a\n"} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := new(sink)
+	address, _ := startServe(t, log, "--zone-file", path, "--options", "--locations", where)
+	answer := func() string {
+		m := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+		reply, _, err := new(dns.Client).Exchange(m, address)
+		if err != nil || len(reply.Answer) != 1 {
+			t.Fatalf("%v: %v", err, reply)
+		}
+		return reply.Answer[0].(*dns.A).A.String()
+	}
+	if got := answer(); got != "192.0.2.2" {
+		t.Fatalf("somebody in zone-a gets %s", got)
+	}
+	if err := os.WriteFile(where, []byte("\"::1/128\": zone-a//b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "complained", func() bool { return strings.Contains(log.String(), "keeping the old locations") })
+	if err := os.WriteFile(where, []byte("\"::1/128\": IE\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "heard of the new place", func() bool { return answer() == "192.0.2.1" })
+	// The file is read again in the same way.
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "192.0.2.1 ;", "192.0.2.3 ;")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "read the zone again", func() bool { return answer() == "192.0.2.3" })
+}

@@ -300,6 +300,31 @@ func (b *Builder) Flush() error {
 	return nil
 }
 
+// AddSet adds a set whole, of an owner and a type that have no records yet.
+func (b *Builder) AddSet(owner string, s RRset) error {
+	wire, err := pack(owner)
+	if err != nil {
+		return err
+	}
+	if !within(wire, b.zone.origin) {
+		return fmt.Errorf("%s %s is outside the zone %s", owner, dns.Type(s.Type), unpack(b.zone.origin))
+	}
+	sets, err := compile(wire, []RRset{s})
+	if err = errors.Join(b.Flush(), err); err != nil {
+		return fmt.Errorf("%s: %w", owner, err)
+	}
+	err = b.put(wire, func(n node, apex bool) (node, error) {
+		if _, double := n.set(s.Type); double {
+			return "", fmt.Errorf("%s records that say whom they are for beside others that do not", dns.Type(s.Type))
+		}
+		return n.with(append(n.decode(), sets...), apex, false)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", owner, err)
+	}
+	return nil
+}
+
 // Zone returns the zone of the records added so far. The builder is of no use afterwards.
 func (b *Builder) Zone() (*Zone, error) {
 	err := b.Flush()

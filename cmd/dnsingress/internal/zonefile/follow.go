@@ -12,7 +12,9 @@ import (
 
 // Follower reads a zone file again whenever it, or a file that it includes, changes.
 type Follower struct {
-	Path, Origin string
+	Path string
+	// Load reads it.
+	Load func(path string) (*zone.Zone, files.Seen, error)
 	// Publish is called with every good reading after the first, from one goroutine.
 	Publish func(*zone.Zone)
 	Log     *slog.Logger
@@ -26,7 +28,7 @@ func (f *Follower) Run(ctx context.Context, read files.Seen, again <-chan struct
 }
 
 func (f *Follower) read() files.Seen {
-	z, seen, err := Load(f.Path, f.Origin)
+	z, seen, err := f.Load(f.Path)
 	if err != nil {
 		f.Log.Error("keeping the old zone", "path", f.Path, "error", err)
 		return seen

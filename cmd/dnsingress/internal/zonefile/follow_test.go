@@ -30,7 +30,8 @@ func write(t *testing.T, path string, serial int, more string) {
 func follow(t *testing.T, path string, seen files.Seen) <-chan uint32 {
 	t.Helper()
 	serials := make(chan uint32, 100)
-	f := &Follower{Path: path, Log: slog.New(slog.DiscardHandler), Publish: func(z *zone.Zone) { serials <- z.Serial() }}
+	load := func(path string) (*zone.Zone, files.Seen, error) { return Load(path, "") }
+	f := &Follower{Path: path, Load: load, Log: slog.New(slog.DiscardHandler), Publish: func(z *zone.Zone) { serials <- z.Serial() }}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx, seen, nil) }()

@@ -101,7 +101,8 @@ type loader struct {
 	owner   owner         // of the last record
 	last    place         // of the last record
 	line    quick
-	slow    bool // leave every entry to the parser: what reading quickly is compared with
+	options *options // nil: comments are for people
+	slow    bool     // leave every entry to the parser: what reading quickly is compared with
 }
 
 type place struct {
@@ -110,8 +111,9 @@ type place struct {
 }
 
 type early struct {
-	rr dns.RR
-	at place
+	rr      dns.RR
+	comment string
+	at      place
 }
 
 // deepest is how many files can include one another; errDepth says that one more wants to.
@@ -207,7 +209,7 @@ func (l *loader) entry(s *source) {
 		if !s.directed {
 			s.usual.stated(ttl)
 		}
-		l.add(rr, at)
+		l.add(rr, p.Comment(), at)
 		if len(l.errs) >= mostErrors {
 			return
 		}
@@ -284,14 +286,14 @@ func (l *loader) syntax(s *source, err error) {
 	l.errs = append(l.errs, e)
 }
 
-func (l *loader) add(rr dns.RR, at place) {
+func (l *loader) add(rr dns.RR, comment string, at place) {
 	h := rr.Header()
 	if h.Name == "" {
 		h.Name = l.owner.text()
 	}
 	if l.builder == nil {
 		if h.Rrtype != dns.TypeSOA {
-			l.early = append(l.early, early{dns.Copy(rr), at})
+			l.early = append(l.early, early{dns.Copy(rr), comment, at})
 			l.owner.set(h.Name)
 			return
 		}
@@ -302,14 +304,14 @@ func (l *loader) add(rr dns.RR, at place) {
 		}
 		l.builder = b
 		for _, e := range l.early {
-			l.put(e.rr, e.at)
+			l.put(e.rr, e.comment, e.at)
 		}
 		l.early = nil
 	}
-	l.put(rr, at)
+	l.put(rr, comment, at)
 }
 
-func (l *loader) put(rr dns.RR, at place) {
+func (l *loader) put(rr dns.RR, comment string, at place) {
 	owner, ttl := rr.Header().Name, rr.Header().Ttl
 	l.line.name = appendPacked(l.line.name[:0], owner)
 	if _, err := l.builder.Owner(l.line.name); err != nil {
@@ -317,6 +319,10 @@ func (l *loader) put(rr dns.RR, at place) {
 	}
 	if ttl > math.MaxInt32 {
 		l.fault(at, fmt.Errorf("%s: a TTL of %d exceeds %d seconds (RFC 2181 §8)", owner, ttl, math.MaxInt32))
+	} else if taken, err := l.options.take(rr, comment, at); taken {
+		if err != nil {
+			l.fault(at, fmt.Errorf("%s: %w", owner, err))
+		}
 	} else if err := l.builder.Add(rr); err != nil {
 		l.fault(at, err)
 	}
@@ -350,6 +356,7 @@ func (l *loader) finish() *zone.Zone {
 		return nil
 	}
 	l.flush()
+	l.options.put(l.builder, l.fault)
 	if len(l.errs) > 0 {
 		return nil
 	}

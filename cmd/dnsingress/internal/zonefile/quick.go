@@ -63,6 +63,9 @@ func (l *loader) quick(s *source) (lines int) {
 
 // common adds the record on a line, if there is one, and tells whether it could.
 func (l *loader) common(s *source, line []byte) bool {
+	if l.options != nil && bytes.IndexByte(line, ';') >= 0 {
+		return false
+	}
 	q := &l.line
 	t := tokens{line: bytes.TrimSuffix(line, []byte{'\r'})}
 	var token []byte
