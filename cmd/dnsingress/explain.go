@@ -103,6 +103,9 @@ func printExplanation(w io.Writer, x pool.Explanation, events int, now time.Time
 		most = strconv.Itoa(x.Max)
 	}
 	fmt.Fprintf(w, "ttl %ds by %s  negative ttl %ds  selection %s  at most %s\n", x.TTL, x.TTLRule, x.NegativeTTL, x.Selection, most)
+	if len(x.Rivals) > 0 {
+		fmt.Fprintf(w, "claimed by %s as well\n", strings.Join(x.Rivals, ", "))
+	}
 	if x.For != "" {
 		fmt.Fprintf(w, "made for the ports of %s\n", x.For)
 	}

@@ -74,12 +74,14 @@ func TestPrintRecords(t *testing.T) {
 	}{
 		{pool.Explanation{
 			Name: "geo.apps.test.", Object: "DNSEndpoint shop/geo", Zone: "apps.test.", Serial: 7, TTL: 5, TTLRule: "pool", NegativeTTL: 5, Selection: "window", Max: 8,
+			Rivals: []string{"Service shop/geo", "Service bank/geo"},
 			Records: []pool.RecordSet{{Type: "A", TTL: 60, Options: []pool.Option{
 				{Geo: "IE", Set: "dublin", Share: 0.25, Records: []string{"192.0.2.1", "192.0.2.2"}}, {Geo: "*", Share: 1, Records: []string{"192.0.2.9"}},
 			}}},
 			Follows: []pool.Followed{{Name: "lb.example.org.", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, Age: &age, Error: "no answer in time"}, {Name: "new.example.org."}},
 		}, `geo.apps.test.  DNSEndpoint shop/geo  zone apps.test.  serial 7
 ttl 5s by pool  negative ttl 5s  selection window  at most 8
+claimed by Service shop/geo, Service bank/geo as well
 
 TYPE  TTL  GEO  SET     SHARE   DATA
 A     60s  IE   dublin  25.0%   192.0.2.1

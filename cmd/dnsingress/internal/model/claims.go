@@ -69,3 +69,14 @@ func (c *Claims) Owner(host string) (Ref, bool) {
 	}
 	return Ref{}, false
 }
+
+// Rivals returns who claims the name as well, in the order in which they would get it.
+func (c *Claims) Rivals(host string) []Ref {
+	var refs []Ref
+	for i, o := range c.hosts[host] {
+		if i > 0 {
+			refs = append(refs, o.ref)
+		}
+	}
+	return refs
+}

@@ -4,6 +4,7 @@ package model
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -27,6 +28,9 @@ func TestOldestClaimHasTheName(t *testing.T) {
 			owner, ok := c.Owner("www.test.")
 			if !ok || owner != service(want) {
 				t.Fatalf("owner is %v, want %s", owner, want)
+			}
+			if r := c.Rivals("www.test."); want == "a" && !slices.Equal(r, []Ref{service("b"), service("old"), service("young")}) {
+				t.Fatalf("rivals are %v", r)
 			}
 			c.Set(owner, day(9), nil)
 		}

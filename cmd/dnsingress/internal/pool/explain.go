@@ -17,7 +17,8 @@ import (
 // Explanation says why a name is answered as it is. It is what /explain gives as JSON.
 type Explanation struct {
 	Name        string      `json:"name"`
-	Object      string      `json:"object"` // who has the name
+	Object      string      `json:"object"`           // who has the name
+	Rivals      []string    `json:"rivals,omitempty"` // who claims the name as well, and does not have it
 	Zone        string      `json:"zone"`
 	Serial      uint32      `json:"serial"`
 	TTL         uint32      `json:"ttl_seconds"`
@@ -140,6 +141,9 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 		For: s.made[host], Groups: s.groups(), Records: a.records(), Follows: e.explainFollows(s, host),
 		Name: host, Object: owner.String(), Zone: z.origin, Serial: z.zone.Serial(), TTL: a.ttl, TTLRule: d.TTLRule, NegativeTTL: seconds(d.NegativeTTL),
 		Max: a.maxAnswers, Selection: a.selection.Kind.String(), FailOpen: d.FailOpen, Members: make([]Member, 0, len(s.Members)), History: s.history.list(),
+	}
+	for _, r := range e.claims.Rivals(host) {
+		x.Rivals = append(x.Rivals, r.String())
 	}
 	if s.Policy != nil {
 		x.Policy = e.explainPolicy(s)

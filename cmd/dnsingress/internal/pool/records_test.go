@@ -168,6 +168,9 @@ func TestNamesOfRecordsAreClaimed(t *testing.T) {
 	b.update(rival, web)
 	b.wantZone("own.apps.test. 5 TXT \"x\"\nwww.apps.test. 5 AAAA fd00::1")
 	b.wantProblems(rival, "NameTaken: www.apps.test. is already published for Service shop/web")
+	if x, _ := b.Explain("www.apps.test."); len(x.Rivals) != 1 || x.Rivals[0] != "DNSEndpoint shop/rival" {
+		t.Errorf("rivals %v", x.Rivals)
+	}
 	b.remove(web)
 	b.wantZone("own.apps.test. 5 TXT \"x\"\nwww.apps.test. 5 TXT \"x\"")
 	b.wantProblems(rival)

@@ -198,6 +198,7 @@ function showPool(name, x) {
   const alone = x.members.length === 0 && x.records?.length // it has nothing but records
   const facts = [
     ["Object", x.object], ["Zone", `${x.zone} serial ${x.serial}`],
+    ...(x.rivals?.length ? [["Claimed as well by", x.rivals.join(", ")]] : []),
     ...(x.for ? [["Made for", `the ports of ${x.for}`]] : []),
     ...(alone ? [] : [
       ["Answered with", `${inside} of ${x.members.length} members; ${x.selection}, ${x.max_answers > 0 ? `at most ${x.max_answers} in an answer` : "all in an answer"}`],
