@@ -223,6 +223,9 @@ func (s *truthSource) follow(j *job) {
 		running, stop := context.WithCancelCause(ctx)
 		changing, calm := context.WithCancel(running)
 		over := make(chan struct{})
+		if end := p.Close; s.driver != nil {
+			p.Close = func() { end(); calm() } // what changes while replies alone are waited for, nobody asks for
+		}
 		go func() {
 			defer close(over)
 			var err error

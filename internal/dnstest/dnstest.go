@@ -14,21 +14,26 @@ import (
 
 // Serve answers over UDP and TCP on one free port of [::1] until stop is called, which returns when both have ended.
 func Serve(handler dns.Handler) (addr netip.AddrPort, stop func(), err error) {
-	return serve("[::1]:0", handler)
+	return serve("[::1]:0", handler, dns.DefaultMsgAcceptFunc)
 }
 
 // Serve4 is Serve on 127.0.0.1, where each address of 127.0.0.0/8 is a client of its own.
 func Serve4(handler dns.Handler) (addr netip.AddrPort, stop func(), err error) {
-	return serve("127.0.0.1:0", handler)
+	return serve("127.0.0.1:0", handler, dns.DefaultMsgAcceptFunc)
 }
 
-func serve(at string, handler dns.Handler) (addr netip.AddrPort, stop func(), err error) {
+// ServeAll is Serve for a handler that takes dynamic updates too, which the library refuses by itself.
+func ServeAll(handler dns.Handler) (addr netip.AddrPort, stop func(), err error) {
+	return serve("[::1]:0", handler, func(dns.Header) dns.MsgAcceptAction { return dns.MsgAccept })
+}
+
+func serve(at string, handler dns.Handler, accept dns.MsgAcceptFunc) (addr netip.AddrPort, stop func(), err error) {
 	l, pc, err := listen(at)
 	if err != nil {
 		return addr, nil, err
 	}
 	var stops []func()
-	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: handler}, {Listener: l, Handler: handler}} {
+	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: handler, MsgAcceptFunc: accept}, {Listener: l, Handler: handler, MsgAcceptFunc: accept}} {
 		started, done := make(chan struct{}), make(chan struct{})
 		srv.NotifyStartedFunc = func() { close(started) }
 		go func() { defer close(done); _ = srv.ActivateAndServe() }()

@@ -158,11 +158,13 @@ func (t *Truth) Judge(a Answer) {
 	if len(h.versions) == 0 {
 		return // nothing is known to be true yet
 	}
-	if !h.asked[a.Server].IsZero() {
-		put(t.gaps, a.Sent.Sub(h.asked[a.Server]))
-	}
 	before := h.asked[a.Server]
-	h.asked[a.Server] = a.Sent
+	if a.Sent.After(before) { // silence is sure only later, when others have been asked and answered
+		if !before.IsZero() {
+			put(t.gaps, a.Sent.Sub(before))
+		}
+		h.asked[a.Server] = a.Sent
+	}
 	v, at := t.verdict(h, &a)
 	c := &t.counts[a.Server]
 	c.Answers++
