@@ -4,7 +4,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// SteeringPolicy says which ready pods of Services are in DNS answers, how often, and for how long answers may be
+// SteeringPolicy says which ready pods are in DNS answers, how often, and for how long answers may be
 // cached. It steers pools of its own namespace. Of two policies for one pool the older one wins.
 //
 // +kubebuilder:object:root=true
@@ -41,14 +41,14 @@ type SteeringPolicyList struct {
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.targetRefs) && size(self.targetRefs) > 0) || (has(self.hostnames) && size(self.hostnames) > 0)",message="a policy needs targetRefs or hostnames"
 type SteeringPolicySpec struct {
-	// TargetRefs are the Services whose pools are steered, in the policy's namespace.
+	// TargetRefs are the objects whose pools are steered, in the policy's namespace.
 	// +optional
 	// +listType=map
 	// +listMapKey=kind
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	TargetRefs []TargetRef `json:"targetRefs,omitempty"`
-	// Hostnames are names whose pools are steered, where a Service of the policy's namespace publishes them.
+	// Hostnames are names whose pools are steered, where an object of the policy's namespace publishes them.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
@@ -93,14 +93,18 @@ type SteeringPolicySpec struct {
 	ChurnWindow Duration `json:"churnWindow,omitempty"`
 }
 
-// TargetRef names a Service of the policy's namespace.
+// TargetRef names an object of the policy's namespace that publishes names.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.group) || self.group == (self.kind == 'Service' ? '' : self.kind == 'Ingress' ? 'networking.k8s.io' : 'gateway.networking.k8s.io')",message="the group is not that of the kind"
 type TargetRef struct {
-	// Group is that of the target's kind; the core group is empty.
+	// Group is that of the target's kind: none for a Service, networking.k8s.io for an Ingress, gateway.networking.k8s.io
+	// for the others. Default: the kind's.
 	// +optional
-	// +kubebuilder:validation:Enum=""
+	// +kubebuilder:validation:MaxLength=253
 	Group string `json:"group,omitempty"`
-	// Kind of the target.
-	// +kubebuilder:validation:Enum=Service
+	// Kind of the target. A policy on a Gateway steers the pools of all routes that are attached to it and have no
+	// policy of their own.
+	// +kubebuilder:validation:Enum=Service;Ingress;Gateway;HTTPRoute;GRPCRoute;TLSRoute
 	Kind string `json:"kind"`
 	// Name of the target.
 	// +kubebuilder:validation:MinLength=1

@@ -89,9 +89,13 @@ type checked struct {
 
 func summarise(path string, p policy.Policy) checked {
 	c := checked{
-		File: path, Namespace: p.Namespace, Name: p.Name, Targets: append(append([]string{}, p.Services...), p.Hostnames...),
+		File: path, Namespace: p.Namespace, Name: p.Name, Targets: []string{},
 		Signals: []string{}, Checks: []string{}, Rules: len(p.Steer.Rules), Selection: string(p.Steer.Selection.Kind),
 	}
+	for _, t := range p.Targets {
+		c.Targets = append(c.Targets, t.String())
+	}
+	c.Targets = append(c.Targets, p.Hostnames...)
 	if c.Selection == "" {
 		c.Selection = "window"
 	}

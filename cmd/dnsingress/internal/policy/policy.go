@@ -25,9 +25,20 @@ const (
 type Policy struct {
 	Namespace string // empty: the document does not say
 	Name      string
-	Services  []string // that it steers, in its namespace
+	Targets   []Target // that it steers, in its namespace
 	Hostnames []string // whose pools it steers: lower case, fully qualified
 	model.Policy
+}
+
+// Target is an object that a policy is on.
+type Target struct{ Kind, Name string }
+
+// String is the name alone for a Service, which is what most are.
+func (t Target) String() string {
+	if t.Kind == "Service" {
+		return t.Name
+	}
+	return t.Kind + " " + t.Name
 }
 
 // document is a SteeringPolicy as it is written. What only the API server sets is let through unread.
@@ -180,7 +191,7 @@ func read(f *strictyaml.File) Policy {
 	if p.Name == "" {
 		f.Problem("metadata.name", "", "a name is missing")
 	}
-	p.Services, p.Hostnames = r.targets()
+	p.Targets, p.Hostnames = r.targets()
 	p.Signals = r.signals()
 	p.Checks = r.healthChecks()
 	p.Steer = steer.Policy{

@@ -212,7 +212,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, p := range policies {
-			if p.Name == "" || len(p.Services)+len(p.Hostnames) == 0 {
+			if p.Name == "" || len(p.Targets)+len(p.Hostnames) == 0 {
 				t.Errorf("taken: %+v", p)
 			}
 		}

@@ -46,8 +46,15 @@ func (r reader) atMost(path string, n, most int) {
 	}
 }
 
+// groups are those of the kinds that a policy may be on.
+var groups = map[string]string{
+	"Service": "", "Ingress": "networking.k8s.io", "Gateway": gatewayGroup, "HTTPRoute": gatewayGroup, "GRPCRoute": gatewayGroup, "TLSRoute": gatewayGroup,
+}
+
+const gatewayGroup = "gateway.networking.k8s.io"
+
 // targets reads what the policy is on.
-func (r reader) targets() (services, hostnames []string) {
+func (r reader) targets() (targets []Target, hostnames []string) {
 	if len(r.spec.TargetRefs)+len(r.spec.Hostnames) == 0 {
 		r.Problem("spec.targetRefs", "targetRefs: [{kind: Service, name: web}]", "the policy is on nothing")
 	}
@@ -55,15 +62,19 @@ func (r reader) targets() (services, hostnames []string) {
 	r.atMost("spec.hostnames", len(r.spec.Hostnames), maxTargets)
 	for i, t := range r.spec.TargetRefs {
 		at := fmt.Sprintf("spec.targetRefs[%d]", i)
+		group, known := groups[t.Kind]
+		target := Target{t.Kind, t.Name}
 		switch {
-		case t.Group != "" || t.Kind != "Service":
-			r.Problem(at+".kind", "kind: Service", "a policy is on Services, not on %s", strings.TrimSuffix(orNone(t.Kind)+"."+t.Group, "."))
+		case !known:
+			r.Problem(at+".kind", "kind: Service", "a policy is on Services, Ingresses, Gateways and routes, not on %s", strings.TrimSuffix(orNone(t.Kind)+"."+t.Group, "."))
+		case t.Group != group && r.Has(at+".group"):
+			r.Problem(at+".group", fmt.Sprintf("group: %q", group), "%q is not the group of %s", t.Group, t.Kind)
 		case t.Name == "":
 			r.Problem(at+".name", "", "a name is missing")
-		case slices.Contains(services, t.Name):
-			r.Problem(at+".name", "", "Service %s is listed twice", t.Name)
+		case slices.Contains(targets, target):
+			r.Problem(at+".name", "", "%s %s is listed twice", t.Kind, t.Name)
 		}
-		services = append(services, t.Name)
+		targets = append(targets, target)
 	}
 	for i, h := range r.spec.Hostnames {
 		at := fmt.Sprintf("spec.hostnames[%d]", i)
@@ -75,7 +86,7 @@ func (r reader) targets() (services, hostnames []string) {
 		}
 		hostnames = append(hostnames, name)
 	}
-	return services, hostnames
+	return targets, hostnames
 }
 
 func (r reader) signals() []model.Signal {
