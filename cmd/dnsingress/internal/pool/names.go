@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/miekg/dns"
-
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 )
@@ -50,11 +48,17 @@ func (e *Engine) servable(s *state) []string {
 func (e *Engine) zoneOf(host string) *served {
 	var best *served
 	for _, z := range e.zones {
-		if dns.IsSubDomain(z.origin, host) && (best == nil || len(z.origin) > len(best.origin)) {
+		if within(z.origin, host) && (best == nil || len(z.origin) > len(best.origin)) {
 			best = z
 		}
 	}
 	return best
+}
+
+// within reports whether a canonical name is an origin or below it, without taking either apart.
+func within(origin, name string) bool {
+	at := len(name) - len(origin)
+	return strings.HasSuffix(name, origin) && (at == 0 || origin == "." || name[at-1] == '.')
 }
 
 func (e *Engine) origins() []string {

@@ -445,3 +445,17 @@ func TestAThousandTargets(t *testing.T) {
 		t.Errorf("%.50s…", got)
 	}
 }
+
+func TestWithin(t *testing.T) {
+	for _, c := range []struct {
+		origin, name string
+		want         bool
+	}{
+		{"apps.test.", "apps.test.", true}, {"apps.test.", "a.apps.test.", true}, {"apps.test.", "myapps.test.", false}, {"apps.test.", "test.", false},
+		{".", ".", true}, {".", "test.", true}, {"a.", "ba.", false},
+	} {
+		if got := within(c.origin, c.name); got != c.want {
+			t.Errorf("%s below %s: %v", c.name, c.origin, got)
+		}
+	}
+}
