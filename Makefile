@@ -28,6 +28,16 @@ build: ## Build the four binaries into bin/
 man: build ## Write the manual pages of the four commands into build/man
 	@for c in $(COMMANDS); do bin/$$c man build/man; done
 
+.PHONY: images
+images: ## dnsingress as container images for amd64 and arm64, with no engine: build/images/
+	@$(MAKE) --no-print-directory build COMMANDS=testbed
+	@mkdir -p build/images
+	for arch in amd64 arm64; do \
+	  bin/testbed bundle --arch $$arch --only image/dnsingress -o json >build/images/$$arch.json; \
+	  cp "$$(sed -n 's/.*"path": "\(.*\)".*/\1/p' build/images/$$arch.json)" build/images/dnsingress-$$arch.tar; \
+	done
+	@ls -l build/images/*.tar
+
 .PHONY: test
 test: setup ## Set up what the tests need, and run them all
 	go test -timeout 20m ./...
