@@ -25,6 +25,8 @@ func TestCluster(t *testing.T) {
 	c := startCluster(t)
 	t.Run("answers", func(t *testing.T) { testAnswers(t, c) })
 	t.Run("names", func(t *testing.T) { testNames(t, c) })
+	t.Run("suffixes", func(t *testing.T) { testSuffixes(t, c) })
+	t.Run("ports", func(t *testing.T) { testPorts(t, c) })
 	t.Run("policy", func(t *testing.T) { testPolicy(t, c) })
 	t.Run("prometheus away", func(t *testing.T) { testPrometheusAway(t, c) })
 	t.Run("real prometheus", func(t *testing.T) { testRealPrometheus(t, c) })
@@ -40,6 +42,7 @@ func TestCluster(t *testing.T) {
 	t.Run("API server away", func(t *testing.T) { testAPIAway(t, c) })
 	t.Run("objects", func(t *testing.T) { testObjects(t, c) })
 	t.Run("rights", func(t *testing.T) { testRights(t, c) })
+	t.Run("deploy", func(t *testing.T) { testDeploy(t, c) })
 }
 
 func testAnswers(t *testing.T, c *cluster) {
