@@ -5,6 +5,7 @@ package manifest
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,6 +46,9 @@ func (s *Set) lets(kind objects.Name, o client.Object) bool {
 	return !ok || !f.Off && (len(f.Namespaces) == 0 || slices.Contains(f.Namespaces, o.GetNamespace())) && f.labels.Matches(labels.Set(o.GetLabels()))
 }
 
+// uncreated is when objects were created that do not say: after all that do.
+var uncreated = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // Publication is one pool that an object of the set publishes.
 type Publication struct {
 	model.Pool
@@ -72,6 +76,9 @@ func (s *Set) Publications() (out []Publication, problems map[model.Ref][]model.
 				problems[objects.Ref(o, kind.Name, "")] = r.Problems
 			}
 			for _, pool := range r.Pools {
+				if pool.Created.IsZero() {
+					pool.Created = uncreated
+				}
 				out = append(out, Publication{pool, policies[pool.Ref.Part]})
 			}
 		}
