@@ -3,17 +3,24 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
+	"github.com/quic-go/quic-go/http3"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
@@ -33,15 +40,15 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/missing" {
-					http.NotFound(w, r)
-					return
-				}
-				fmt.Fprint(w, "hello")
-			})}}
+			protocols := new(http.Protocols)
+			protocols.SetHTTP1(true)
+			protocols.SetUnencryptedHTTP2(true)
+			srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(hello), Protocols: protocols}}
 			srv.Start()
 			e.Defer(srv.Close)
+			if err := secure(e); err != nil {
+				return err
+			}
 			closed, err := refuse(e)
 			if err != nil {
 				return err
@@ -90,13 +97,56 @@ func refuse(e *testscript.Env) (string, error) {
 	return fmt.Sprintf("http://[::1]:%d", sa.(*unix.SockaddrInet6).Port), nil
 }
 
-// answer knows a.test (AAAA ::1); other names do not exist.
+func hello(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/missing":
+		http.NotFound(w, r)
+		return
+	case "/slow":
+		time.Sleep(300 * time.Millisecond)
+	case "/echo":
+		_, _ = io.Copy(w, r.Body)
+		return
+	}
+	fmt.Fprint(w, "hello")
+}
+
+// secure serves HTTP/1.1, HTTP/2 and HTTP/3 with TLS at $SECURE, whose authority is in the file ca.pem.
+func secure(e *testscript.Env) error {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		return err
+	}
+	srv := &httptest.Server{Listener: l, EnableHTTP2: true, Config: &http.Server{Handler: http.HandlerFunc(hello), ErrorLog: log.New(io.Discard, "", 0)}}
+	srv.StartTLS()
+	e.Defer(srv.Close)
+	udp, err := net.ListenPacket("udp", l.Addr().String())
+	if err != nil {
+		return err
+	}
+	quic := &http3.Server{Handler: http.HandlerFunc(hello), TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: srv.TLS.Certificates})}
+	go quic.Serve(udp)
+	e.Defer(func() { quic.Close(); udp.Close() })
+	e.Setenv("SECURE", srv.URL)
+	return os.WriteFile(filepath.Join(e.WorkDir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600)
+}
+
+// answer knows a.test, zero.test, whose TTL is 0, and late.test, which it answers after 300 ms; all are ::1. Other
+// names do not exist.
 func answer(w dns.ResponseWriter, q *dns.Msg) {
 	m := new(dns.Msg).SetReply(q)
-	if q.Question[0].Name == "a.test." {
-		m.Answer = []dns.RR{&dns.AAAA{Hdr: dns.RR_Header{Name: "a.test.", Rrtype: dns.TypeAAAA, Class: dns.ClassINET, Ttl: 60}, AAAA: net.IPv6loopback}}
-	} else {
+	name, ttl := q.Question[0].Name, uint32(60)
+	switch name {
+	case "late.test.":
+		time.Sleep(300 * time.Millisecond)
+	case "zero.test.":
+		ttl = 0
+	case "a.test.":
+	default:
 		m.Rcode = dns.RcodeNameError
+	}
+	if m.Rcode == dns.RcodeSuccess && q.Question[0].Qtype == dns.TypeAAAA {
+		m.Answer = []dns.RR{&dns.AAAA{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeAAAA, Class: dns.ClassINET, Ttl: ttl}, AAAA: net.IPv6loopback}}
 	}
 	_ = w.WriteMsg(m)
 }

@@ -37,10 +37,10 @@ func (b *budget) spend() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.saved < 1 {
+	if b.saved < 1-1e-9 { // ten tenths are one
 		return false
 	}
-	b.saved--
+	b.saved = max(0, b.saved-1)
 	return true
 }
 
