@@ -41,6 +41,7 @@ func TestCluster(t *testing.T) {
 	t.Run("disconnected", func(t *testing.T) { testDisconnected(t, c) })
 	t.Run("API server away", func(t *testing.T) { testAPIAway(t, c) })
 	t.Run("objects", func(t *testing.T) { testObjects(t, c) })
+	t.Run("kuadrant", func(t *testing.T) { testKuadrant(t, c) })
 	t.Run("rights", func(t *testing.T) { testRights(t, c) })
 	t.Run("deploy", func(t *testing.T) { testDeploy(t, c) })
 }
