@@ -19,9 +19,8 @@ import (
 	"github.com/miekg/dns"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/statustest"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
@@ -117,50 +116,6 @@ func describeProblems(problems []model.Problem, out io.Writer) {
 	}
 }
 
-func describeConditions(conditions []metav1.Condition, out io.Writer) {
-	for _, c := range conditions {
-		fmt.Fprintf(out, "    %s=%s %s", c.Type, c.Status, c.Reason)
-		if c.Status == metav1.ConditionFalse && c.Reason != "NoConflicts" {
-			fmt.Fprintf(out, ": %s", c.Message)
-		}
-		fmt.Fprintln(out)
-		if c.ObservedGeneration != 3 || c.LastTransitionTime.IsZero() {
-			fmt.Fprintf(out, "    BAD generation %d or time %v\n", c.ObservedGeneration, c.LastTransitionTime)
-		}
-	}
-}
-
-// describeStatus tells what a status says.
-func describeStatus(o client.Object, out io.Writer) {
-	var routeParents []gatewayv1.RouteParentStatus
-	switch o := o.(type) {
-	case *gatewayv1.GatewayClass:
-		describeConditions(o.Status.Conditions, out)
-	case *gatewayv1.Gateway:
-		describeConditions(o.Status.Conditions, out)
-		for _, l := range o.Status.Listeners {
-			var kinds []string
-			for _, k := range l.SupportedKinds {
-				kinds = append(kinds, string(k.Kind))
-			}
-			fmt.Fprintf(out, "  listener %s attached=%d kinds=%s\n", l.Name, l.AttachedRoutes, strings.Join(kinds, ","))
-			describeConditions(l.Conditions, out)
-		}
-	case *gatewayv1.HTTPRoute:
-		routeParents = o.Status.Parents
-	case *gatewayv1.GRPCRoute:
-		routeParents = o.Status.Parents
-	case *gatewayv1.TLSRoute:
-		routeParents = o.Status.Parents
-	}
-	for _, p := range routeParents {
-		if p.ControllerName == DefaultController {
-			fmt.Fprintf(out, "  parent %s section=%s port=%d\n", p.ParentRef.Name, orZero(p.ParentRef.SectionName), orZero(p.ParentRef.Port))
-			describeConditions(p.Conditions, out)
-		}
-	}
-}
-
 // standingOf is a standing in which nothing was found but what the translation found.
 func standingOf(r Result) Standing {
 	x := Standing{Outcome: r.Outcome, Now: metav1.Unix(1700000000, 0)}
@@ -217,7 +172,9 @@ func TestManifests(t *testing.T) {
 						continue
 					}
 					status := kind.Status(o, x)
-					describeStatus(status, &out)
+					for _, line := range statustest.Lines(status, DefaultController) {
+						fmt.Fprintln(&out, line)
+					}
 					// What was written is what is wanted: nothing is written again, and times stay.
 					x.Now = metav1.Unix(1800000000, 0)
 					if diff := cmp.Diff(status, kind.Status(status, x)); diff != "" {
