@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -167,12 +168,8 @@ spec:
 	c.awaitCondition(t, shares, "Ready", "True", "ProviderSuccess", "together with those of DNSRecord "+ns+"/good")
 
 	// An endpoint is broken: the others go on being served, and the status says what to mend.
-	endpoints, _, _ := unstructured.NestedSlice(good.Object, "spec", "endpoints")
-	endpoints = append(endpoints, map[string]any{"dnsName": "x.elsewhere.test", "recordType": "A", "targets": []any{"192.0.2.2"}})
-	if err := unstructured.SetNestedSlice(good.Object, endpoints, "spec", "endpoints"); err != nil {
-		t.Fatal(err)
-	}
-	c.update(t, good)
+	c.patch(t, good, `{"spec":{"endpoints":[{"dnsName":"good.kuadrant.test","recordType":"A","recordTTL":60,"targets":["192.0.2.1"]},`+
+		`{"dnsName":"x.elsewhere.test","recordType":"A","targets":["192.0.2.2"]}]}}`)
 	c.awaitCondition(t, good, "Ready", "False", "ValidationError", "x.elsewhere.test is neither good.kuadrant.test nor below it")
 	c.awaitEvent(t, good, "OutsideRootHost")
 	i.await(t, "good.kuadrant.test.", dns.TypeA, "192.0.2.1")
@@ -180,12 +177,12 @@ spec:
 	// Kuadrant's own operator looks after this one: its condition stays its own.
 	theirs := record("theirs", "theirs.kuadrant.test", ", finalizers: [kuadrant.io/dns-record]")
 	t.Cleanup(func() {
-		patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
 		if err := c.admin.Patch(context.Background(), theirs, patch); err != nil {
 			t.Error(err)
 		}
 	})
-	status := client.RawPatch("application/merge-patch+json", []byte(`{"status":{"zoneID":"Z1","conditions":[`+
+	status := client.RawPatch(types.MergePatchType, []byte(`{"status":{"zoneID":"Z1","conditions":[`+
 		`{"type":"Ready","status":"False","reason":"ProviderError","message":"no credentials","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`))
 	if err := c.admin.Status().Patch(t.Context(), theirs, status); err != nil {
 		t.Fatal(err)
@@ -227,17 +224,14 @@ spec:
 	}
 
 	// The last route goes: nobody is sent there any more.
-	routes := client.RawPatch("application/merge-patch+json", []byte(`{"status":{"listeners":[{"name":"web","attachedRoutes":0,"conditions":[]}]}}`))
+	routes := client.RawPatch(types.MergePatchType, []byte(`{"status":{"listeners":[{"name":"web","attachedRoutes":0,"conditions":[]}]}}`))
 	if err := c.admin.Status().Patch(t.Context(), gateway, routes); err != nil {
 		t.Fatal(err)
 	}
 	i.await(t, "web.kuadrant.test.", dns.TypeA, "NXDOMAIN")
 	c.awaitEvent(t, policy, "NoRoutes")
 
-	if err := unstructured.SetNestedField(policy.Object, int64(-1), "spec", "loadBalancing", "weight"); err != nil {
-		t.Fatal(err)
-	}
-	c.update(t, policy)
+	c.patch(t, policy, `{"spec":{"loadBalancing":{"weight":-1}}}`)
 	c.awaitCondition(t, policy, "Accepted", "False", "Invalid", "-1 is no weight")
 	if _, ok := condition(policy, "Enforced"); ok {
 		t.Error("a policy that is not accepted is enforced")
@@ -265,8 +259,7 @@ spec:
 	i.await(t, "first.kuadrant.test.", dns.TypeA, "192.0.2.1")
 
 	// The definition has no conditions, and the API server drops them: they are not written again and again.
-	first.SetLabels(map[string]string{"touched": "yes"})
-	c.update(t, first)
+	c.patch(t, first, `{"metadata":{"labels":{"touched":"yes"}}}`)
 	version := first.GetResourceVersion()
 	second := c.manifest(t, ns, `
 apiVersion: externaldns.k8s.io/v1alpha1
@@ -286,6 +279,14 @@ spec:
 	})
 	if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(first), first); err != nil || first.GetResourceVersion() != version {
 		t.Errorf("it was written again: %v %v", first.Object["status"], err)
+	}
+}
+
+// patch changes an object, whoever else has written it meanwhile.
+func (c *cluster) patch(t *testing.T, o client.Object, merge string) {
+	t.Helper()
+	if err := c.admin.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(merge))); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -362,4 +363,3 @@ func (c *cluster) awaitCondition(t *testing.T, o *unstructured.Unstructured, kin
 		return fmt.Errorf("%s %s: %v, want %s %s %q", o.GetName(), kind, got, status, reason, message)
 	})
 }
-
