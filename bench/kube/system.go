@@ -90,14 +90,22 @@ func (p *process) usage() (cpu float64, rss int64, err error) {
 	return (user + kernel) / 100, pages * int64(os.Getpagesize()), errors.Join(err, err2, err3)
 }
 
+// freePort returns a port of ::1 that neither UDP nor TCP uses.
 func freePort() (string, error) {
-	l, err := net.ListenPacket("udp", "[::1]:0")
-	if err != nil {
-		return "", err
+	for {
+		l, err := net.Listen("tcp", "[::1]:0")
+		if err != nil {
+			return "", err
+		}
+		u, err := net.ListenPacket("udp", l.Addr().String())
+		l.Close()
+		if err != nil {
+			continue // that port is taken for UDP
+		}
+		u.Close()
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		return port, err
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.LocalAddr().String())
-	return port, err
 }
 
 // ask is an answerer over UDP.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,7 +85,7 @@ type pods struct {
 func (p *pods) create(ctx context.Context, c *kubernetes.Clientset, i int) error {
 	name := serviceName(i)
 	service := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{hostnameKey: hostName(i)}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{hostnameKey: strings.TrimSuffix(hostName(i), ".")}},
 		Spec:       corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Selector: map[string]string{"app": name}, Ports: []corev1.ServicePort{{Port: 80}}},
 	}
 	if _, err := c.CoreV1().Services(namespace).Create(ctx, service, metav1.CreateOptions{}); err != nil {
@@ -161,7 +162,7 @@ type status struct {
 
 func (s *status) create(ctx context.Context, c *kubernetes.Clientset, i int) error {
 	service, err := c.CoreV1().Services(namespace).Create(ctx, &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: serviceName(i), Annotations: map[string]string{hostnameKey: hostName(i)}},
+		ObjectMeta: metav1.ObjectMeta{Name: serviceName(i), Annotations: map[string]string{hostnameKey: strings.TrimSuffix(hostName(i), ".")}},
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeLoadBalancer, AllocateLoadBalancerNodePorts: ptr(false), Ports: []corev1.ServicePort{{Port: 80}},
 		},
