@@ -75,6 +75,20 @@ func (r *Reporter) Report(ref model.Ref, problems []model.Problem) {
 	r.replace(ref, func(w wrong) bool { return !w.whole && w.Part == part }, now)
 }
 
+// Tell tells once of something that has just happened to what an object publishes. It never blocks.
+func (r *Reporter) Tell(ref model.Ref, p model.Problem) {
+	ref.Part = ""
+	r.log.Warn("object has a problem", "object", ref.String(), "reason", p.Reason, "message", p.Message)
+	o := r.object(ref)
+	if o == nil { // it is gone
+		return
+	}
+	select {
+	case r.queue <- report{ref, r.versions[objects.Name(ref.Kind)], o.GetUID(), p}:
+	default:
+	}
+}
+
 // whole makes problems all that is wrong with an object as a whole.
 func (r *Reporter) whole(ref model.Ref, problems []objects.PartProblem) {
 	now := make([]wrong, len(problems))

@@ -123,6 +123,9 @@ func (e *Engine) note(s *state, previous steer.Decision, why trigger, at time.Ti
 			}
 			return
 		}
+		if e.live && was != after.In {
+			e.moved(s, after)
+		}
 		e.metrics.decisions.WithLabelValues(stateOf(*after), string(after.Reason)).Inc()
 		switch {
 		case was == after.In || !e.live:

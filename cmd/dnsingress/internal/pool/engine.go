@@ -25,6 +25,8 @@ import (
 // Reporter is told all that is wrong with an object, each time that changes. It must not block.
 type Reporter interface {
 	Report(ref model.Ref, problems []model.Problem)
+	// Tell is told once of something that has just happened to what the object publishes.
+	Tell(ref model.Ref, p model.Problem)
 }
 
 // Prober makes the health checks of an object's members and gives their outcomes to Engine.Checked. It must not block.
@@ -77,6 +79,7 @@ type Engine struct {
 	wakeups  map[model.Ref]time.Time     // when a pool must be decided again though nothing comes in
 	synced   time.Time                   // zero: not yet
 	live     bool
+	now      time.Time // of the step that is being taken
 }
 
 // state is one pool and what was last decided on it.
@@ -101,6 +104,7 @@ type state struct {
 	history   history
 	problems  []model.Problem // all of them, as last reported
 	triggered time.Time       // the newest change in the cluster that has been served
+	drain     drain
 }
 
 // checked is the outcome of a health check.
@@ -261,6 +265,7 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	defer e.mu.Unlock()
 	began := time.Now()
 	now = now.Round(0) // a monotonic clock, which the times that are kept would compare by, does not tell when it was set
+	e.now = now
 	dirty := causes{}
 	hosts := map[string]bool{}
 	for _, u := range m.updates {
@@ -347,7 +352,7 @@ func (e *Engine) take(u model.Update, dirty causes, hosts map[string]bool) {
 		s := &state{Pool: *u.Pool}
 		if old != nil {
 			s.decision, s.decided, s.history, s.problems, s.triggered = old.decision, old.decided, old.history, old.problems, old.triggered
-			s.gathering, s.checks = old.gathering, old.checks
+			s.gathering, s.checks, s.drain = old.gathering, old.checks, old.drain
 			if u.Pool.KeepPolicy {
 				s.Policy = old.Policy
 			}
@@ -363,6 +368,7 @@ func (e *Engine) take(u model.Update, dirty causes, hosts map[string]bool) {
 			e.reporter.Report(u.Ref, nil)
 		}
 	}
+	e.missed(old, e.pools[u.Ref])
 	e.use(u.Ref, old)
 	e.probe(u.Ref, old)
 	e.follow(u.Ref, old)

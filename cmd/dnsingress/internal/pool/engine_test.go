@@ -34,6 +34,7 @@ type bench struct {
 	queries  []promql.Query
 	back     map[promql.Query]time.Duration // how much of the past is wanted
 	problems map[model.Ref][]model.Problem
+	told     []string
 }
 
 func (b *bench) Set(_ context.Context, queries map[promql.Query]time.Duration) {
@@ -41,6 +42,8 @@ func (b *bench) Set(_ context.Context, queries map[promql.Query]time.Duration) {
 }
 
 func (b *bench) Report(ref model.Ref, problems []model.Problem) { b.problems[ref] = problems }
+
+func (b *bench) Tell(_ model.Ref, p model.Problem) { b.told = append(b.told, p.Message) }
 
 func newBench(t testing.TB) *bench {
 	t.Helper()

@@ -16,6 +16,7 @@ import (
 type metrics struct {
 	engine      *Engine
 	decisions   *prometheus.CounterVec
+	early       *prometheus.CounterVec
 	programming *prometheus.HistogramVec
 	publishing  *prometheus.HistogramVec
 	step        prometheus.Histogram
@@ -43,6 +44,9 @@ func newMetrics(e *Engine, r prometheus.Registerer) (*metrics, error) {
 			Name: "dnsingress_publish_duration_seconds", Help: "Time from the watch event of a change until it is answered; by the kind of object that publishes it.",
 			Buckets: prometheus.ExponentialBuckets(0.00001, 2, 20),
 		}, []string{"kind"}),
+		early: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dnsingress_pods_gone_early_total", Help: "Pods that were gone while answers with their addresses may still have been held; terminated: they had begun to terminate.",
+		}, []string{"terminated"}),
 		step: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "dnsingress_pool_evaluation_duration_seconds", Help: "Time to decide on all pools that have news, and to publish what changed.",
 			Buckets: prometheus.ExponentialBuckets(0.00001, 2, 20),
@@ -55,7 +59,7 @@ func newMetrics(e *Engine, r prometheus.Registerer) (*metrics, error) {
 		serial:   prometheus.NewDesc("dnsingress_zone_serial", "Serial of the zone's SOA.", []string{"zone"}, nil),
 		names:    prometheus.NewDesc("dnsingress_zone_names", "Names in the zone that are published for objects.", []string{"zone"}, nil),
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.programming, m.publishing, m.step, m} {
+	for _, c := range []prometheus.Collector{m.decisions, m.early, m.programming, m.publishing, m.step, m} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}

@@ -276,6 +276,7 @@ func scalePolicy(t *testing.T, expr string, weights bool) *model.Policy {
 type nobody struct{}
 
 func (nobody) Report(model.Ref, []model.Problem) {}
+func (nobody) Tell(model.Ref, model.Problem)     {}
 
 // replayed is for how many instants the first pool has been decided before it was shown.
 func (e *Engine) replayed() int {

@@ -79,6 +79,9 @@ func (e *Engine) compile(names map[string]bool) []*served {
 		have, had := z.answers[name]
 		switch {
 		case wanted && (!had || !have.equal(want)):
+			if had && have.ttl > want.ttl {
+				e.shorter(name, have.ttl)
+			}
 			z.answers[name] = want
 			changes[z] = append(changes[z], want.change(name))
 		case !wanted && had:
