@@ -55,7 +55,7 @@ func (z *Zone) lead(r *Reply, s set, from int) {
 			}
 			a = r.option(a)
 			m := r.mark()
-			if !r.add(additional, a, 0, target.bytes()) || !r.sign(additional, a, m, target.bytes(), true) {
+			if !r.add(additional, &a, 0, target.bytes()) || !r.sign(additional, &a, m, target.bytes(), true) {
 				r.rewind(m)
 				return
 			}

@@ -118,7 +118,8 @@ func (z *Zone) wildcard(r *Reply, encloser []byte) node {
 
 // found answers from the node that the name leads to, which is its own or that of a wildcard.
 func (z *Zone) found(q *Question, r *Reply, c cursor, n node, own bool) (next cursor, more bool) {
-	s, ok := n.set(q.Type)
+	var s set
+	ok := s.find(n, q.Type)
 	if !ok && z.signer != nil && online(q.Type) && z.made(q, r, c, n, own) { // also beside a CNAME: RFC 4034 §4
 		return next, false
 	}
@@ -137,7 +138,7 @@ func (z *Zone) found(q *Question, r *Reply, c cursor, n node, own bool) (next cu
 		s = r.oneOf(s)
 	}
 	m := r.mark()
-	if !r.add(answer, s, c.at, nil) || !r.sign(answer, s, m, c.name.bytes(), own) {
+	if !r.add(answer, &s, c.at, nil) || !r.sign(answer, &s, m, c.name.bytes(), own) {
 		r.rewind(m)
 		r.Truncated = true
 		return next, false
@@ -155,7 +156,7 @@ func (z *Zone) alias(r *Reply, c cursor, s set, own bool) (next cursor, more boo
 	m := r.mark()
 	r.counts[answer]++
 	begin := r.size
-	if !r.record(record, c.at, nil) || !r.sign(answer, s, m, c.name.bytes(), own) {
+	if !r.record(record, c.at, nil) || !r.sign(answer, &s, m, c.name.bytes(), own) {
 		r.rewind(m)
 		r.Truncated = true
 		return next, false
@@ -207,7 +208,7 @@ func (z *Zone) rename(q *Question, r *Reply, c cursor, n node, left int) (next c
 		r.chain.dnames[r.chain.used] = uint16(r.size)
 		r.chain.used++
 		r.counts[answer]++
-		if !r.record(record, c.offset(left), owner) || !r.sign(answer, s, m, owner, true) {
+		if !r.record(record, c.offset(left), owner) || !r.sign(answer, &s, m, owner, true) {
 			r.rewind(m)
 			r.Truncated = true
 			return next, false
@@ -256,7 +257,7 @@ func (z *Zone) refer(q *Question, r *Reply, c cursor, n node, left int) {
 	s, _ := n.set(dns.TypeNS)
 	owner := c.name.suffix(left)
 	m := r.mark()
-	if !r.add(authority, s, c.offset(left), owner) || r.signer != nil && !z.vouch(r, n, m.size, owner) {
+	if !r.add(authority, &s, c.offset(left), owner) || r.signer != nil && !z.vouch(r, n, m.size, owner) {
 		r.rewind(m)
 		r.Truncated = true
 		return
@@ -291,8 +292,9 @@ func (z *Zone) glue(r *Reply, target *name) bool {
 		if !ok {
 			continue
 		}
+		s = r.option(s)
 		m := r.mark()
-		if !r.add(additional, r.option(s), 0, target.bytes()) {
+		if !r.add(additional, &s, 0, target.bytes()) {
 			r.rewind(m)
 			return false
 		}

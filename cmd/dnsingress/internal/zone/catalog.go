@@ -121,15 +121,16 @@ func (c *Catalog) Find(q *Question) (Entry, bool) {
 		return Entry{}, false
 	}
 	var own Entry
-	for _, e := range s.few {
+	for k := range s.few {
+		e := &s.few[k]
 		i := q.name.labels - e.labels
 		if i < 0 || string(q.name.suffix(i)) != e.origin {
 			continue
 		}
 		if q.Type != dns.TypeDS || i > 0 {
-			return e, true
+			return *e, true
 		}
-		own = e
+		own = *e
 	}
 	if s.few != nil {
 		return own, own.Zone != nil

@@ -47,7 +47,7 @@ func (c *chooser) shuffle(n int) {
 
 // choose picks the records for an answer from a set with a plan. Where the answer is a window instead, it
 // returns where that begins and how many records it has.
-func (r *Reply) choose(s set) (first, count int, window bool) {
+func (r *Reply) choose(s *set) (first, count int, window bool) {
 	c, p := &r.chooser, s.plan
 	seed, n, k := r.draw(s), int(s.count), s.answers()
 	c.state = seed * 0xD1342543DE82EF95 // seeds that are steps of uint64 apart shall not give one sequence
@@ -112,7 +112,7 @@ func (r *Reply) location() (path string, scope int) {
 }
 
 // turn returns where the next window of a set begins. A set stays where it is in memory as long as it is the same.
-func (c *chooser) turn(s set, k int) int {
+func (c *chooser) turn(s *set, k int) int {
 	at := uint64(uintptr(unsafe.Pointer(unsafe.StringData(s.wire))))
 	next := &c.turns[at*0x9E3779B97F4A7C15>>56]
 	first := int(*next) % int(s.count)
@@ -233,7 +233,7 @@ func (c *chooser) finishRace() {
 func (a address) seed() uint64 { return mix(a.hi^0x9E3779B97F4A7C15, a.lo^0xC2B2AE3D27D4EB4F) }
 
 // sticky leaves the k of the picked that come first by the hash of client and RDATA.
-func (c *chooser) sticky(s set, client address, k int) {
+func (c *chooser) sticky(s *set, client address, k int) {
 	seed := client.seed()
 	c.race = c.race[:0]
 	at, passed := 0, 0
@@ -249,7 +249,7 @@ func (c *chooser) sticky(s set, client address, k int) {
 
 // near leaves up to k of the picked: all that are nearest to a location, and others as far as the plan's least
 // demands.
-func (c *chooser) near(s set, location string, k int) {
+func (c *chooser) near(s *set, location string, k int) {
 	each, texts := s.plan.places(int(s.count))
 	c.levels = c.levels[:0]
 	for at := 1; at < len(texts); at += 1 + int(texts[at]) {
@@ -295,7 +295,7 @@ func commonPath(a, b string) (level uint8) {
 }
 
 // addPicked is add for the records that choose picked.
-func (r *Reply) addPicked(to section, s set, owner int, wire []byte) bool {
+func (r *Reply) addPicked(to section, s *set, owner int, wire []byte) bool {
 	picked := r.chooser.picked
 	r.counts[to] += uint16(len(picked))
 	at, passed := 0, 0

@@ -37,26 +37,25 @@ var errName = errors.New("zone: malformed name")
 
 // read takes the uncompressed name at msg[at:], lower-cased, and returns the offset behind it.
 func (n *name) read(msg []byte, at int) (int, error) {
-	size, labels := 0, 0
+	begin, labels := at, 0
 	for {
 		if at >= len(msg) {
 			return 0, errName
 		}
 		length := int(msg[at])
+		size := at - begin
 		// A pointer has the two top bits set, so it is caught here as well (RFC 1035 §4.1.4).
 		if length > maxLabel || at+length >= len(msg) || size+length+1 > maxName {
 			return 0, errName
 		}
 		n.starts[labels] = uint8(size)
-		n.wire[size] = byte(length)
 		if length == 0 {
 			n.size, n.labels = size+1, labels
+			fold(n.wire[:size+1], msg[begin:at+1])
 			return at + 1, nil
 		}
-		fold(n.wire[size+1:size+1+length], msg[at+1:at+1+length])
 		labels++
 		at += length + 1
-		size += length + 1
 	}
 }
 
@@ -78,19 +77,30 @@ func (n *name) set(wire string) {
 	}
 }
 
-// fold copies from, which is as long as to, in lower case, eight octets at a time.
+// fold copies from, which is as long as to and apart from it, in lower case, eight octets at a time. Octets of
+// length in a name are at most 63, below 'A'.
 func fold(to, from []byte) {
+	if len(from) < 8 {
+		for i, c := range from {
+			to[i] = lower(c)
+		}
+		return
+	}
+	at := 0
+	for ; at+8 <= len(from); at += 8 {
+		binary.LittleEndian.PutUint64(to[at:at+8], lower8(binary.LittleEndian.Uint64(from[at:at+8])))
+	}
+	at = len(from) - 8 // some of them again
+	binary.LittleEndian.PutUint64(to[at:at+8], lower8(binary.LittleEndian.Uint64(from[at:at+8])))
+}
+
+// lower8 is lower for eight octets.
+func lower8(w uint64) uint64 {
 	const ones = 0x0101010101010101
-	for ; len(from) >= 8 && len(to) >= 8; from, to = from[8:], to[8:] {
-		w := binary.LittleEndian.Uint64(from)
-		// The top bit of each octet of these says: at least 'A'; beyond 'Z'; not ASCII.
-		low := w & (0x7F * ones)
-		upper := (low + (0x80-'A')*ones) &^ (low + (0x80-'Z'-1)*ones) &^ w & (0x80 * ones)
-		binary.LittleEndian.PutUint64(to, w|upper>>2)
-	}
-	for i, c := range from {
-		to[i] = lower(c)
-	}
+	// The top bit of each octet of these says: at least 'A'; beyond 'Z'; not ASCII.
+	low := w & (0x7F * ones)
+	upper := (low + (0x80-'A')*ones) &^ (low + (0x80-'Z'-1)*ones) &^ w & (0x80 * ones)
+	return w | upper>>2
 }
 
 func lower(c byte) byte {

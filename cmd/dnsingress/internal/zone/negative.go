@@ -172,5 +172,5 @@ func (z *Zone) vouch(r *Reply, n node, at int, owner []byte) bool {
 		return r.denial(z, authority, n, true, to, owner, true)
 	}
 	m := r.mark()
-	return r.add(authority, s, to, nil) && r.sign(authority, s, m, owner, true)
+	return r.add(authority, &s, to, nil) && r.sign(authority, &s, m, owner, true)
 }

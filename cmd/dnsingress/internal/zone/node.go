@@ -103,51 +103,60 @@ func (n node) exists() bool { return n.sets() > 0 || n != "" && n[0]&flagPinned 
 func (n node) divides() bool { return n[0]&(flagCut|flagDNAME) != 0 }
 
 // at returns the set with index i.
-func (n node) at(i int) set {
+func (n node) at(i int) (s set) {
 	at := n.body()
 	from := at + 1 + int(n[at])*headerSize
 	for at++; i > 0; i-- {
 		from += int(le32(string(n), at+8))
 		at += headerSize
 	}
-	return n.view(at, from)
+	s.view(string(n), at, from)
+	return s
 }
 
 // set returns the RRset of a type.
-func (n node) set(rtype uint16) (set, bool) {
+func (n node) set(rtype uint16) (s set, ok bool) {
+	ok = s.find(n, rtype)
+	return s, ok
+}
+
+// find makes s the RRset of a type at a node, and tells whether there is one. Sets are large for a value; where every
+// nanosecond counts they are handed on by pointers.
+func (s *set) find(n node, rtype uint16) bool {
 	at := n.body()
 	left := int(n[at])
 	from := at + 1 + left*headerSize
 	for at++; left > 0; left-- {
 		if le16(string(n), at) == rtype {
-			return n.view(at, from), true
+			s.view(string(n), at, from)
+			return true
 		}
 		from += int(le32(string(n), at+8))
 		at += headerSize
 	}
-	return set{}, false
+	return false
 }
 
-// view gives the set whose header is at an offset and whose records begin at another.
-func (n node) view(at, from int) set {
-	h := string(n[at : at+headerSize])
-	s := set{rtype: le16(h, 0), count: le16(h, 2), most: le16(h, 4), size: le16(h, 6), wire: string(n[from : from+int(le32(h, 8))])}
+// view makes s the set of a node whose header is at an offset and whose records begin at another.
+func (s *set) view(n string, at, from int) {
+	h := n[at : at+headerSize]
+	s.rtype, s.count, s.most, s.size, s.plan = le16(h, 0), le16(h, 2), le16(h, 4), le16(h, 6), ""
+	s.wire = n[from : from+int(le32(h, 8))]
 	if s.most&planned != 0 {
 		s.most &= mostMask
 		size := le32(s.wire, 0)
 		s.plan, s.wire = plan(s.wire[:size]), s.wire[size:]
 	}
-	return s
 }
 
 // record returns the record that begins at offset at of the set's wire form, and the offset behind it.
-func (s set) record(at int) (string, int) {
+func (s *set) record(at int) (string, int) {
 	end := at + recordHead + int(be16(s.wire, at+recordHead-2))
 	return s.wire[at:end], end
 }
 
 // answers returns how many records one answer holds.
-func (s set) answers() int {
+func (s *set) answers() int {
 	if s.most != 0 && s.most < s.count {
 		return int(s.most)
 	}

@@ -81,7 +81,7 @@ func (w *signing) choices(s set, owner []byte, yield func(Signable, bool) bool) 
 	for i := range s.windows() {
 		r.Start(w.buf, head, len(head))
 		r.signer, r.seeded, r.seed, r.asked = w.zone.signer, true, spread(i), &w.asked
-		if !r.add(answer, s, question, nil) || r.Scope != 0 { // what depends on the client is not known before
+		if !r.add(answer, &s, question, nil) || r.Scope != 0 { // what depends on the client is not known before
 			return true
 		}
 		if int(r.counts[answer]) == int(s.count) {

@@ -108,7 +108,7 @@ const question = headerLen
 // add appends an answer's worth of a set to a section and tells whether it fitted; if not, what was written
 // of it must be rewound. The records' owner is the name at owner in the message or, where owner is 0, the
 // name in wire form.
-func (r *Reply) add(to section, s set, owner int, wire []byte) bool {
+func (r *Reply) add(to section, s *set, owner int, wire []byte) bool {
 	count := s.answers()
 	first := 0 // of a window of count records
 	switch {
@@ -144,7 +144,7 @@ func (r *Reply) add(to section, s set, owner int, wire []byte) bool {
 }
 
 // addEach is add for records that have to be looked at one by one.
-func (r *Reply) addEach(s set, first, count, owner int, wire []byte) bool {
+func (r *Reply) addEach(s *set, first, count, owner int, wire []byte) bool {
 	at := 0
 	for range first {
 		_, at = s.record(at)

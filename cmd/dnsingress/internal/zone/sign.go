@@ -63,7 +63,7 @@ func signable(to Signable, owner []byte, rtype uint16, ttl uint32) Signable {
 }
 
 // whole appends all records of a set.
-func (s set) whole(to Signable) Signable {
+func (s *set) whole(to Signable) Signable {
 	for at := 0; at < len(s.wire); {
 		var record string
 		record, at = s.record(at)
@@ -156,7 +156,7 @@ func (z *Zone) checkOnline(sets []compiled) error {
 
 // windows is how many ways to choose from a set there are in signed answers, each with a signature: enough for
 // every record to be chosen, and nearly evenly.
-func (s set) windows() uint64 {
+func (s *set) windows() uint64 {
 	if s.plan == "" && s.answers() == int(s.count) {
 		return 1
 	}
@@ -165,7 +165,7 @@ func (s set) windows() uint64 {
 
 // draw returns what a random choice from a set is to be made with: any number, but in a signed answer one of a
 // few, which every process knows.
-func (r *Reply) draw(s set) uint64 {
+func (r *Reply) draw(s *set) uint64 {
 	switch {
 	case r.seeded:
 		return r.seed
@@ -181,11 +181,11 @@ func spread(n uint64) uint64 { return n * 0x6A09E667F3BCC909 }
 
 // sign appends the signatures of the records that were written since m of a set, whose owner in lower-case wire
 // form is given, if there is a signer, and tells whether they fitted. A set that lasts has the owner itself in the zone.
-func (r *Reply) sign(to section, s set, m mark, owner []byte, lasts bool) bool {
+func (r *Reply) sign(to section, s *set, m mark, owner []byte, lasts bool) bool {
 	return r.signer == nil || r.cover(to, s, m, owner, lasts)
 }
 
-func (r *Reply) cover(to section, s set, m mark, owner []byte, lasts bool) bool {
+func (r *Reply) cover(to section, s *set, m mark, owner []byte, lasts bool) bool {
 	ttl := be32(s.wire, 6)
 	set := signable(r.sheet[:0], owner, s.rtype, ttl)
 	if written := r.counts[to] - m.counts[to]; written == s.count {

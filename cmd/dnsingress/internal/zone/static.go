@@ -64,7 +64,8 @@ func (z *Zone) signedNode(owner, next string, n node, sheet *Signable, yield fun
 			continue
 		}
 		ttl := be32(s.wire, 6)
-		*sheet = s.flat().whole(signable((*sheet)[:0], name, s.rtype, ttl))
+		whole := s.flat()
+		*sheet = whole.whole(signable((*sheet)[:0], name, s.rtype, ttl))
 		if !signatures(*sheet, ttl, s.windows() == 1) {
 			return false
 		}

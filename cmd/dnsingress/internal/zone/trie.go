@@ -2,7 +2,11 @@
 
 package zone
 
-import "slices"
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+)
 
 // A zone's names are in a persistent hash trie: levels of fan branches, each chosen by the next bits of the
 // name's hash, down to leaves of at most leafSize names. One path is copied for a change (about 2 kB), and
@@ -49,14 +53,21 @@ func (t *inner) get(key []byte, hash uint64) node {
 	}
 }
 
+// get looks at eight tags at a time. Seldom more than one key is compared.
 func (l *leaf) get(key []byte, tag uint8) node {
+	const ones = 0x0101010101010101
 	for ; l != nil; l = l.next {
-		for k, other := range l.tags[:len(l.nodes)] {
-			if other != tag { // seldom more than one is looked at
-				continue
-			}
-			if n := l.nodes[k]; n.key() == string(key) {
-				return n
+		for at := 0; at < len(l.nodes); at += 8 {
+			differ := binary.LittleEndian.Uint64(l.tags[at:at+8]) ^ uint64(tag)*ones
+			// The top bit of each octet that is 0, and of some above one.
+			for equal := (differ - ones) &^ differ & (0x80 * ones); equal != 0; equal &= equal - 1 {
+				k := at + bits.TrailingZeros64(equal)/8
+				if k >= len(l.nodes) {
+					break
+				}
+				if n := l.nodes[k]; n.key() == string(key) {
+					return n
+				}
 			}
 		}
 	}
