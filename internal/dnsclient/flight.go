@@ -25,11 +25,11 @@ type flight struct {
 	mu       sync.Mutex
 	result   Result
 	err      error
-	down     bool // landed is closed
-	attempts int  // begun
-	open     int  // queries that wait for a reply
+	down     bool          // landed is closed
+	attempts int           // begun
+	open     int           // queries that wait for a reply
 	answered time.Duration // after begun, when the first answer came; 0: none has
-	timer    *time.Timer // of the last attempt
+	timer    *time.Timer   // of the last attempt
 }
 
 func newFlight(c *Client, q question) *flight {

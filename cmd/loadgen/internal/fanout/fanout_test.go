@@ -89,7 +89,9 @@ type book struct {
 	came chan string // one token a row
 }
 
-func newBook() *book { return &book{rows: map[string][]results.Sample{}, came: make(chan string, 1<<16)} }
+func newBook() *book {
+	return &book{rows: map[string][]results.Sample{}, came: make(chan string, 1<<16)}
+}
 
 func (b *book) note(s *results.Sample, _ bool, _ error) {
 	b.mu.Lock()
@@ -237,7 +239,7 @@ func TestRelayEndsAndComesAgain(t *testing.T) {
 	b.await(t, "session reset")
 	b.await(t, "subscribe connect-refused")
 	source.Leave()
-	relay = startRelay(t, relay.at)
+	startRelay(t, relay.at)
 	b.await(t, "subscribe ")
 	b.await(t, "subscribe ")
 	cancel()

@@ -82,7 +82,9 @@ func (h *h1) exchange(t *Target, deadline time.Time, maxBody int64, s *results.S
 	}
 	h.in.left = maxHeader
 	begin := time.Now()
-	if _, err := h.Write(t.wire); err != nil {
+	if h.tcp != nil && h.Conn == net.Conn(h.tcp) && len(t.wire) <= small {
+		h.tcp.post(t.wire)
+	} else if _, err := h.Write(t.wire); err != nil {
 		return false, replyFailure(err, false)
 	}
 	if _, err := h.r.Peek(1); err != nil {

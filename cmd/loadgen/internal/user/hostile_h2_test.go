@@ -116,7 +116,9 @@ func TestHTTP2Classes(t *testing.T) {
 		}, silent), 0, []string{results.ErrReset}, 0},
 		{"the stream reset in the body", then(head(false), data(9), func(f *http2.Framer, _ net.Conn) { _ = f.WriteRSTStream(1, http2.ErrCodeInternal) }, silent), 0, []string{results.ErrReset}, 200},
 		{"closed in the body", then(head(false), data(9)), 0, []string{results.ErrHTTP, results.ErrReset}, 200},
-		{"no HTTP/2", func(_ *http2.Framer, c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2\r\n"+strings.Repeat("x", 100)) }, 0, []string{results.ErrHTTP}, 0},
+		{"no HTTP/2", func(_ *http2.Framer, c net.Conn) {
+			_, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2\r\n"+strings.Repeat("x", 100))
+		}, 0, []string{results.ErrHTTP}, 0},
 		{"no status", then(func(f *http2.Framer, _ net.Conn) { replied(f, true, "a", "b") }, silent), 0, []string{results.ErrHTTP}, 0},
 		{"a broken header block", then(func(f *http2.Framer, _ net.Conn) {
 			_ = f.WriteSettings()

@@ -22,6 +22,11 @@ type socket struct {
 	*os.File
 	raw syscall.RawConn
 	to  netip.AddrPort
+
+	now  turn
+	step func(uintptr) bool // receive, as a value that is made once
+	peek func(uintptr)
+	dead bool
 }
 
 // connect makes a connection by the deadline, from where a user's connections come. When ctx ends first it gives up.
@@ -74,7 +79,7 @@ func connectOnce(ctx context.Context, to netip.AddrPort, from origin, deadline t
 		f.Close()
 		return nil, err
 	}
-	return &socket{f, raw, to}, nil
+	return &socket{File: f, raw: raw, to: to}, nil
 }
 
 // bind gives a new socket its source. An address may belong to a prefix that is routed to this
@@ -199,14 +204,3 @@ func (s *socket) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.to) }
 
 // LocalAddr returns an unspecified address.
 func (s *socket) LocalAddr() net.Addr { return &net.TCPAddr{} }
-
-// stale reports whether the peer has closed the idle connection, or sent what nobody asked for.
-func (s *socket) stale() bool {
-	dead := true
-	err := s.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		dead = !errors.Is(err, unix.EAGAIN)
-	})
-	return dead || err != nil
-}
