@@ -101,6 +101,10 @@ truth: ## Ten minutes of changes under a load of queries, every answer checked, 
 bench-dns: ## dnsingress beside Knot, NSD, gdnsd and CoreDNS: build/dns/tables.md (ROUNDS, SETS; needs gcc)
 	bench/dns/bench-dns $(or $(ROUNDS),5) $(SETS)
 
+.PHONY: bench-load
+bench-load: ## loadgen beside vegeta, fortio, hey, wrk and dnsperf: build/load/tables.md (ROUNDS, PARTS="truth cost dns")
+	bench/load/bench-load $(or $(ROUNDS),5) $(PARTS)
+
 .PHONY: bench-steer
 bench-steer: ## What 1,000 policies over 100,000 pods cost beside a real Prometheus (TIME=60s a case, of four)
 	DNSINGRESS_SCALE=$(or $(TIME),60s) go test -count=1 -timeout 1h -run '^TestScale$$' -v ./cmd/dnsingress/internal/pool
