@@ -24,6 +24,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -177,11 +178,24 @@ func (c *cluster) create(t testing.TB, o client.Object) {
 	}
 }
 
+// update writes o over what is there, also where a status was written meanwhile.
 func (c *cluster) update(t testing.TB, o client.Object) {
 	t.Helper()
-	if err := c.admin.Update(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
+	untilNil(t, func() error {
+		err := c.admin.Update(t.Context(), o)
+		if !apierrors.IsConflict(err) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return nil
+		}
+		now := o.DeepCopyObject().(client.Object)
+		if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(o), now); err != nil {
+			t.Fatal(err)
+		}
+		o.SetResourceVersion(now.GetResourceVersion())
+		return err
+	})
 }
 
 func (c *cluster) delete(t testing.TB, o client.Object) {

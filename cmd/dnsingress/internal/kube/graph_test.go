@@ -135,7 +135,9 @@ func TestOnlyReadersAreTranslated(t *testing.T) {
 		// What it is repeated with, or with a new version alone, changes nothing.
 		{func() { w.set(objects.Service, named("a", "web", "hostname", "web.test")) }, ""},
 		// Parts come and go, and with them the object.
-		{func() { w.set(objects.Service, named("a", "web", "hostname", "web.test", "internal-hostname", "in.test")) }, "a/web a/web.internal"},
+		{func() {
+			w.set(objects.Service, named("a", "web", "hostname", "web.test", "internal-hostname", "in.test"))
+		}, "a/web a/web.internal"},
 		{func() { w.set(objects.Service, named("a", "web", "internal-hostname", "in.test")) }, "a/web.internal -a/web"},
 		{func() { w.set(objects.Service, named("a", "web")) }, "-a/web.internal"},
 		{func() { w.set(objects.EndpointSlice, sliceOf("a", "web", "web-1", "fd00::9")) }, ""},

@@ -231,20 +231,20 @@ func (s *Source) Run(ctx context.Context) error {
 		waiting := s.learn()
 		// At first all is translated at once, not as it comes.
 		if synced || !waiting {
-			if s.drain(); !waiting && !s.learn() && !synced {
+			s.drain()
+			// What was translated may have asked for more.
+			if waiting = s.learn(); !waiting && !synced {
 				synced = true
 				s.options.Sink.Synced()
 				if absent := s.watches.absent(); len(absent) > 0 {
 					s.options.Log.Info("kinds that this cluster does not have are watched once it has them", "kinds", absent)
 				}
-				continue
 			}
 		}
-		var look <-chan time.Time
-		if waiting = s.learn(); waiting {
+		wake, look := s.wake, (<-chan time.Time)(nil)
+		if waiting || !synced {
 			look = time.After(syncLook)
 		}
-		wake := s.wake
 		if !synced {
 			wake = nil
 		}
@@ -267,6 +267,7 @@ func (s *Source) learn() (waiting bool) {
 	for _, kind := range s.watches.unknown(s.graph.knows) {
 		if s.watches.known(kind) {
 			s.graph.learn(kind)
+			s.signal() // what waited for it
 		} else {
 			waiting = true
 		}
