@@ -105,6 +105,14 @@ bench-dns: ## dnsingress beside Knot, NSD, gdnsd and CoreDNS: build/dns/tables.m
 bench-load: ## loadgen beside vegeta, fortio, hey, wrk and dnsperf: build/load/tables.md (ROUNDS, PARTS="truth cost dns")
 	bench/load/bench-load $(or $(ROUNDS),5) $(PARTS)
 
+.PHONY: load-truth
+load-truth: ## loadgen on a quiet machine: percentiles within 1 % of what the server knows, for each pacing, also while it is stopped
+	LOADGEN_STRICT=1 go test -count=1 -run 'TestReportsWhatTheServerDid' -v ./cmd/loadgen
+
+.PHONY: load-millions
+load-millions: ## 24 million requests in one run of loadgen: memory, file and summary (REQUESTS, RATE)
+	LOADGEN_REQUESTS=$(or $(REQUESTS),24000000) LOADGEN_RATE=$(or $(RATE),60000) go test -count=1 -timeout 2h -run '^TestMillions$$' -v ./cmd/loadgen
+
 .PHONY: bench-steer
 bench-steer: ## What 1,000 policies over 100,000 pods cost beside a real Prometheus (TIME=60s a case, of four)
 	DNSINGRESS_SCALE=$(or $(TIME),60s) go test -count=1 -timeout 1h -run '^TestScale$$' -v ./cmd/dnsingress/internal/pool
