@@ -159,18 +159,18 @@ spec:
 `, name, more, host, host))[0]
 	}
 	good := record("good", "good.kuadrant.test", "")
-	c.awaitCondition(t, good, "Ready", "True", "ProviderSuccess", "dnsingress: all records are published")
-	c.awaitCondition(t, good, "dnsingress.dev/Published", "True", "Published", "")
+	c.awaitConditionOf(t, good, "Ready", "True", "ProviderSuccess", "dnsingress: all records are published")
+	c.awaitConditionOf(t, good, "dnsingress.dev/Published", "True", "Published", "")
 	if n, _, _ := unstructured.NestedInt64(good.Object, "status", "observedGeneration"); n != good.GetGeneration() {
 		t.Errorf("generation %d was observed, it is %d", n, good.GetGeneration())
 	}
 	shares := record("shares", "good.kuadrant.test", "")
-	c.awaitCondition(t, shares, "Ready", "True", "ProviderSuccess", "together with those of DNSRecord "+ns+"/good")
+	c.awaitConditionOf(t, shares, "Ready", "True", "ProviderSuccess", "together with those of DNSRecord "+ns+"/good")
 
 	// An endpoint is broken: the others go on being served, and the status says what to mend.
 	c.patch(t, good, `{"spec":{"endpoints":[{"dnsName":"good.kuadrant.test","recordType":"A","recordTTL":60,"targets":["192.0.2.1"]},`+
 		`{"dnsName":"x.elsewhere.test","recordType":"A","targets":["192.0.2.2"]}]}}`)
-	c.awaitCondition(t, good, "Ready", "False", "ValidationError", "x.elsewhere.test is neither good.kuadrant.test nor below it")
+	c.awaitConditionOf(t, good, "Ready", "False", "ValidationError", "x.elsewhere.test is neither good.kuadrant.test nor below it")
 	c.awaitEvent(t, good, "OutsideRootHost")
 	i.await(t, "good.kuadrant.test.", dns.TypeA, "192.0.2.1")
 
@@ -187,8 +187,8 @@ spec:
 	if err := c.admin.Status().Patch(t.Context(), theirs, status); err != nil {
 		t.Fatal(err)
 	}
-	c.awaitCondition(t, theirs, "dnsingress.dev/Published", "True", "Published", "")
-	c.awaitCondition(t, theirs, "Ready", "False", "ProviderError", "no credentials")
+	c.awaitConditionOf(t, theirs, "dnsingress.dev/Published", "True", "Published", "")
+	c.awaitConditionOf(t, theirs, "Ready", "False", "ProviderError", "no credentials")
 	if zone, _, _ := unstructured.NestedString(theirs.Object, "status", "zoneID"); zone != "Z1" {
 		t.Errorf("their zoneID became %q", zone)
 	}
@@ -214,8 +214,8 @@ spec:
   loadBalancing: {geo: IE, defaultGeo: true}
 `)
 	gateway, policy := all[0], all[1]
-	c.awaitCondition(t, policy, "Accepted", "True", "Accepted", "")
-	c.awaitCondition(t, policy, "Enforced", "True", "Enforced", "1 hosts are published")
+	c.awaitConditionOf(t, policy, "Accepted", "True", "Accepted", "")
+	c.awaitConditionOf(t, policy, "Enforced", "True", "Enforced", "1 hosts are published")
 	if n, _, _ := unstructured.NestedInt64(policy.Object, "status", "totalRecords"); n != 1 {
 		t.Errorf("%d records", n)
 	}
@@ -232,8 +232,8 @@ spec:
 	c.awaitEvent(t, policy, "NoRoutes")
 
 	c.patch(t, policy, `{"spec":{"loadBalancing":{"weight":-1}}}`)
-	c.awaitCondition(t, policy, "Accepted", "False", "Invalid", "-1 is no weight")
-	if _, ok := condition(policy, "Enforced"); ok {
+	c.awaitConditionOf(t, policy, "Accepted", "False", "Invalid", "-1 is no weight")
+	if _, ok := conditionOf(policy, "Enforced"); ok {
 		t.Error("a policy that is not accepted is enforced")
 	}
 }
@@ -338,8 +338,8 @@ func (c *cluster) manifest(t *testing.T, namespace, text string) (all []*unstruc
 	return all
 }
 
-// condition gives one of an object's.
-func condition(o *unstructured.Unstructured, kind string) (map[string]any, bool) {
+// conditionOf gives one of an object's.
+func conditionOf(o *unstructured.Unstructured, kind string) (map[string]any, bool) {
 	all, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
 	for _, c := range all {
 		if c, ok := c.(map[string]any); ok && c["type"] == kind {
@@ -349,14 +349,14 @@ func condition(o *unstructured.Unstructured, kind string) (map[string]any, bool)
 	return nil, false
 }
 
-// awaitCondition reads an object until it has a condition.
-func (c *cluster) awaitCondition(t *testing.T, o *unstructured.Unstructured, kind, status, reason, message string) {
+// awaitConditionOf reads an object until it has a condition.
+func (c *cluster) awaitConditionOf(t *testing.T, o *unstructured.Unstructured, kind, status, reason, message string) {
 	t.Helper()
 	untilNil(t, func() error {
 		if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
 			return err
 		}
-		got, _ := condition(o, kind)
+		got, _ := conditionOf(o, kind)
 		if text, _ := got["message"].(string); got["status"] == status && got["reason"] == reason && strings.Contains(text, message) {
 			return nil
 		}
