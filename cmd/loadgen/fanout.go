@@ -59,6 +59,7 @@ func fanoutCommand(stdout, stderr io.Writer) *cobra.Command {
   loadgen fanout https://relay.apps.test/live --delivery streams --size 20000 --stay 30s`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			quietQUIC()
 			h, traits, err := f.habits(args[0])
 			if err != nil {
 				return &cli.MisuseError{Err: err}

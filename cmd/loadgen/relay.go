@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"time"
@@ -47,7 +48,8 @@ func relayCommand(stdout, stderr io.Writer) *cobra.Command {
 		Example: `  loadgen relay --listen [::]:4433 --cert relay.pem --key relay.key`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := cli.Logger(stderr, f.logLevel)
+			quietQUIC()
+			logger, err := cli.Logger(stderr, f.logLevel)
 			if err != nil {
 				return err
 			}
@@ -60,7 +62,7 @@ func relayCommand(stdout, stderr io.Writer) *cobra.Command {
 				return fmt.Errorf("listening on %s: %w", f.listen, err)
 			}
 			defer on.Close()
-			r := &fanout.Relay{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Idle: f.idle, Log: log}
+			r := &fanout.Relay{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Idle: f.idle, Log: logger}
 			fmt.Fprintln(stdout, on.LocalAddr())
 			if err := r.Serve(cmd.Context(), on); err != nil {
 				return err
@@ -109,3 +111,6 @@ func (f *relayFlags) certificate() (tls.Certificate, error) {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
+
+// quietQUIC keeps quic-go from writing to stderr on its own, of buffers that an ordinary user may not enlarge.
+func quietQUIC() { log.SetOutput(io.Discard) }

@@ -44,6 +44,9 @@
 // So did protocol, request, dns_queries, dns_late_ns, connects and retry_denied: files without them
 // say nothing of these. reused is true of an attempt that opened no connection; in HTTP/2 and HTTP/3,
 // where several requests share one, its connect_ns is how long it waited for one that was being opened.
+// Of a fan-out, a request is the delivery of an object to a subscriber (user is the subscriber, seq the
+// object, request "object"), and error "lost" one that did not come; package fanout says the rest.
+// seq is unique together with user there, and of a session in a mix its upper 16 bits count the steps.
 //
 // # Resources
 //

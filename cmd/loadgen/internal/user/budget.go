@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// maxDoublings bounds the wait before an attempt to about a thousand times the first.
+const maxDoublings = 10
+
 // maxSaved is how many retries a budget keeps for later.
 const maxSaved = 10
 
@@ -49,5 +52,5 @@ func wait(base time.Duration, n int, rng *rand.Rand) time.Duration {
 	if base <= 0 {
 		return 0
 	}
-	return time.Duration(rng.Float64() * float64(base<<min(n-1, 16)))
+	return time.Duration(rng.Float64() * float64(base<<min(n-1, maxDoublings)))
 }

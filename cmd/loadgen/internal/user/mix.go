@@ -116,14 +116,16 @@ func (t Think) longest() time.Duration { return max(t.High, 5*t.Mean) }
 
 // think waits until a request is due, and reports whether it is before end and the run goes on.
 func (h *Habits) think(due, end time.Time) bool {
-	if !due.Before(end) {
-		return false
-	}
+	return due.Before(end) && h.pause(time.Until(due))
+}
+
+// pause waits, and reports whether the run goes on.
+func (h *Habits) pause(d time.Duration) bool {
 	running := h.Running
 	if running == nil {
 		running = context.Background()
 	}
-	timer := time.NewTimer(time.Until(due))
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -83,8 +83,8 @@ func (u *User) request(t *Target, name string, seq uint64, intended time.Time, n
 		if last {
 			return err == nil
 		}
-		if d := wait(h.RetryWait, n+1, rand.New(rand.NewPCG(u.seed, seq+uint64(n)))); d > 0 {
-			time.Sleep(d)
+		if d := wait(h.RetryWait, n+1, rand.New(rand.NewPCG(u.seed, seq+uint64(n)))); d > 0 && !h.pause(d) {
+			return false
 		}
 	}
 }
