@@ -27,6 +27,8 @@ func TestCluster(t *testing.T) {
 	t.Run("names", func(t *testing.T) { testNames(t, c) })
 	t.Run("suffixes", func(t *testing.T) { testSuffixes(t, c) })
 	t.Run("ports", func(t *testing.T) { testPorts(t, c) })
+	t.Run("service status", func(t *testing.T) { testServiceStatus(t, c) })
+	t.Run("drain", func(t *testing.T) { testDrain(t, c) })
 	t.Run("policy", func(t *testing.T) { testPolicy(t, c) })
 	t.Run("prometheus away", func(t *testing.T) { testPrometheusAway(t, c) })
 	t.Run("real prometheus", func(t *testing.T) { testRealPrometheus(t, c) })
