@@ -118,7 +118,7 @@ func TestGatewayAPI(t *testing.T) {
 		Client: c, ClientOptions: client.Options{Scheme: scheme}, Clientset: clients, RestConfig: cfg,
 		GatewayClassName: class.Name,
 		ManifestFS:       []fs.FS{&gateway.Manifests}, BaseManifests: "base/manifests.yaml",
-		SupportedFeatures:    sets.New[features.FeatureName](features.SupportGateway, features.SupportHTTPRoute, features.SupportHTTPRouteParentRefPort, features.SupportTLSRoute, features.SupportReferenceGrant),
+		SupportedFeatures:    sets.New[features.FeatureName](features.SupportGateway, features.SupportHTTPRoute, features.SupportHTTPRouteParentRefPort, features.SupportHTTPRouteDestinationPortMatching, features.SupportTLSRoute, features.SupportReferenceGrant),
 		CleanupBaseResources: false, // the API server goes with them
 		AllowCRDsMismatch:    true,
 		TimeoutConfig:        config.DefaultTimeoutConfig(),
