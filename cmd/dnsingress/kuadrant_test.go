@@ -174,6 +174,19 @@ spec:
 	c.awaitEvent(t, good, "OutsideRootHost")
 	i.await(t, "good.kuadrant.test.", dns.TypeA, "192.0.2.1")
 
+	// Names that cannot be had: outside the zones, and another object's.
+	c.awaitConditionOf(t, record("elsewhere", "www.elsewhere.test", ""), "Ready", "False", "ProviderError", "www.elsewhere.test")
+	c.manifest(t, ns, `
+apiVersion: externaldns.k8s.io/v1alpha1
+kind: DNSEndpoint
+metadata: {name: before}
+spec:
+  endpoints: [{dnsName: taken.kuadrant.test, recordType: A, targets: [192.0.2.9]}]
+`)
+	i.await(t, "taken.kuadrant.test.", dns.TypeA, "192.0.2.9")
+	c.awaitConditionOf(t, record("taken", "taken.kuadrant.test", ""), "Ready", "False", "ProviderError", "DNSEndpoint "+ns+"/before")
+	i.await(t, "taken.kuadrant.test.", dns.TypeA, "192.0.2.9")
+
 	// Kuadrant's own operator looks after this one: its condition stays its own.
 	theirs := record("theirs", "theirs.kuadrant.test", ", finalizers: [kuadrant.io/dns-record]")
 	t.Cleanup(func() {
