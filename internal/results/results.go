@@ -209,6 +209,7 @@ const (
 	EventPhase = "phase"
 	EventFault = "fault"
 	EventPool  = "pool"
+	EventClock = "clock" // of a node, against the orchestrator's: Detail has offset_ns and rtt_ns
 )
 
 // Event is something that happened at an instant: a line of events.jsonl.

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"slices"
 	"strings"
 	"time"
@@ -113,6 +114,9 @@ func (t *trial) measure(ctx context.Context) error {
 	if err := t.load(ctx); err != nil {
 		return err
 	}
+	if err := t.clocks(ctx, "after"); err != nil {
+		return err
+	}
 	t.phase("collect")
 	return t.collect(ctx)
 }
@@ -134,23 +138,8 @@ func (t *trial) look(ctx context.Context) error {
 		}
 	}
 	t.noteImages()
-	var all group
-	for _, n := range t.Inventory.Nodes {
-		t.facts.clocks[n.Name] = clock{}
-	}
-	measured := make([]clock, len(t.Inventory.Nodes))
-	for i, n := range t.Inventory.Nodes {
-		all.do(func() error {
-			var err error
-			measured[i].offset, measured[i].rtt, err = t.Nodes.ClockOffset(ctx, n.Name)
-			return err
-		})
-	}
-	if err := all.wait(); err != nil {
-		return fmt.Errorf("asking for clocks: %w", err)
-	}
-	for i, n := range t.Inventory.Nodes {
-		t.facts.clocks[n.Name] = measured[i]
+	if err := t.clocks(ctx, "before"); err != nil {
+		return err
 	}
 	if t.cell.Trials.Fault == nil {
 		return nil
@@ -160,6 +149,37 @@ func (t *trial) look(ctx context.Context) error {
 	}
 	t.aimed, err = t.fault.Aim(ctx, t.random())
 	return err
+}
+
+// clocks measures every node's clock, before the load and after it. A node that the fault cut off is not asked.
+func (t *trial) clocks(ctx context.Context, when string) error {
+	var all group
+	measured := make([]clock, len(t.Inventory.Nodes))
+	for i, n := range t.Inventory.Nodes {
+		all.do(func() error {
+			var err error
+			measured[i].offset, measured[i].rtt, err = t.Nodes.ClockOffset(ctx, n.Name)
+			if err != nil && t.fault != nil && n.Name == t.aimed.Node {
+				measured[i], err = clock{}, nil // it may be off
+			}
+			return err
+		})
+	}
+	if err := all.wait(); err != nil {
+		return fmt.Errorf("asking for clocks %s the load: %w", when, err)
+	}
+	for i, n := range t.Inventory.Nodes {
+		c := measured[i]
+		if c == (clock{}) {
+			continue
+		}
+		t.facts.clocks[n.Name+" "+when+" the load"] = c
+		t.event(results.Event{
+			UnixNs: time.Now().UnixNano(), Kind: results.EventClock, Name: when, Node: n.Name,
+			Detail: map[string]string{"offset_ns": strconv.FormatInt(int64(c.offset), 10), "rtt_ns": strconv.FormatInt(int64(c.rtt), 10)},
+		})
+	}
+	return nil
 }
 
 // random is the trial's own source: the same target in a run with the same seed.

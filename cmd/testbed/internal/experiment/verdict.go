@@ -24,7 +24,7 @@ type facts struct {
 	leftovers  []string // of the last trial
 	backends   int      // ready before the load
 	replicas   int      // of the backend, asked for
-	clocks     map[string]clock
+	clocks     map[string]clock // by node and when it was asked
 	fault      error // that the fault met
 	trial      error // that ended the trial early
 }
@@ -79,10 +79,10 @@ func judge(v scenario.Validity, f *facts) results.Verdict {
 	for _, o := range overloaded(f.resources, v.HostCPU) {
 		bad("%s", o)
 	}
-	for _, node := range slices.Sorted(maps.Keys(f.clocks)) {
+	for _, name := range slices.Sorted(maps.Keys(f.clocks)) {
 		// The true offset is within half the round trip of the measured one.
-		if c := f.clocks[node]; c.offset.Abs() > v.ClockOffset+c.rtt/2 {
-			bad("the clock of %s is off by %s (±%s), bound %s", node, c.offset, c.rtt/2, v.ClockOffset)
+		if c := f.clocks[name]; c.offset.Abs() > v.ClockOffset+c.rtt/2 {
+			bad("the clock of %s is off by %s (±%s), bound %s", name, c.offset, c.rtt/2, v.ClockOffset)
 		}
 	}
 	return results.Verdict{Valid: len(reasons) == 0, Reasons: reasons}
