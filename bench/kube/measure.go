@@ -147,6 +147,10 @@ func measure(ctx context.Context, s *system, w world, api *apiserver, services i
 	if err != nil {
 		return nil, err
 	}
+	idle, _, err := proc.usage() // asking for metrics costs, too
+	if err != nil {
+		return nil, err
+	}
 	type change struct {
 		delay time.Duration
 		floor time.Duration
@@ -197,11 +201,14 @@ func measure(ctx context.Context, s *system, w world, api *apiserver, services i
 	}
 	slices.Sort(f.Delays)
 	slices.Sort(f.Floors)
+	busy, _, err := proc.usage()
+	if err != nil {
+		return nil, err
+	}
+	f.CPU = busy - idle
 	if f.Received, err = proc.received(ctx); err != nil {
 		return nil, err
 	}
 	f.Received.less(before)
-	cpu, _, err := proc.usage()
-	f.CPU = cpu - f.StartCPU
-	return f, err
+	return f, nil
 }
