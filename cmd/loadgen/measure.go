@@ -33,7 +33,7 @@ type job struct {
 	draw func(seq uint64) int // which user makes a request; nil: one drawn evenly
 	// weight is about how many plain HTTP requests the execution of one hit costs; 0 is one.
 	weight float64
-	hold time.Duration        // what a request may last beyond its attempts' timeouts, as for thinking
+	hold   time.Duration // what a request may last beyond its attempts' timeouts, as for thinking
 	// settle, where there is one, waits for what is still to be noted of a run that is over.
 	settle func()
 	close  func()

@@ -135,7 +135,7 @@ func (r *Recorder) summary(whole bool, length time.Duration) Summary {
 		Lag: late, Errors: maps.Clone(c.errors), Causes: maps.Clone(c.examples), Statuses: maps.Clone(c.statuses),
 		Peers: maps.Clone(c.peers), DNSCached: c.dnsCached, Reused: c.reused,
 		Clients: c.clients.clone(),
-		CPUs: runtime.GOMAXPROCS(0), Version: cli.Version(), Warnings: []string{},
+		CPUs:    runtime.GOMAXPROCS(0), Version: cli.Version(), Warnings: []string{},
 	}
 	if elapsed > 0 {
 		s.CPUShare = cpu.Seconds() / elapsed.Seconds() / float64(s.CPUs)
