@@ -46,6 +46,10 @@ test: setup ## Set up what the tests need, and run them all
 test-page: ## The page of dnsingress in a real browser (needs chromium; make test does it too where there is one)
 	TEST_PAGE=1 go test -count=1 -run TestPageInABrowser ./cmd/dnsingress/internal/admin
 
+.PHONY: test-outage
+test-outage: setup ## The API server away for 5 minutes, and 10 quiet minutes of which every API request is counted
+	KUBE_LONG=1 CI=true go test -count=1 -timeout 40m -v -run 'TestCluster/(answers|quiet|API|rights)' ./cmd/dnsingress
+
 .PHONY: differential
 differential: setup ## Ask Knot DNS and NSD what dnsingress is asked, of ZONES generated zones (default 60)
 	DIFFERENTIAL=$(or $(ZONES),60) CI=true go test -count 1 -timeout 60m -v -run 'Differential|Interop' ./cmd/dnsingress/internal/server
