@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
@@ -39,7 +41,15 @@ srv.example.org. 300 IN SRV 1 2 53 ns1.example.org.
 	for i := range 60 {
 		fmt.Fprintf(&b, "some.example.org. 300 IN AAAA 2001:db8::%x\nlong.example.org. 300 IN TXT %q\nmany.example.org. 300 IN PTR host%d.many.example.org.\n", i+1, strings.Repeat("x", i), i)
 	}
-	return compile(t, b.String())
+	z, err := compile(t, b.String()).With(
+		options(t, "geo.example.org.", dns.TypeCNAME, false, []string{"IE", "GEO-OC", "*"}, []string{"x.c.w.example.org.", "opt.example.org.", "www.example.net."}),
+		options(t, "opt.example.org.", dns.TypeAAAA, true, []string{"", "", "IE"}, []string{"2001:db8::1", "2001:db8::2", "2001:db8::3"}),
+		options(t, "dopt.example.org.", dns.TypeDNAME, false, []string{"", ""}, []string{"w.example.org.", "dopt.example.net."}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
 }
 
 // FuzzRespond gives any message to a responder over UDP and TCP. A query always gets a reply, and one that
@@ -48,15 +58,25 @@ func FuzzRespond(f *testing.F) {
 	for _, b := range behaviours {
 		f.Add(b.query())
 	}
-	for _, name := range []string{"a.w", "x.c.w", "l1", "a.d", "a.b.e", "f", "x.sub", "sub", "many", "long", "srv", "b.c", "nx", "example"} {
+	for _, name := range []string{"a.w", "x.c.w", "l1", "a.d", "a.b.e", "f", "x.sub", "sub", "many", "long", "srv", "b.c", "nx", "example", "geo", "opt", "a.dopt"} {
 		for _, qtype := range []uint16{dns.TypeAAAA, dns.TypePTR, dns.TypeTXT, dns.TypeDS, dns.TypeANY, dns.TypeMX} {
 			f.Add(msg(ask(name+".example.org.", qtype))())
 		}
+	}
+	for _, name := range []string{"geo", "opt", "a.dopt"} {
+		f.Add(ednsFor(name+".example.org.", 1232, option(dns.EDNS0SUBNET, "0001 18 00 c00002"))())
 	}
 	catalog := new(zone.Catalog)
 	catalog.Publish(fuzzZone(f))
 	r := NewResponder(catalog)
 	r.names = Names{ID: "ns1", Version: "1.0"}
+	table, err := zone.NewLocations(map[netip.Prefix]string{netip.MustParsePrefix("192.0.2.0/24"): "GEO-EU/IE", netip.MustParsePrefix("2001:db8::/32"): "GEO-OC/AU"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	where := new(atomic.Pointer[zone.Locations])
+	where.Store(table)
+	r.Locate(where)
 	buf := make([]byte, maxMessage)
 	f.Fuzz(func(t *testing.T, query []byte) {
 		for _, tcp := range []bool{false, true} {
@@ -87,7 +107,11 @@ func FuzzRespond(f *testing.F) {
 			}
 			if o := m.IsEdns0(); o != nil {
 				for _, option := range o.Option {
-					if e, ok := option.(*dns.EDNS0_SUBNET); ok && e.SourceScope != 0 {
+					chosen := func(rr dns.RR) bool {
+						owner := dns.CanonicalName(rr.Header().Name)
+						return owner == "geo.example.org." || owner == "opt.example.org."
+					}
+					if e, ok := option.(*dns.EDNS0_SUBNET); ok && e.SourceScope != 0 && !slices.ContainsFunc(m.Answer, chosen) && !m.Truncated {
 						t.Fatalf("scope %d, but nothing here depends on the client", e.SourceScope)
 					}
 				}

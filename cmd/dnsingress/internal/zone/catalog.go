@@ -33,6 +33,8 @@ type snapshot struct {
 	depths [2]uint64
 	// few are the zones, the deepest first, where there are at most fewZones: comparing is quicker than hashing.
 	few []Entry
+	// large tells whether a zone is worth looking ahead in.
+	large bool
 }
 
 const fewZones = 4
@@ -78,6 +80,7 @@ func (c *Catalog) update(origin string, change func(*snapshot)) {
 	before := next.zones[origin].Zone
 	change(next)
 	for _, z := range next.zones {
+		next.large = next.large || z.names >= aheadNames
 		next.depths[z.labels/64] |= 1 << (z.labels % 64)
 	}
 	if len(next.zones) <= fewZones {
