@@ -451,8 +451,13 @@ func TestWithin(t *testing.T) {
 		origin, name string
 		want         bool
 	}{
-		{"apps.test.", "apps.test.", true}, {"apps.test.", "a.apps.test.", true}, {"apps.test.", "myapps.test.", false}, {"apps.test.", "test.", false},
-		{".", ".", true}, {".", "test.", true}, {"a.", "ba.", false},
+		{"apps.test.", "apps.test.", true},
+		{"apps.test.", "a.apps.test.", true},
+		{"apps.test.", "myapps.test.", false},
+		{"apps.test.", "test.", false},
+		{".", ".", true},
+		{".", "test.", true},
+		{"a.", "ba.", false},
 	} {
 		if got := within(c.origin, c.name); got != c.want {
 			t.Errorf("%s below %s: %v", c.name, c.origin, got)
