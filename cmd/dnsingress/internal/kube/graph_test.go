@@ -33,7 +33,7 @@ type world struct {
 func newWorld(filters map[objects.Name]filter) *world {
 	w := &world{graph: newGraph(&objects.Settings{
 		Prefixes: objects.Prefixes{Hostname: []string{"external-dns.kubernetes.io/"}, Policy: "dnsingress.dev/"},
-		Check:    func(string) error { return nil }, Policies: &objects.Policies{},
+		Check:    func(string) error { return nil }, Policies: &objects.Policies{}, Shared: objects.NewShared(),
 	}, filters)}
 	for kind := range w.kinds {
 		w.learn(kind)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -29,6 +30,7 @@ const (
 	leaseRetry    = 2 * time.Second
 	leaseIdle     = 2 * time.Second // without use it is given back
 	leaseTimeout  = 3 * time.Second // of one request
+	leaseTold     = time.Minute     // at most one thing that fails is told of in it
 
 	// ownNamespace is where a pod finds the name of its namespace, elseNamespace what it is outside one.
 	ownNamespace  = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
@@ -59,7 +61,7 @@ func newLease(config *rest.Config, namespace string, log *slog.Logger) (*lease, 
 	if err != nil {
 		host = "dnsingress"
 	}
-	l := &lease{log: logr.FromSlogHandler(warnings{log.Handler()}), news: make(chan struct{})}
+	l := &lease{log: logr.FromSlogHandler(warnings{log.Handler(), new(atomic.Int64)}), news: make(chan struct{})}
 	l.elector = leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: namespace, Name: leaseName}, Client: leases,
@@ -136,14 +138,29 @@ func (l *lease) run(ctx context.Context) {
 	elector.Run(ctx)
 }
 
-// warnings lets warnings and errors through: elections are too ordinary to tell of.
-type warnings struct{ slog.Handler }
+// warnings lets a warning or an error through now and then: elections are too ordinary to tell of, and while the API
+// server is away all that they try fails.
+type warnings struct {
+	slog.Handler
+	next *atomic.Int64 // Unix time before which nothing more is told
+}
 
 func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
 }
 
-func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warnings{h.Handler.WithAttrs(attrs)}
+func (h warnings) Handle(ctx context.Context, r slog.Record) error {
+	next := h.next.Load()
+	if r.Time.Unix() < next || !h.next.CompareAndSwap(next, r.Time.Add(leaseTold).Unix()) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
 }
-func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }
+
+func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{h.Handler.WithAttrs(attrs), h.next}
+}
+
+func (h warnings) WithGroup(name string) slog.Handler {
+	return warnings{h.Handler.WithGroup(name), h.next}
+}

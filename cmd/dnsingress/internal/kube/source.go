@@ -97,7 +97,7 @@ func New(o Options) (*Source, error) {
 		}
 		filters[kind] = out
 	}
-	o.Settings.Policies = &objects.Policies{}
+	o.Settings.Policies, o.Settings.Shared = &objects.Policies{}, objects.NewShared()
 	s := &Source{options: o, wake: make(chan struct{}, 1)}
 	s.graph = newGraph(&s.options.Settings, filters)
 	s.watches = &watches{

@@ -22,6 +22,8 @@ type Settings struct {
 	Check func(expr string) error
 	// Policies reads SteeringPolicies; nil: each is read every time.
 	Policies *Policies
+	// Shared holds what kept objects have in common; nil: nothing.
+	Shared *Shared
 	// Controller is what GatewayClasses and IngressClasses that are ours name; empty: DefaultController.
 	Controller string
 	// Origins are those of the zones that are served, in lower case, fully qualified; nil: unknown.

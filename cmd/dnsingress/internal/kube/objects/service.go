@@ -209,7 +209,7 @@ func keepService(svc *corev1.Service, s *Settings) *corev1.Service {
 }
 
 // keepSlice keeps what is read of an EndpointSlice.
-func keepSlice(slice *discoveryv1.EndpointSlice, _ *Settings) *discoveryv1.EndpointSlice {
+func keepSlice(slice *discoveryv1.EndpointSlice, s *Settings) *discoveryv1.EndpointSlice {
 	out := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: slice.Namespace, Name: slice.Name, UID: slice.UID, ResourceVersion: slice.ResourceVersion,
@@ -223,7 +223,12 @@ func keepSlice(slice *discoveryv1.EndpointSlice, _ *Settings) *discoveryv1.Endpo
 		out.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: at}
 	}
 	for i, e := range slice.Endpoints {
-		out.Endpoints[i] = discoveryv1.Endpoint{Addresses: e.Addresses, Conditions: e.Conditions, Hostname: e.Hostname, NodeName: e.NodeName, Zone: e.Zone}
+		out.Endpoints[i] = discoveryv1.Endpoint{
+			Addresses: e.Addresses, Hostname: e.Hostname, NodeName: s.Shared.string(e.NodeName), Zone: s.Shared.string(e.Zone),
+			Conditions: discoveryv1.EndpointConditions{
+				Ready: s.Shared.bool(e.Conditions.Ready), Serving: s.Shared.bool(e.Conditions.Serving), Terminating: s.Shared.bool(e.Conditions.Terminating),
+			},
+		}
 		if e.Hints != nil && len(e.Hints.ForZones) > 0 {
 			out.Endpoints[i].Hints = &discoveryv1.EndpointHints{ForZones: e.Hints.ForZones}
 		}
