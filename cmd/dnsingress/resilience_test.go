@@ -28,6 +28,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
+// ourKinds are the definitions that are installed with dnsingress.
+const ourKinds = "../../deploy/dnsingress/crd.yaml"
+
 // long says whether tests take the time that people would.
 func long() bool { return os.Getenv("KUBE_LONG") != "" }
 
@@ -279,6 +282,7 @@ func testQuiet(t *testing.T, c *cluster) {
 	if long() {
 		quiet = 10 * time.Minute
 	}
+	c.define(t, ourKinds)
 	ns := c.namespace(t)
 	c.people(t, ns)
 	c.create(t, service(ns, "bad", hostnameKey, "-x-.apps.test", "external-dns.kubernetes.io/ttl", "soon"))
@@ -315,6 +319,7 @@ func testQuiet(t *testing.T, c *cluster) {
 
 // testOneWrites: of two replicas one writes each status, once, and the other alone when that one is gone.
 func testOneWrites(t *testing.T, c *cluster) {
+	c.define(t, ourKinds)
 	ns := c.namespace(t)
 	c.people(t, ns)
 	replicas := []*instance{c.run(t, ""), c.run(t, "")}
@@ -342,7 +347,6 @@ func testOneWrites(t *testing.T, c *cluster) {
 
 // testDefinitions: a kind that comes, goes and comes again does not disturb the others.
 func testDefinitions(t *testing.T, c *cluster) {
-	const path = "../../deploy/dnsingress/crd.yaml"
 	ns := c.namespace(t)
 	c.people(t, ns)
 	i := c.run(t, "")
@@ -357,15 +361,15 @@ func testDefinitions(t *testing.T, c *cluster) {
 		})
 	}
 	for range 2 {
-		c.define(t, path)
+		c.define(t, ourKinds)
 		p := steering(ns, "comes", "< 8", "stays")
 		untilNil(t, func() error { return client.IgnoreAlreadyExists(c.admin.Create(t.Context(), p.DeepCopy())) })
 		steered(true)
-		c.undefine(t, path)
+		c.undefine(t, ourKinds)
 		steered(false)
 		i.await(t, "changes."+ns+".apps.test.", dns.TypeAAAA, "fd00::2 fd00::3")
 	}
-	c.define(t, path)
+	c.define(t, ourKinds)
 	end()
 }
 
