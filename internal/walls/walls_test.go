@@ -26,7 +26,7 @@ type wall struct {
 
 var (
 	kubernetes = []string{"k8s.io", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/gateway-api"}
-	pure       = []string{"cmd/dnsingress/internal/zone", "cmd/dnsingress/internal/model", "cmd/dnsingress/internal/record", "cmd/dnsingress/internal/chain", "cmd/dnsingress/internal/replay", "internal/steer", "internal/stats"}
+	pure       = []string{"cmd/dnsingress/internal/zone", "cmd/dnsingress/internal/geo", "cmd/dnsingress/internal/model", "cmd/dnsingress/internal/record", "cmd/dnsingress/internal/chain", "cmd/dnsingress/internal/replay", "internal/steer", "internal/stats"}
 )
 
 var walls = []wall{
