@@ -44,17 +44,30 @@ func TestDeployedImagesAreBuilt(t *testing.T) {
 	for _, i := range Images(Catalog()) {
 		refs = append(refs, i.Ref())
 	}
-	image := regexp.MustCompile(`(?m)^\s*(?:- )?image:\s*(\S+)`)
+	// A manifest has the image's name. A chart's values have its repository and tag, which a template puts together.
+	image := regexp.MustCompile(`(?m)^ *(?:- )?image: *([^\s{]+)`)
+	values := regexp.MustCompile(`(?m)^ *image: *\n +repository: *(\S+).*\n +tag: *"([^"]*)"`)
 	seen := 0
 	err := fs.WalkDir(os.DirFS(root), "deploy", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".yaml") {
 			return err
 		}
 		text, err := os.ReadFile(filepath.Join(root, path))
+		var deployed []string
 		for _, m := range image.FindAllSubmatch(text, -1) {
+			deployed = append(deployed, string(m[1]))
+		}
+		charts := values.FindAllSubmatch(text, -1)
+		if filepath.Base(path) == "values.yaml" && len(charts) == 0 {
+			t.Errorf("%s has no image that this test understands (hint: image, below it repository, then tag in quotes)", path)
+		}
+		for _, m := range charts {
+			deployed = append(deployed, string(m[1])+":"+string(m[2]))
+		}
+		for _, d := range deployed {
 			seen++
-			if !slices.Contains(refs, string(m[1])) {
-				t.Errorf("%s deploys %s, which nothing builds (hint: Catalog has %s)", path, m[1], strings.Join(refs, ", "))
+			if !slices.Contains(refs, d) {
+				t.Errorf("%s deploys %s, which nothing builds (hint: Catalog has %s)", path, d, strings.Join(refs, ", "))
 			}
 		}
 		return err

@@ -20,13 +20,13 @@ type facts struct {
 	window     window // asked for
 	outcome    outcome
 	resources  []results.Resource
-	missing    []string // counters
-	leftovers  []string // of the last trial
-	backends   int      // ready before the load
-	replicas   int      // of the backend, asked for
+	missing    []string         // counters
+	leftovers  []string         // of the last trial
+	backends   int              // ready before the load
+	replicas   int              // of the backend, asked for
 	clocks     map[string]clock // by node and when it was asked
-	fault      error // that the fault met
-	trial      error // that ended the trial early
+	fault      error            // that the fault met
+	trial      error            // that ended the trial early
 }
 
 // window is a stretch of time in Unix nanoseconds, the end excluded.
