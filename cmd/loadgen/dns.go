@@ -204,7 +204,7 @@ func (f *dnsFlags) sender(c query.Config) (job, error) {
 		if err != nil {
 			return job{}, err
 		}
-		return job{flow: flow.Run, close: flow.Close}, nil
+		return job{flow: flow.Run, lone: true, close: flow.Close}, nil
 	}
 	streams := query.NewStreams(c)
 	return job{

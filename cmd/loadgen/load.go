@@ -37,9 +37,10 @@ type loadFlags struct {
 	timeout          time.Duration
 	maxInFlight      int
 
-	bounds   record.Bounds
-	maxClock time.Duration
-	find     findFlags
+	bounds       record.Bounds
+	maxClock     time.Duration
+	requireValid bool
+	find         findFlags
 
 	client  string
 	out     string
@@ -64,6 +65,7 @@ func (f *loadFlags) registerLoad(fs *pflag.FlagSet) {
 	fs.IntVar(&f.maxInFlight, "max-in-flight", 0, "requests under way before those due are dropped (0: what the rate needs when every attempt times out)")
 	fs.DurationVar(&f.bounds.LagP99, "max-lag", 10*time.Millisecond, "p99 of the send lag beyond which the run is invalid (0: any)")
 	fs.Float64Var(&f.bounds.CPU, "max-cpu", 0.7, "share of its CPUs beyond which the run is invalid (0: any)")
+	fs.BoolVar(&f.requireValid, "require-valid", false, "exit with 1 when the run is whole and invalid")
 	f.find.register(fs)
 }
 
@@ -240,7 +242,26 @@ func (f *loadFlags) tune(j *job) {
 		debug.SetGCPercent(800)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
-		// At a low rate, more threads only wake each other: a fifth to a third of the CPU time, and lag.
-		runtime.GOMAXPROCS(min(runtime.NumCPU(), 1+int(f.rate*max(j.weight, 1)/ratePerThread)))
+		runtime.GOMAXPROCS(j.threads(f.rate, runtime.NumCPU()))
 	}
+}
+
+// threads returns how many threads are to run Go code at a rate, on a machine of so many CPUs.
+func (j *job) threads(rate float64, cpus int) int {
+	// At a low rate, more threads only wake each other: a fifth to a third of the CPU time, and lag.
+	n := min(cpus, 1+int(rate*max(j.weight, 1)/ratePerThread))
+	if j.lone {
+		// The runtime takes the processor from a thread that waits in a system call, unless another one is idle. To take the
+		// only one it wakes every 20 µs, which costs more than the queries do.
+		return max(n, 2)
+	}
+	return n
+}
+
+// cpus returns how many CPUs the generator may use; a lone thread uses one.
+func (j *job) cpus() int {
+	if j.lone {
+		return 1
+	}
+	return min(runtime.GOMAXPROCS(0), runtime.NumCPU())
 }

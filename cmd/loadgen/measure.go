@@ -5,8 +5,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/accuracy"
@@ -19,9 +21,6 @@ import (
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
-// exitInvalid is the exit code of a run that is whole and whose verdict is invalid.
-const exitInvalid = 3
-
 // job is what is done when a request is due.
 type job struct {
 	title    string // says in a line what is done
@@ -30,6 +29,7 @@ type job struct {
 	do       func(user int, hit openloop.Hit, note record.Note)
 	// flow, in place of do, executes a plan by itself, as a thread that sends in batches does.
 	flow func(ctx context.Context, p openloop.Plan, note record.Note) error
+	lone bool                 // flow is one thread, which waits in system calls
 	draw func(seq uint64) int // which user makes a request; nil: one drawn evenly
 	// weight is about how many plain HTTP requests the execution of one hit costs; 0 is one.
 	weight float64
@@ -84,9 +84,19 @@ func (f *loadFlags) run(ctx context.Context, j job, stdout, stderr io.Writer) er
 	}
 	err = errors.Join(writeSummary(stdout, f.output, title, &o), err)
 	if err == nil && !o.Verdict.Valid {
-		return &cli.StatusError{Code: exitInvalid}
+		return f.disown(&o, stderr)
 	}
 	return err
+}
+
+// disown says of a run that is whole that its figures are not to be used.
+func (f *loadFlags) disown(o *outcome, stderr io.Writer) error {
+	invalid := fmt.Errorf("INVALID, these figures are not to be used: %s", strings.Join(o.Verdict.Reasons, "; "))
+	if f.requireValid {
+		return invalid
+	}
+	fmt.Fprintf(stderr, "loadgen: %v (hint: --require-valid makes this exit code 1)\n", invalid)
+	return nil
 }
 
 // linger bounds how long peers' clocks are asked for.
@@ -141,11 +151,11 @@ func (f *loadFlags) measure(ctx context.Context, j *job, title string, server *l
 	}
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	rec, err := record.New(record.Options{Dir: f.out, Begin: start.Add(f.warmup), Thin: f.thin, Bounds: f.bounds, Fail: fail})
+	f.tune(j)
+	rec, err := record.New(record.Options{Dir: f.out, Begin: start.Add(f.warmup), Thin: f.thin, Bounds: f.bounds, CPUs: j.cpus(), Fail: fail})
 	if err != nil {
 		return o, err
 	}
-	f.tune(j)
 	drawn := f.seeded("requests").Uint64()
 	user := j.draw
 	if user == nil {

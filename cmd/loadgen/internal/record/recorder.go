@@ -45,6 +45,7 @@ type Options struct {
 	// counts stay whole.
 	Thin   uint64
 	Bounds Bounds
+	CPUs   int // that the generator may use
 	// Fail is called once when writing breaks, from another goroutine.
 	Fail func(error)
 }

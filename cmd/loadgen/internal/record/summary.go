@@ -5,7 +5,6 @@ package record
 import (
 	"fmt"
 	"maps"
-	"runtime"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -17,7 +16,7 @@ import (
 // Bounds beyond which a generator's figures are not to be used. A bound of 0 is none.
 type Bounds struct {
 	LagP99 time.Duration // of the send lag
-	CPU    float64       // of the CPUs that the process may use
+	CPU    float64       // of those that the generator may use
 }
 
 // Summary is the outcome of a run over its measured window.
@@ -45,7 +44,7 @@ type Summary struct {
 	Reused    uint64            `json:"reused"`
 	Clients
 
-	// CPUs are those that the process may use; CPUShare is what it used of them in the window.
+	// CPUs are those that the generator may use; CPUShare is what it used of them in the window.
 	CPUs     int     `json:"cpus"`
 	CPUShare float64 `json:"cpu_share"`
 	Thinning string  `json:"thinning,omitempty"` // what is left out of samples.parquet
@@ -135,9 +134,9 @@ func (r *Recorder) summary(whole bool, length time.Duration) Summary {
 		Lag: late, Errors: maps.Clone(c.errors), Causes: maps.Clone(c.examples), Statuses: maps.Clone(c.statuses),
 		Peers: maps.Clone(c.peers), DNSCached: c.dnsCached, Reused: c.reused,
 		Clients: c.clients.clone(),
-		CPUs:    runtime.GOMAXPROCS(0), Version: cli.Version(), Warnings: []string{},
+		CPUs:    r.CPUs, Version: cli.Version(), Warnings: []string{},
 	}
-	if elapsed > 0 {
+	if elapsed > 0 && s.CPUs > 0 {
 		s.CPUShare = cpu.Seconds() / elapsed.Seconds() / float64(s.CPUs)
 	}
 	if r.Thin > 1 {
