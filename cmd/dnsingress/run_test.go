@@ -453,6 +453,7 @@ func testAPIAway(t *testing.T, c *cluster) {
 	i.await(t, "gone.apps.test.", dns.TypeAAAA, "fd00::3")
 	end := i.witness(t, "stay.apps.test.", "fd00::1 fd00::2")
 	c.stopAPI(t)
+	late := c.launch(t, "")
 	if long() {
 		select {
 		case <-t.Context().Done():
@@ -466,7 +467,6 @@ func testAPIAway(t *testing.T, c *cluster) {
 		t.Errorf("unready without the API server: %v", err)
 	}
 	// One that starts now refuses, which sends resolvers elsewhere, until it knows.
-	late := c.launch(t, "")
 	if got := late.addresses("stay.apps.test.", dns.TypeAAAA); got != "REFUSED" || late.ready() == nil {
 		t.Errorf("started without the API server: %q, ready: %v", got, late.ready())
 	}

@@ -4,6 +4,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -148,35 +149,44 @@ func (w *watches) run(ctx context.Context) {
 		if ending {
 			return
 		}
-		again, err := w.look(ctx, w.kinds[kind])
-		switch {
-		case err != nil && ctx.Err() == nil:
+		switch err := w.look(ctx, w.kinds[kind]); {
+		case err == nil:
+			w.queue.Forget(kind)
+		case errors.Is(err, errUndecided):
+			w.queue.AddAfter(kind, firstLook)
+		case errors.Is(err, errNotServed) && !w.sees():
+			w.queue.AddAfter(kind, blindLook)
+		case errors.Is(err, errNotServed) && w.queue.NumRequeues(kind) < looks:
+			w.queue.AddRateLimited(kind)
+		case errors.Is(err, errNotServed): // until its definition changes
+			w.log.Warn("a kind is not served in the version that is read; all others count (hint: update its CustomResourceDefinition)",
+				"kind", kind, "version", w.kinds[kind].Version.String())
+		case ctx.Err() == nil:
 			w.log.Warn("looking for a kind in the API server", "kind", kind, "error", err)
 			w.queue.AddRateLimited(kind)
-		case again && w.sees() && w.queue.NumRequeues(kind) < looks:
-			w.queue.AddRateLimited(kind)
-		case again && !w.sees():
-			w.queue.AddAfter(kind, blindLook)
-		default:
-			w.queue.Forget(kind)
 		}
 		w.queue.Done(kind)
 	}
 }
 
-// look begins or ends the watch of a kind. again: it is not there, and may be soon.
-func (w *watches) look(ctx context.Context, k objects.Kind) (again bool, err error) {
+// Why a kind is not watched yet.
+var (
+	errUndecided = errors.New("kube: it is not known yet which kinds are defined")
+	errNotServed = errors.New("kube: the API server does not answer for the kind")
+)
+
+// look begins or ends the watch of a kind.
+func (w *watches) look(ctx context.Context, k objects.Kind) error {
 	w.mu.Lock()
 	wanted, watched := w.wanted[k.Name], w.watched[k.Name] != nil
 	sees := w.watched[definitionKind].HasSynced()
 	blind := !sees && w.missing[definitionKind]
-	defined := !k.Custom || blind || w.defined[definedBy(k)]
-	ready := !k.Custom || blind || sees
+	decided, defined := sees || blind || !k.Custom, blind || !k.Custom || w.defined[definedBy(k)]
 	w.mu.Unlock()
 	switch {
 	case watched && !defined:
 		if err := w.cache.RemoveInformer(ctx, k.New()); err != nil {
-			return false, fmt.Errorf("ending the watch: %w", err)
+			return fmt.Errorf("ending the watch: %w", err)
 		}
 		w.mu.Lock()
 		delete(w.watched, k.Name)
@@ -184,25 +194,25 @@ func (w *watches) look(ctx context.Context, k objects.Kind) (again bool, err err
 		w.mu.Unlock()
 		w.events.clear(k.Name, time.Now())
 		w.log.Info("the kind is gone, with all its objects", "kind", k.Name)
-		return false, nil
+		return nil
 	case !wanted || watched:
-		return false, nil
-	case !ready:
-		return true, nil
+		return nil
+	case !decided:
+		return errUndecided
 	case !defined:
 		w.miss(k.Name)
-		return false, nil
+		return nil
 	}
 	if k.Custom {
 		switch served, err := w.served(k); {
 		case err != nil:
-			return false, err
+			return err
 		case !served:
 			w.miss(k.Name)
-			return true, nil
+			return errNotServed
 		}
 	}
-	return false, w.watch(ctx, k)
+	return w.watch(ctx, k)
 }
 
 // served reports whether the API server answers for the kind in the version that is read.
