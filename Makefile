@@ -62,6 +62,7 @@ race: setup ## The tests of concurrent packages under the race detector (needs a
 setup: ## Install what building, testing and the twin need (apt needs root)
 	@tools/bootstrap test
 	@$(MAKE) --no-print-directory kube-binaries
+	@go -C tools/deploy build tool
 
 .PHONY: kube-binaries
 kube-binaries: ## Build the pinned Kubernetes (KUBE_BIN_DIR skips it)
