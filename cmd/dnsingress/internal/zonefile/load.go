@@ -269,7 +269,7 @@ func (l *loader) syntax(s *source, err error) {
 		line, column, _ := strings.Cut(text[i+len(" at line: "):], ":")
 		n, errLine := strconv.Atoi(line)
 		c, errColumn := strconv.Atoi(column)
-		if errLine == nil && errColumn == nil {
+		if errLine == nil && errColumn == nil && n > 0 { // 0: at the end of the file, where it has lost count
 			e.Line, e.Column = s.begun+n-1, c
 		}
 		text = text[:i]

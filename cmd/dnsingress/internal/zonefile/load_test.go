@@ -25,6 +25,7 @@ func TestTexts(t *testing.T) {
 		{"generate with numbers in its data", timed + "$TTL 60\n$GENERATE 1-1 h$ MX 10 m$\n", "h1 60 MX 10 m1.example.org."},
 		{"generate with its own TTL", timed + "$TTL 60\n$GENERATE 1-1 h$ IN 5m A 192.0.2.$\n$GENERATE 1-1 i$ 7 IN A 192.0.2.$\n", "h1 300 A 192.0.2.1|i1 7 A 192.0.2.1"},
 		{"generate with no TTL", "$GENERATE 1-9 h$.example.org. A 192.0.2.$\n" + timed, "ZONE:1: there is no TTL (hint: $TTL above it is that of all records that state none)"},
+		{"generate that the file ends in", timed + "$GENERATE 0-0", "ZONE:4: garbage after $GENERATE range: \"\""},
 		{"minimum", untimed + "a A 192.0.2.1\nb 7 A 192.0.2.2\nc A 192.0.2.3\nd ( A 192.0.2.4 )\n", "a 50 A 192.0.2.1|b 7 A 192.0.2.2|c 50 A 192.0.2.3|d 50 A 192.0.2.4"},
 		{"minimum without a class", strings.Replace(untimed, "IN SOA", "SOA", 1) + "a A 192.0.2.1\n", "a 50 A 192.0.2.1"},
 		{"no TTL", "b.example.org. IN A 192.0.2.1\nc.example.org. A 192.0.2.1\n" + timed, "ZONE:1: there is no TTL (hint: $TTL above it is that of all records that state none)|" +
