@@ -63,6 +63,7 @@ type dnsFlags struct {
 	recursion  bool
 	serverName string
 	insecure   bool
+	ca         string
 }
 
 func dnsCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -96,6 +97,7 @@ func dnsCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	fs.BoolVar(&f.recursion, "recursion", false, "ask for recursion, as of a resolver")
 	fs.StringVar(&f.serverName, "tls-name", "", "tls: name that the certificate must hold (default: the server's address)")
 	fs.BoolVar(&f.insecure, "insecure", false, "tls: accept any certificate")
+	fs.StringVar(&f.ca, "ca", "", "tls: PEM file with the authorities to trust (default: the system's)")
 	f.truth.register(fs)
 	f.registerOutput(fs)
 	return c
@@ -139,10 +141,12 @@ func (f *dnsFlags) job(ctx context.Context, servers []string, stdin io.Reader) (
 		c.Book, err = query.NewBook(questions, f.recursion || f.asksRoot(), pick, f.seeded("names").Uint64())
 		p.note("--name", err)
 	}
+	roots, err := authorities(f.ca)
+	p.note("--ca", err)
 	if len(p) > 0 {
 		return job{}, &cli.MisuseError{Err: errors.Join(p...)}
 	}
-	c.TLS = &tls.Config{ServerName: f.serverName, InsecureSkipVerify: f.insecure, NextProtos: []string{"dot"}} // RFC 7858
+	c.TLS = &tls.Config{ServerName: f.serverName, InsecureSkipVerify: f.insecure, RootCAs: roots, NextProtos: []string{"dot"}} // RFC 7858
 	if c.TLS.ServerName == "" {
 		c.TLS.ServerName = c.Servers[0].Addr().String()
 	}

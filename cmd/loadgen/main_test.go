@@ -111,7 +111,7 @@ func hello(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "hello")
 }
 
-// secure serves HTTP/1.1, HTTP/2 and HTTP/3 with TLS at $SECURE, whose authority is in the file ca.pem.
+// secure serves HTTP/1.1, HTTP/2 and HTTP/3 with TLS at $SECURE, and DNS at $DOT, whose authority is in the file ca.pem.
 func secure(e *testscript.Env) error {
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
@@ -128,6 +128,15 @@ func secure(e *testscript.Env) error {
 	go quic.Serve(udp)
 	e.Defer(func() { quic.Close(); udp.Close() })
 	e.Setenv("SECURE", srv.URL)
+	dot, err := tls.Listen("tcp", "[::1]:0", &tls.Config{Certificates: srv.TLS.Certificates, NextProtos: []string{"dot"}}) // RFC 7858
+	if err != nil {
+		return err
+	}
+	resolver := &dns.Server{Listener: dot, Handler: dns.HandlerFunc(answer)}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = resolver.ActivateAndServe() }()
+	e.Defer(func() { dot.Close(); <-ended })
+	e.Setenv("DOT", dot.Addr().String())
 	return os.WriteFile(filepath.Join(e.WorkDir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600)
 }
 
