@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"regexp"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -17,8 +18,8 @@ const mostExpanded = 100_000
 
 // Manifests reads data, a file called name, as kubectl would: any number of documents, of which empty ones count for
 // nothing, or JSON values one after another. In them texts must be written as texts, because the API server takes no
-// number for one; null is as good as nothing; aliases and merge keys are written out. Of a file that is no YAML, the
-// last document has the problem.
+// number for one; null is as good as nothing; aliases and merge keys are written out. A document that is no YAML is one
+// with that problem.
 func Manifests(name string, data []byte) []*File {
 	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
 		if files, ok := jsonManifests(name, data); ok {
@@ -26,26 +27,57 @@ func Manifests(name string, data []byte) []*File {
 		}
 	}
 	var files []*File
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	for {
-		f := &File{name: name, source: data, manifest: true}
-		var doc yaml.Node
-		err := dec.Decode(&doc)
-		switch {
-		case errors.Is(err, io.EOF) && len(files) > 0:
-			return files
-		case errors.Is(err, io.EOF):
-			f.add(nil, "", "the file is empty", "")
-			return []*File{f}
-		case err != nil:
-			f.addSyntax(err)
-			return append(files, f)
-		case len(doc.Content) == 0 || doc.Content[0].Tag == "!!null":
-			continue
+	before, counted := 0, 0 // lines
+	for _, part := range parts(data) {
+		before, counted = before+bytes.Count(data[counted:part.from], []byte("\n")), part.from
+		dec := yaml.NewDecoder(bytes.NewReader(data[part.from:part.to]))
+		for {
+			f := &File{name: name, source: data, manifest: true}
+			var doc yaml.Node
+			err := dec.Decode(&doc)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				f.addSyntax(err, data[part.from:part.to], before)
+				files = append(files, f)
+				break
+			}
+			if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
+				continue
+			}
+			shift(doc.Content[0], before, 0)
+			f.root = (&expander{left: mostExpanded}).expand(doc.Content[0])
+			files = append(files, f)
 		}
-		f.root = (&expander{left: mostExpanded}).expand(doc.Content[0])
-		files = append(files, f)
 	}
+	if len(files) == 0 {
+		f := &File{name: name, source: data, manifest: true}
+		f.add(nil, "", "the file is empty", "")
+		files = []*File{f}
+	}
+	return files
+}
+
+// part is a document of a file, or several of which one ends with "...".
+type part struct{ from, to int }
+
+// A line that begins so begins a document, wherever it stands (YAML 1.2 §9.1.2).
+var documentStart = regexp.MustCompile(`(?m)^---(?:[ \t\r]|$)`)
+
+// What may stand before that line and belongs to its document: comments and directives.
+var preamble = regexp.MustCompile(`^(?:[ \t\r]*(?:#.*)?\n|%.*\n)*$`)
+
+// parts divides a file, so that a document that is no YAML takes none along that stands behind it.
+func parts(data []byte) (all []part) {
+	from := 0
+	for _, at := range documentStart.FindAllIndex(data, -1) {
+		if !preamble.Match(data[from:at[0]]) {
+			all = append(all, part{from, at[0]})
+			from = at[0]
+		}
+	}
+	return append(all, part{from, len(data)})
 }
 
 // jsonManifests reads JSON values that stand one after another; false: it is something else.

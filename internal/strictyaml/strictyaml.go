@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -63,7 +64,7 @@ func Decode(name string, data []byte, v any) *File {
 		f.add(nil, "", "the file is empty", "")
 		return f
 	case err != nil:
-		f.addSyntax(err)
+		f.addSyntax(err, data, 0)
 		return f
 	}
 	f.root = doc.Content[0]
@@ -71,7 +72,7 @@ func Decode(name string, data []byte, v any) *File {
 	if err := dec.Decode(&second); err == nil {
 		f.add(&second, "", "a second document", "one document a file")
 	} else if !errors.Is(err, io.EOF) {
-		f.addSyntax(err)
+		f.addSyntax(err, data, 0)
 	}
 	f.Decode(v)
 	return f
@@ -176,16 +177,47 @@ func (f *File) add(n *yaml.Node, path, text, hint string) {
 
 var syntaxError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
-// addSyntax turns the library's "yaml: line 3: text" into a problem.
-func (f *File) addSyntax(err error) {
+// addSyntax turns the library's "yaml: line 3: text" about source, in front of which the file has so many lines, into a
+// problem. The library's line is that at which the block began that cannot be read; here it is the one that cannot.
+func (f *File) addSyntax(err error, source []byte, before int) {
 	p := Problem{File: f.name, Line: 1, Column: 1, Text: err.Error(), Hint: "the file is no YAML"}
 	if m := syntaxError.FindStringSubmatch(strings.SplitN(err.Error(), "\n", 2)[0]); m != nil {
 		p.Text = m[2]
-		if line, err := strconv.Atoi(m[1]); err == nil {
-			p.Line = line
+	}
+	lines := bytes.SplitAfter(source, []byte("\n"))
+	at := unreadable(lines)
+	if text := bytes.TrimRight(lines[at], "\r\n"); len(text) > 0 {
+		p.Column = 1 + len(text) - len(bytes.TrimLeft(text, " "))
+		if m := unquoted.FindSubmatchIndex(text); m != nil {
+			p.Column = m[2] + 1
+			p.Hint = fmt.Sprintf("in quotation marks: %q", text[m[2]:m[3]])
 		}
 	}
+	p.Line += before + at
 	f.problems = append(f.problems, p)
+}
+
+// A value that begins with what means something to YAML.
+var unquoted = regexp.MustCompile(`^[ ]*(?:- +)*(?:[^\s:"'{}\[\]]+:[ ]+)?([{*&!%@` + "`" + `][^#"']*[^#"'\s,])\s*$`)
+
+// unreadable is the index of the line up to which a document that is no YAML could have been one: no beginning of it that
+// holds this line is YAML. What is longer than patience lines and not finished is taken for a mistake at its beginning.
+func unreadable(lines [][]byte) int {
+	const patience = 20
+	good := func(n int) bool { // some beginning of n lines, or of a few more, is YAML
+		for end := n; end <= min(n+patience, len(lines)-1); end++ {
+			var err error
+			for dec := yaml.NewDecoder(bytes.NewReader(bytes.Join(lines[:end], nil))); err == nil; {
+				err = dec.Decode(&yaml.Node{})
+			}
+			if errors.Is(err, io.EOF) {
+				return true
+			}
+		}
+		return false
+	}
+	n := sort.Search(len(lines), func(n int) bool { return !good(n) })
+	return max(n-1, 0)
 }
 
 func (f *File) find(path string) *yaml.Node {

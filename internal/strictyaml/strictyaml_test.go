@@ -168,6 +168,18 @@ func TestManifests(t *testing.T) {
 		{"reads itself", "either: 5", []object{{Either: Either{Either: "5"}}}, ""},
 		{"reads itself not", "\neither: {a: b}", []object{{}}, "all.yaml:2:9: either: keys and values: neither\n"},
 		{"empty", "---\n", []object{{}}, "all.yaml:1:1: the file is empty\n"},
+		{
+			"what is no YAML takes nothing along that stands behind it", "# a comment\n%YAML 1.1\n---\nkind: A\n--- # second\nkind: B\ncount: {a}-{b}\n---\n\n---\nkind: C\n",
+			[]object{{Kind: "A"}, {}, {Kind: "C"}},
+			"all.yaml:7:8: did not find expected key (hint: in quotation marks: \"{a}-{b}\")\n",
+		},
+		{
+			"the line that cannot be read, not where its block began", "kind: A\nlabels:\n  a: [b,\n    c]\n  d: 'e\n  f: g\nh: i\n",
+			[]object{{}},
+			"all.yaml:5:3: found unexpected end of stream (hint: the file is no YAML)\n",
+		},
+		{"a tab in front", "kind: A\nlabels:\n\ta: b\n", []object{{}}, "all.yaml:3:1: found character that cannot start any token (hint: the file is no YAML)\n"},
+		{"three dashes within a text begin no document", "kind: |\n  a\n  ---\n  b\n...\n---\nkind: ---a\n", []object{{Kind: "a\n---\nb\n"}, {Kind: "---a"}}, ""},
 		{"no YAML behind a good document", "kind: A\n---\nkind: {\n", []object{{Kind: "A"}, {}}, "all.yaml:3:1: did not find expected node content (hint: the file is no YAML)\n"},
 	} {
 		got, errs := read(c.data)
