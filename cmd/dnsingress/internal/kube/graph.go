@@ -327,7 +327,9 @@ func (g *graph) one(ref model.Ref, why dirt, x *news) {
 	if whole > 0 || len(before.problems) > 0 {
 		x.problems[ref] = now.problems[:whole]
 	}
-	if kind.Status != nil && (why.self || !slices.Equal(before.problems, now.problems) || !reflect.DeepEqual(before.outcome, now.outcome)) {
+	// Of very many nothing is ever said: what the sink finds wrong it tells the reporter.
+	plain := kind.Plain != nil && o != nil && kind.Plain(o)
+	if kind.Status != nil && (why.self && !plain || !slices.Equal(before.problems, now.problems) || !reflect.DeepEqual(before.outcome, now.outcome)) {
 		x.statuses = append(x.statuses, ref)
 	}
 	x.statuses = append(x.statuses, g.policies(kind.Name, before, now, why)...)

@@ -58,6 +58,9 @@ type Kind struct {
 	// Status gives the object with the status that it should have; nil, or one that equals o: nothing is to be
 	// written. It changes a copy. nil: the kind has no status of ours.
 	Status func(o client.Object, x Standing) client.Object
+	// Plain reports that an object has no status of ours, and that it needs none while nothing is wrong; nil: every one
+	// has one.
+	Plain func(o client.Object) bool
 }
 
 // Kinds are all that are known.
@@ -65,11 +68,11 @@ func Kinds() []Kind {
 	return []Kind{
 		{
 			Name: Service, Version: corev1.SchemeGroupVersion, Backend: true, Resource: "services", Install: corev1.AddToScheme,
-			New: create[corev1.Service], Keep: keep(keepService), Translate: translation(translateService), Status: standing(standService),
+			New: create[corev1.Service], Keep: keep(keepService), Translate: translation(translateService), Status: standing(standService), Plain: plainService,
 		},
 		{
 			Name: EndpointSlice, Version: discoveryv1.SchemeGroupVersion, Resource: "endpointslices", Install: discoveryv1.AddToScheme,
-			New: create[discoveryv1.EndpointSlice], Keep: keep(keepSlice),
+			New: create[discoveryv1.EndpointSlice], Keep: keepSlice,
 		},
 		{
 			Name: Namespace, Version: corev1.SchemeGroupVersion, Resource: "namespaces", Cluster: true, Install: corev1.AddToScheme,

@@ -10,7 +10,6 @@ import (
 
 	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
@@ -193,48 +192,18 @@ func (p Prefixes) statusWanted(annotations map[string]string, standard string) (
 
 // keepService keeps what is read of a Service; of one that claims nothing what a route that names it as a backend needs.
 func keepService(svc *corev1.Service, s *Settings) *corev1.Service {
-	out := &corev1.Service{}
-	out.Namespace, out.Name, out.UID, out.ResourceVersion, out.Generation = svc.Namespace, svc.Name, svc.UID, svc.ResourceVersion, svc.Generation
-	out.Spec.Type, out.Spec.Ports, out.Spec.PublishNotReadyAddresses = svc.Spec.Type, svc.Spec.Ports, svc.Spec.PublishNotReadyAddresses
-	out.Status.Conditions = svc.Status.Conditions
-	if s.Prefixes.Claimed(svc.Annotations) {
-		out.CreationTimestamp = svc.CreationTimestamp
-		out.Annotations = maps.Clone(svc.Annotations)
-		maps.DeleteFunc(out.Annotations, func(k, _ string) bool { return !s.Prefixes.ours(k) })
-		out.Spec.ClusterIP, out.Spec.ClusterIPs, out.Spec.ExternalIPs = svc.Spec.ClusterIP, svc.Spec.ClusterIPs, svc.Spec.ExternalIPs
-		out.Spec.ExternalName, out.Spec.ExternalTrafficPolicy = svc.Spec.ExternalName, svc.Spec.ExternalTrafficPolicy
-		out.Status.LoadBalancer = svc.Status.LoadBalancer
+	meta, spec, status := svc.ObjectMeta, svc.Spec, svc.Status
+	svc.ObjectMeta = metav1.ObjectMeta{
+		Namespace: s.Shared.string(meta.Namespace), Name: meta.Name, UID: meta.UID, ResourceVersion: meta.ResourceVersion, Generation: meta.Generation,
 	}
-	return out
-}
-
-// keepSlice keeps what is read of an EndpointSlice.
-func keepSlice(slice *discoveryv1.EndpointSlice, s *Settings) *discoveryv1.EndpointSlice {
-	out := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: slice.Namespace, Name: slice.Name, UID: slice.UID, ResourceVersion: slice.ResourceVersion,
-			Labels: map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]},
-		},
-		AddressType: slice.AddressType,
-		Endpoints:   make([]discoveryv1.Endpoint, len(slice.Endpoints)),
-		Ports:       slice.Ports,
+	svc.Spec = corev1.ServiceSpec{Type: corev1.ServiceType(s.Shared.string(string(spec.Type))), Ports: spec.Ports, PublishNotReadyAddresses: spec.PublishNotReadyAddresses}
+	svc.Status = corev1.ServiceStatus{Conditions: status.Conditions}
+	if s.Prefixes.Claimed(meta.Annotations) {
+		svc.CreationTimestamp, svc.Annotations = meta.CreationTimestamp, meta.Annotations
+		maps.DeleteFunc(svc.Annotations, func(k, _ string) bool { return !s.Prefixes.ours(k) })
+		svc.Spec.ClusterIP, svc.Spec.ClusterIPs, svc.Spec.ExternalIPs = spec.ClusterIP, spec.ClusterIPs, spec.ExternalIPs
+		svc.Spec.ExternalName, svc.Spec.ExternalTrafficPolicy = spec.ExternalName, spec.ExternalTrafficPolicy
+		svc.Status.LoadBalancer = status.LoadBalancer
 	}
-	if at, ok := slice.Annotations[corev1.EndpointsLastChangeTriggerTime]; ok {
-		out.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: at}
-	}
-	for i, e := range slice.Endpoints {
-		out.Endpoints[i] = discoveryv1.Endpoint{
-			Addresses: e.Addresses, Hostname: e.Hostname, NodeName: s.Shared.string(e.NodeName), Zone: s.Shared.string(e.Zone),
-			Conditions: discoveryv1.EndpointConditions{
-				Ready: s.Shared.bool(e.Conditions.Ready), Serving: s.Shared.bool(e.Conditions.Serving), Terminating: s.Shared.bool(e.Conditions.Terminating),
-			},
-		}
-		if e.Hints != nil && len(e.Hints.ForZones) > 0 {
-			out.Endpoints[i].Hints = &discoveryv1.EndpointHints{ForZones: e.Hints.ForZones}
-		}
-		if e.TargetRef != nil {
-			out.Endpoints[i].TargetRef = &corev1.ObjectReference{Kind: e.TargetRef.Kind, Name: e.TargetRef.Name}
-		}
-	}
-	return out
+	return svc
 }

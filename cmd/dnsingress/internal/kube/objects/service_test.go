@@ -43,7 +43,7 @@ func translated(svc *corev1.Service, endpoints ...*discoveryv1.EndpointSlice) (*
 		v.Put(Node, keepNode(n, nil))
 	}
 	for _, s := range endpoints {
-		v.Put(EndpointSlice, s)
+		v.Put(EndpointSlice, keepSlice(s, settings()))
 	}
 	r := translateService(svc, v, settings())
 	if len(r.Pools) == 0 && len(r.Problems) == 0 {
@@ -288,11 +288,7 @@ fd00::4 pod= node= ready=false serving=true terminating=true`,
 				t.Errorf("got:\n%s\nwant:\n%s", got, c.want)
 			}
 			// The cache keeps all that is needed.
-			kept := keepService(&svc, settings())
-			for i := range endpoints {
-				endpoints[i] = keepSlice(endpoints[i], settings())
-			}
-			stripped, _ := translated(kept, endpoints...)
+			stripped, _ := translated(keepService(&svc, settings()), endpoints...)
 			if show(stripped) != show(pool) {
 				t.Errorf("from the cache it is another pool:\n%s\nnot\n%s", show(stripped), show(pool))
 			}

@@ -5,13 +5,11 @@ package objects
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
@@ -38,102 +36,34 @@ func endpointsOf(v View, svc *corev1.Service, port int32) endpoints {
 		}
 	}
 	// They come in an order: where two differ on an address all replicas must see the same.
-	all := find[*discoveryv1.EndpointSlice](v, SlicesByService, Key(svc.Namespace, svc.Name))
+	all := find[*keptSlice](v, SlicesByService, Key(svc.Namespace, svc.Name))
 	ports := portsOf(wanted, all)
-	members := map[netip.Addr]model.Member{}
-	e.named = map[string][]model.Member{}
-	for _, slice := range all {
-		if at := triggerTime(slice); at.After(e.Triggered) {
-			e.Triggered = at
+	for _, k := range all {
+		if k.triggered.After(e.Triggered) {
+			e.Triggered = k.triggered
 		}
-		if slice.AddressType == discoveryv1.AddressTypeFQDN {
+		for _, err := range k.wrong {
+			e.Problems = append(e.Problems, model.Problem{Reason: "InvalidAddress", Message: fmt.Sprintf("EndpointSlice %s: %v", k.Name, err)})
+		}
+		if k.hosts == nil {
 			continue
 		}
-		numbers := numbersOf(ports, slice)
-		for i := range slice.Endpoints {
-			endpoint := &slice.Endpoints[i]
-			m, err := memberOf(slice, endpoint, svc.Spec.PublishNotReadyAddresses)
-			if err != nil {
-				e.Problems = append(e.Problems, model.Problem{Reason: "InvalidAddress", Message: fmt.Sprintf("EndpointSlice %s: %v", slice.Name, err)})
-			}
-			if !m.Address.IsValid() {
-				continue
-			}
-			m.Ports = numbers
-			// An address may be in two slices while the controller moves it: the one in which it is usable counts.
-			if old, ok := members[m.Address]; !ok || !old.Ready || old.Terminating {
-				members[m.Address] = m
-			}
-			if h := endpoint.Hostname; h != nil && *h != "" {
-				e.named[*h] = append(e.named[*h], m)
+		for i, m := range k.with(ports, svc.Spec.PublishNotReadyAddresses) {
+			if h := k.hosts[i]; h != "" {
+				if e.named == nil {
+					e.named = map[string][]model.Member{}
+				}
+				e.named[h] = append(e.named[h], m)
 			}
 		}
 	}
-	byAddress := func(a, b model.Member) int { return a.Address.Compare(b.Address) }
-	for _, m := range members {
-		e.Members = append(e.Members, m)
-	}
-	slices.SortFunc(e.Members, byAddress)
+	e.Members = merged(all, ports, svc.Spec.PublishNotReadyAddresses)
 	for _, m := range e.named {
 		slices.SortFunc(m, byAddress)
 	}
 	e.Ports = portsTold(ports, e.Members)
 	e.Problems = append(e.Problems, translatedPorts(wanted, ports, e.Members, svc.Spec.Ports)...)
 	return e
-}
-
-// memberOf is an endpoint of a slice. Without an address it is none.
-func memberOf(slice *discoveryv1.EndpointSlice, e *discoveryv1.Endpoint, publishNotReady bool) (model.Member, error) {
-	// The addresses of one endpoint are fungible: consumers use the first (EndpointSlice API).
-	if len(e.Addresses) == 0 {
-		return model.Member{}, nil
-	}
-	address, err := netip.ParseAddr(e.Addresses[0])
-	if err != nil || address.Is6() != (slice.AddressType == discoveryv1.AddressTypeIPv6) || address.Zone() != "" {
-		return model.Member{}, fmt.Errorf("%q is no %s address", e.Addresses[0], slice.AddressType)
-	}
-	m := model.Member{
-		Address:     address,
-		Ready:       orTrue(e.Conditions.Ready) || publishNotReady,
-		Terminating: e.Conditions.Terminating != nil && *e.Conditions.Terminating,
-	}
-	m.Serving = m.Ready
-	if e.Conditions.Serving != nil {
-		m.Serving = *e.Conditions.Serving
-	}
-	if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
-		m.Pod = e.TargetRef.Name
-	}
-	if e.NodeName != nil {
-		m.Node = *e.NodeName
-	}
-	m.Zone = zoneOf(e)
-	return m, nil
-}
-
-// zoneOf is the zone whose clients an endpoint is for: that of its node, or where hints give it to others, the first of these.
-func zoneOf(e *discoveryv1.Endpoint) string {
-	var zone string
-	if e.Zone != nil {
-		zone = *e.Zone
-	}
-	if e.Hints == nil || len(e.Hints.ForZones) == 0 ||
-		slices.ContainsFunc(e.Hints.ForZones, func(h discoveryv1.ForZone) bool { return h.Name == zone }) {
-		return zone
-	}
-	return e.Hints.ForZones[0].Name
-}
-
-// orTrue reads a condition for which the API says that unknown means true.
-func orTrue(b *bool) bool { return b == nil || *b }
-
-// triggerTime is when the change that the slice tells of happened, as the endpoint slice controller notes it.
-func triggerTime(slice *discoveryv1.EndpointSlice) time.Time {
-	at, err := time.Parse(time.RFC3339Nano, slice.Annotations[corev1.EndpointsLastChangeTriggerTime])
-	if err != nil {
-		return time.Time{}
-	}
-	return at
 }
 
 // endpointPort is a port that endpoints have under one name. That of a Service and those of its slices have the same.
@@ -148,7 +78,7 @@ func (p endpointPort) is(name string, protocol corev1.Protocol) bool {
 }
 
 // portsOf are the ports of a Service that are wanted, in its order; of one that has none, those that its slices have.
-func portsOf(wanted []corev1.ServicePort, all []*discoveryv1.EndpointSlice) []endpointPort {
+func portsOf(wanted []corev1.ServicePort, all []*keptSlice) []endpointPort {
 	var ports []endpointPort
 	add := func(name string, protocol corev1.Protocol, app *string) {
 		i := slices.IndexFunc(ports, func(p endpointPort) bool { return p.is(name, protocol) })
@@ -163,7 +93,7 @@ func portsOf(wanted []corev1.ServicePort, all []*discoveryv1.EndpointSlice) []en
 		add(p.Name, p.Protocol, p.AppProtocol)
 	}
 	for _, slice := range all {
-		for _, p := range slice.Ports {
+		for _, p := range slice.ports {
 			name, protocol := orZero(p.Name), orZero(p.Protocol)
 			if len(wanted) == 0 || slices.ContainsFunc(ports, func(known endpointPort) bool { return known.is(name, protocol) }) {
 				add(name, protocol, p.AppProtocol)
@@ -171,22 +101,6 @@ func portsOf(wanted []corev1.ServicePort, all []*discoveryv1.EndpointSlice) []en
 		}
 	}
 	return ports
-}
-
-// numbersOf are the numbers that ports have in a slice, which are the endpoints' own; 0: there is none.
-func numbersOf(ports []endpointPort, slice *discoveryv1.EndpointSlice) []uint16 {
-	if len(ports) == 0 {
-		return nil
-	}
-	numbers := make([]uint16, len(ports))
-	for i, port := range ports {
-		for _, p := range slice.Ports {
-			if p.Port != nil && *p.Port > 0 && *p.Port <= 65535 && port.is(orZero(p.Name), orZero(p.Protocol)) {
-				numbers[i] = uint16(*p.Port)
-			}
-		}
-	}
-	return numbers
 }
 
 func orZero[T any](p *T) T {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Conditions of a Service. They are there only where something is, or was, to be said: most Services are never written.
@@ -21,6 +22,12 @@ const (
 
 // mostMessage is how long a condition's message may be (metav1.Condition).
 const mostMessage = 32768
+
+// plainService reports whether a Service has none of the conditions.
+func plainService(o client.Object) bool {
+	conditions := o.(*corev1.Service).Status.Conditions
+	return meta.FindStatusCondition(conditions, conditionPublished) == nil && meta.FindStatusCondition(conditions, conditionPortsMatch) == nil
+}
 
 // standService says of a Service what keeps it from being published whole, and whether clients come to other ports than
 // its own.
@@ -37,6 +44,9 @@ func standService(svc *corev1.Service, x Standing) *corev1.Service {
 				reason = p.Reason
 			}
 		}
+	}
+	if len(wrong) == 0 && len(ports) == 0 && plainService(svc) {
+		return nil
 	}
 	out := svc.DeepCopy()
 	say := func(kind, good, bad string, messages []string) {

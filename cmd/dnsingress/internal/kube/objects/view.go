@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
@@ -72,9 +71,7 @@ type Indexed struct {
 // Indexes are all that there are.
 func Indexes() []Indexed {
 	return []Indexed{
-		{SlicesByService, EndpointSlice, keys(func(o *discoveryv1.EndpointSlice) []string {
-			return []string{Key(o.Namespace, o.Labels[discoveryv1.LabelServiceName])}
-		})},
+		{SlicesByService, EndpointSlice, keys(func(o *keptSlice) []string { return []string{Key(o.Namespace, o.service)} })},
 		{AllNodes, Node, func(client.Object) []string { return []string{""} }},
 		{GrantsByNamespace, ReferenceGrant, keys(func(o *gatewayv1beta1.ReferenceGrant) []string { return []string{o.Namespace} })},
 		{GatewaysByClass, Gateway, keys(func(o *gatewayv1.Gateway) []string { return []string{string(o.Spec.GatewayClassName)} })},
