@@ -47,12 +47,8 @@ func (c *cookies) valid(cookie []byte, from netip.Addr, now uint32) bool {
 	return subtle.ConstantTimeCompare(c.appendAt(want[:0], cookie[:clientCookieLen], from, at), cookie) == 1
 }
 
-// append appends a fresh cookie for a client: its own part and the server's. No answer depends on a cookie, but
-// that one who has a valid one is known not to be forged.
-func (c *cookies) append(b, client []byte, from netip.Addr) []byte {
-	return c.appendAt(b, client, from, uint32(time.Now().Unix()))
-}
-
+// appendAt appends a cookie for a client as of an instant in seconds: its own part and the server's. No answer depends on a
+// cookie, but that one who has a valid one is known not to be forged.
 func (c *cookies) appendAt(b, client []byte, from netip.Addr, now uint32) []byte {
 	var in [clientCookieLen + 8 + 16]byte
 	copy(in[:], client)

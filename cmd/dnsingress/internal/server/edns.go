@@ -4,6 +4,7 @@ package server
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -168,7 +169,11 @@ func (r *Responder) appendOPT(rcode int, extended uint16, peer Peer) []byte {
 	if r.opt.cookie != nil {
 		b = binary.BigEndian.AppendUint16(b, dns.EDNS0COOKIE)
 		b = binary.BigEndian.AppendUint16(b, cookieLen)
-		b = r.cookies.append(b, r.opt.cookie[:clientCookieLen], peer.Addr)
+		now := r.now
+		if now == 0 {
+			now = uint32(time.Now().Unix())
+		}
+		b = r.cookies.appendAt(b, r.opt.cookie[:clientCookieLen], peer.Addr, now)
 	}
 	if r.opt.keepalive && peer.TCP && r.idle > 0 { // RFC 7828 §3.3.2
 		b = binary.BigEndian.AppendUint16(b, dns.EDNS0TCPKEEPALIVE)

@@ -38,6 +38,7 @@ type Responder struct {
 	question  zone.Question
 	reply     zone.Reply
 	opt       opt
+	now       uint32 // when the query came, in seconds; 0: to be asked of the clock, which takes a good part of an answer's time
 	seen      outcome
 	limit     int // octets of the last reply
 }

@@ -213,6 +213,7 @@ func (w *udpWorker) receive(fd uintptr) bool {
 func (w *udpWorker) answer() error {
 	begin := time.Now()
 	w.queued = 0
+	w.serve.now = uint32(begin.Unix())
 	w.lookAhead()
 	for i := range w.received {
 		m := &w.inMsg[i]
