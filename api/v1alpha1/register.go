@@ -15,7 +15,7 @@ func GroupVersion() schema.GroupVersion {
 
 // AddToScheme makes the types known to a scheme.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion(), &SteeringPolicy{}, &SteeringPolicyList{})
+	s.AddKnownTypes(GroupVersion(), &SteeringPolicy{}, &SteeringPolicyList{}, &DNSZone{}, &DNSZoneList{}, &DNSDelegation{}, &DNSDelegationList{})
 	metav1.AddToGroupVersion(s, GroupVersion())
 	return nil
 }

@@ -45,8 +45,9 @@ func runCommand(s streams) *cobra.Command {
 A Service with a hostname annotation has its ready pods' addresses answered under
 that name; annotations or a SteeringPolicy say which of them, how often and for how long.
 So have Ingresses, Gateways and routes, DNSEndpoints, DNSRecords and DNSPolicies what they
-publish; a directory of manifests (kubernetes.files) stands in for a cluster. What a file
-would publish: dnsingress records.
+publish; all that in the zones of the configuration and of DNSZones, from which DNSDelegations
+refer to others. A directory of manifests (kubernetes.files) stands in for a cluster. What a
+file would publish: dnsingress records.
 
 SIGTERM: /readyz says no, answers go on for lameDuck, then the process ends.
 SIGUSR2 starts the program again and hands the sockets over to it once it is ready.`,
@@ -70,6 +71,9 @@ SIGUSR2 starts the program again and hands the sockets over to it once it is rea
 				return err
 			}
 			if dry {
+				if len(c.Zones) == 0 {
+					fmt.Fprintf(s.out, "would answer for DNSZones alone on %s\n", strings.Join(c.Listen, ", "))
+				}
 				for _, z := range c.Zones {
 					fmt.Fprintf(s.out, "would answer for %s on %s\n", z.Origin, strings.Join(c.Listen, ", "))
 				}
@@ -218,6 +222,11 @@ func (d *daemon) ready() error {
 	case <-d.engine.Ready():
 	default:
 		return errors.New("waiting for the first sync with Kubernetes and the first metrics")
+	}
+	select {
+	case <-d.engine.Serving():
+	default:
+		return errors.New("waiting for a zone: the configuration has none, and no DNSZone is accepted yet")
 	}
 	select {
 	case <-d.dns.Ready():

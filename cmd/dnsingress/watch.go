@@ -26,7 +26,7 @@ func sources(s config.Sources) map[objects.Name]kube.Filter {
 	for kind, one := range map[objects.Name]config.Source{
 		objects.Service: s.Services, objects.Ingress: s.Ingresses, objects.Gateway: s.Gateways, objects.HTTPRoute: s.HTTPRoutes,
 		objects.GRPCRoute: s.GRPCRoutes, objects.TLSRoute: s.TLSRoutes, objects.DNSEndpoint: s.DNSEndpoints, objects.DNSRecord: s.DNSRecords,
-		objects.DNSPolicy: s.DNSPolicies,
+		objects.DNSPolicy: s.DNSPolicies, objects.DNSZone: s.DNSZones, objects.DNSDelegation: s.DNSDelegations,
 	} {
 		filters[kind] = kube.Filter{Off: !*one.Enabled, Namespaces: one.Namespaces, Labels: one.Labels}
 	}

@@ -10,11 +10,12 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/transfer"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/strictyaml"
@@ -22,7 +23,7 @@ import (
 
 // Config is the whole file. After Load every default is filled in.
 type Config struct {
-	// Zones are what this server is authoritative for. At least one.
+	// Zones are what this server is authoritative for, beside DNSZones. Default: none, DNSZones alone.
 	Zones []Zone `yaml:"zones"`
 	// Listen are the addresses for DNS over UDP and TCP. Default: "[::]:53".
 	Listen []string `yaml:"listen"`
@@ -54,6 +55,9 @@ type Config struct {
 type Zone struct {
 	// Origin is the zone's name, such as apps.example.org.
 	Origin string `yaml:"origin"`
+	// Role is leaf (it answers with addresses) or upper (it only refers: it holds DNSDelegations, and its own SOA, NS and
+	// nameservers' addresses alone). Default: leaf.
+	Role Role `yaml:"role"`
 	// Nameservers are the zone's NS records, with an address record for each name inside the zone. At least one.
 	Nameservers []Nameserver `yaml:"nameservers"`
 	// Addresses are the apex's own A and AAAA records. Default: none.
@@ -74,6 +78,15 @@ type Zone struct {
 	// Transfer says who may have the zone. Default: nobody.
 	Transfer Transfer `yaml:"transfer"`
 }
+
+// Role is what a zone is in the tree of zones.
+type Role string
+
+// The roles.
+const (
+	Leaf  Role = "leaf"
+	Upper Role = "upper"
+)
 
 // Nameserver is one NS record.
 type Nameserver struct {
@@ -135,27 +148,21 @@ func (c *Config) fill() {
 		for j := range z.Nameservers {
 			z.Nameservers[j].Name = canonical(z.Nameservers[j].Name)
 		}
-		if len(z.Nameservers) > 0 {
-			orElse(&z.SOA.Primary, z.Nameservers[0].Name)
-		}
-		if z.Origin != "" {
-			orElse(&z.SOA.Mailbox, "hostmaster."+strings.TrimPrefix(z.Origin, "."))
-		}
 		z.SOA.Primary, z.SOA.Mailbox = canonical(z.SOA.Primary), canonical(z.SOA.Mailbox)
-		orElse(&z.SOA.Refresh, time.Hour)
-		orElse(&z.SOA.Retry, 10*time.Minute)
-		orElse(&z.SOA.Expire, 168*time.Hour)
-		orPointer(&z.TTL, 5*time.Second)
-		orPointer(&z.NegativeTTL, 5*time.Second)
-		orPointer(&z.InfrastructureTTL, 5*time.Minute)
-		orPointer(&z.MaxAnswers, 8)
+		orElse(&z.Role, Leaf)
+		orPointer(&z.TTL, record.DefaultTTL)
+		orPointer(&z.NegativeTTL, record.DefaultNegativeTTL)
+		orPointer(&z.InfrastructureTTL, record.DefaultInfrastructureTTL)
+		orPointer(&z.MaxAnswers, record.DefaultMaxAnswers)
+		m := z.Model()
+		z.SOA = SOA(m.SOA)
 		z.DNSSEC.fill()
 	}
 }
 
 func (c *Config) check(f *strictyaml.File) {
-	if len(c.Zones) == 0 {
-		f.Problem("zones", "zones: [{origin: apps.example.org, nameservers: [...]}]", "no zone to serve")
+	if len(c.Zones) == 0 && !*c.Kubernetes.Sources.DNSZones.Enabled {
+		f.Problem("zones", "zones: [{origin: apps.example.org, nameservers: [...]}]", "no zone to serve, and kubernetes.sources.dnsZones is off")
 	}
 	origins := map[string]bool{}
 	for i, z := range c.Zones {
@@ -184,53 +191,27 @@ func (c *Config) check(f *strictyaml.File) {
 }
 
 func (z Zone) check(f *strictyaml.File, at string) {
-	checkName(f, at+".origin", z.Origin)
-	if len(z.Nameservers) == 0 {
-		f.Problem(at+".nameservers", "nameservers: [{name: ns1.apps.example.org, addresses: [...]}]", "a zone needs at least one nameserver")
+	m := z.Model()
+	for _, p := range record.CheckZone(&m) {
+		f.Problem(at+"."+p.Path, p.Hint, "%s", p.Text)
 	}
-	names := map[string]bool{}
-	for i, ns := range z.Nameservers {
-		at := fmt.Sprintf("%s.nameservers[%d]", at, i)
-		checkName(f, at+".name", ns.Name)
-		if names[ns.Name] {
-			f.Problem(at+".name", "", "nameserver %s is listed twice", ns.Name)
-		}
-		names[ns.Name] = true
-		inside := z.Origin != "" && dns.IsSubDomain(z.Origin, ns.Name)
-		if inside && len(ns.Addresses) == 0 {
-			f.Problem(at, "addresses: [...]", "nameserver %s is inside the zone and has no address", ns.Name)
-		}
-		if !inside && len(ns.Addresses) > 0 && ns.Name != "" && z.Origin != "" {
-			f.Problem(at+".addresses", "the zone of that name has them", "nameserver %s is outside the zone %s, which cannot hold its addresses", ns.Name, z.Origin)
-		}
-	}
-	if z.SOA.Primary != "" { // else it is the first nameserver that is missing
-		checkName(f, at+".soa.primary", z.SOA.Primary)
-	}
-	if z.SOA.Mailbox != "" {
-		checkName(f, at+".soa.mailbox", z.SOA.Mailbox)
-	}
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-		least time.Duration
-	}{
-		{"ttl", *z.TTL, 0},
-		{"negativeTTL", *z.NegativeTTL, 0},
-		{"infrastructureTTL", *z.InfrastructureTTL, time.Second},
-		{"soa.refresh", z.SOA.Refresh, time.Second},
-		{"soa.retry", z.SOA.Retry, time.Second},
-		{"soa.expire", z.SOA.Expire, time.Second},
-	} {
-		// RFC 2181 §8: TTLs have 31 bits.
-		if d.value%time.Second != 0 || d.value < d.least || d.value/time.Second > 1<<31-1 {
-			f.Problem(at+"."+d.key, "whole seconds, such as 5s or 1h", "%v is no time that DNS can carry", d.value)
-		}
-	}
-	if *z.MaxAnswers < 0 {
-		f.Problem(at+".maxAnswers", "0 means all", "%d is negative", *z.MaxAnswers)
+	if z.Role != Leaf && z.Role != Upper {
+		f.Problem(at+".role", "leaf or upper", "%q is unknown", z.Role)
 	}
 	z.DNSSEC.check(f, at+".dnssec")
+}
+
+// Model is the zone's own data, with all defaults.
+func (z Zone) Model() model.Zone {
+	m := model.Zone{
+		Origin: z.Origin, Upper: z.Role == Upper, Addresses: z.Addresses, SOA: model.SOA(z.SOA),
+		TTL: *z.TTL, NegativeTTL: *z.NegativeTTL, InfrastructureTTL: *z.InfrastructureTTL, MaxAnswers: *z.MaxAnswers,
+	}
+	for _, ns := range z.Nameservers {
+		m.Nameservers = append(m.Nameservers, model.Nameserver(ns))
+	}
+	record.ZoneDefaults(&m)
+	return m
 }
 
 func checkName(f *strictyaml.File, at, name string) {

@@ -34,6 +34,23 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestZones: those of the configuration can be left out as long as DNSZones can be there in their place.
+func TestZones(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"zones: []", ""},
+		{"zones: []\nkubernetes: {sources: {dnsZones: {enabled: false}}}", "c.yaml:1:8: zones: no zone to serve, and kubernetes.sources.dnsZones is off (hint: "},
+		{"kubernetes: {sources: {dnsZones: {namespaces: [a]}}}", "kubernetes.sources.dnsZones.namespaces: DNSZones are in no namespace"},
+		{least + "    role: upper", ""},
+		{least + "    role: upper\n    addresses: [\"fd00::1\"]", "c.yaml:5:16: zones[0].addresses: a zone of role upper only refers: it has no addresses of its own (hint: role: leaf)"},
+		{least + "    role: middle", `c.yaml:4:11: zones[0].role: "middle" is unknown (hint: leaf or upper)`},
+	} {
+		_, err := Parse("c.yaml", []byte(c.text))
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s\ngives %v, want %q", c.text, err, c.want)
+		}
+	}
+}
+
 // The example must be valid and, as it says, hold the defaults.
 func TestDeployedExample(t *testing.T) {
 	const path = "../../../../deploy/dnsingress/config.yaml"
@@ -126,8 +143,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("zones: [{origin: ., nameservers: [{name: .}], soa: {primary: x}}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("c.yaml", data)
-		if err == nil && len(c.Zones) == 0 {
-			t.Error("accepted without a zone")
+		if err == nil && len(c.Zones) == 0 && !*c.Kubernetes.Sources.DNSZones.Enabled {
+			t.Error("accepted where there can be no zone")
 		}
 	})
 }

@@ -49,15 +49,17 @@ type Kubernetes struct {
 
 // Sources are the kinds of objects that names come from.
 type Sources struct {
-	Services     Source `yaml:"services"`
-	Ingresses    Source `yaml:"ingresses"`
-	Gateways     Source `yaml:"gateways"` // with their classes
-	HTTPRoutes   Source `yaml:"httpRoutes"`
-	GRPCRoutes   Source `yaml:"grpcRoutes"`
-	TLSRoutes    Source `yaml:"tlsRoutes"`
-	DNSEndpoints Source `yaml:"dnsEndpoints"` // of externaldns.k8s.io
-	DNSRecords   Source `yaml:"dnsRecords"`   // of kuadrant.io
-	DNSPolicies  Source `yaml:"dnsPolicies"`  // of kuadrant.io
+	Services       Source `yaml:"services"`
+	Ingresses      Source `yaml:"ingresses"`
+	Gateways       Source `yaml:"gateways"` // with their classes
+	HTTPRoutes     Source `yaml:"httpRoutes"`
+	GRPCRoutes     Source `yaml:"grpcRoutes"`
+	TLSRoutes      Source `yaml:"tlsRoutes"`
+	DNSEndpoints   Source `yaml:"dnsEndpoints"` // of externaldns.k8s.io
+	DNSRecords     Source `yaml:"dnsRecords"`   // of kuadrant.io
+	DNSPolicies    Source `yaml:"dnsPolicies"`  // of kuadrant.io
+	DNSZones       Source `yaml:"dnsZones"`
+	DNSDelegations Source `yaml:"dnsDelegations"`
 }
 
 // each calls do with every source and its key.
@@ -71,6 +73,8 @@ func (s *Sources) each(do func(key string, source *Source)) {
 	do("dnsEndpoints", &s.DNSEndpoints)
 	do("dnsRecords", &s.DNSRecords)
 	do("dnsPolicies", &s.DNSPolicies)
+	do("dnsZones", &s.DNSZones)
+	do("dnsDelegations", &s.DNSDelegations)
 }
 
 // Source is one kind of objects.
@@ -187,6 +191,9 @@ func (k *Kubernetes) check(f *strictyaml.File) {
 			}
 		}
 	})
+	if len(k.Sources.DNSZones.Namespaces) > 0 {
+		f.Problem("kubernetes.sources.dnsZones.namespaces", "labels", "DNSZones are in no namespace")
+	}
 	k.checkHosts(f)
 	for i, r := range k.Resolvers {
 		if _, err := dnsclient.ParseServer(r); err != nil {

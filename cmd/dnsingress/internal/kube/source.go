@@ -165,6 +165,9 @@ func (s *Source) Decided(ref model.Ref) {
 	if policy, ok := s.graph.policyOf(ref); ok {
 		s.statuses.touch(policy)
 	}
+	if kind := objects.Name(ref.Kind); kind == objects.DNSZone || kind == objects.DNSDelegation { // theirs tell of what is served
+		s.statuses.touch(ref)
+	}
 }
 
 // Reporter returns what tells objects' owners of problems.

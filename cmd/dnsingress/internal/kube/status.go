@@ -144,6 +144,7 @@ func (w *statuses) wanted(ref model.Ref) (o, wanted client.Object, done func()) 
 		return o, nil, func() {}
 	}
 	x := objects.Standing{Outcome: outcome, Problems: w.source.reporter.all(ref, problems), Now: metav1.Now().Rfc3339Copy()}
+	x.Served, _ = w.source.options.Pools(ref)
 	return o, kind.Status(o, x), func() {}
 }
 

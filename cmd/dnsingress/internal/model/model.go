@@ -42,9 +42,12 @@ type Pool struct {
 	Groups     []Group   // that members belong to; nil: to none
 	Ports      []Port    // that SRV, SVCB and HTTPS records of the hosts tell of
 	Records    []RecordSet
-	Policy     *Policy   // nil: readiness alone
-	KeepPolicy bool      // the object's policy cannot be read: the last good one stays in force
-	Problems   []Problem // what is wrong with the object, apart from the pool as a whole
+	Zone       *Zone       // that the object has served; nil: none
+	KeepZone   bool        // the object's zone or delegation cannot be read: the last good one stays
+	Delegation *Delegation // nil: none
+	Policy     *Policy     // nil: readiness alone
+	KeepPolicy bool        // the object's policy cannot be read: the last good one stays in force
+	Problems   []Problem   // what is wrong with the object, apart from the pool as a whole
 }
 
 // Member is one address of a pool.

@@ -15,6 +15,8 @@ type Status struct {
 	TTL       uint32 // seconds
 	TTLRule   string // that set it; pool: no rule did
 	Selection string
+	Zone      string         // that the pool is in, of a zone or a delegation
+	Serial    uint32         // of that zone
 	Problem   string         // why its policy does nothing; empty: it does
 	Members   []MemberStatus // at most MostMembers, those that are out before those that are in, else by address
 }

@@ -61,6 +61,9 @@ func (e *Engine) answerFor(name string, z *served) (answer, bool) {
 		return answer{}, false
 	}
 	s := e.pools[owner]
+	if s.cut != "" && !e.has(s.Ref, s.cut) {
+		return answer{}, false // without the delegation its glue would be somebody's addresses
+	}
 	if host, made := s.made[name]; made {
 		return e.portAnswer(s, name, host, z)
 	}
@@ -88,7 +91,7 @@ func (e *Engine) ttlOf(s *state, z *served) uint32 {
 	if s.TTL != nil {
 		return *s.TTL
 	}
-	return seconds(*z.config.TTL)
+	return record.Seconds(z.own.TTL)
 }
 
 // portAnswer is the answer for a name that was made for a port of one of the pool's hosts.
@@ -170,7 +173,7 @@ func (e *Engine) mostOf(s *state, z *served) int {
 	case most < 0:
 		return 0
 	}
-	return *z.config.MaxAnswers
+	return z.own.MaxAnswers
 }
 
 // in are the indices of the members that are in.
@@ -194,13 +197,13 @@ func (e *Engine) poolAnswer(s *state, z *served) answer {
 	a := answer{addresses: s.decision.In()}
 	if s.Policy != nil {
 		ttl = decided(&s.Policy.Steer.TTL, s.decision.TTL, s.decision.TTLRule, ttl)
-		own := *z.config.NegativeTTL
+		own := z.own.NegativeTTL
 		if negative := decided(&s.Policy.Steer.NegativeTTL, s.decision.NegativeTTL, s.decision.NegativeTTLRule, own); negative != own {
-			a.negative = seconds(negative)
+			a.negative = record.Seconds(negative)
 		}
 		e.choose(&a, s)
 	}
-	a.ttl = seconds(ttl)
+	a.ttl = record.Seconds(ttl)
 	if len(s.Groups) > 0 {
 		a.divide(s)
 	}
@@ -316,7 +319,7 @@ func (a *answer) family(name string, rtype uint16) zone.RRset {
 		if address.Is4() != (rtype == dns.TypeA) {
 			continue
 		}
-		set.Records = append(set.Records, addressRecord(dns.RR_Header{Name: name, Class: dns.ClassINET, Ttl: a.ttl}, address))
+		set.Records = append(set.Records, record.AddressRecord(dns.RR_Header{Name: name, Class: dns.ClassINET, Ttl: a.ttl}, address))
 		if a.weights != nil {
 			set.Weights = append(set.Weights, a.weights[i])
 		}
@@ -354,12 +357,12 @@ func (s set) rrset(name string) zone.RRset {
 
 // published is a set of an object as it is answered; false: there is nothing of it now.
 func (e *Engine) published(given *model.RecordSet, z *served) (set, bool) {
-	if given.Type == dns.TypeCNAME && e.loops[given.Name] != nil {
+	if record.Leads(given.Type) && e.loops[given.Name] != nil {
 		return set{}, false
 	}
 	out := set{RecordSet: *given}
 	if out.TTL == nil {
-		ttl := seconds(*z.config.TTL)
+		ttl := record.Seconds(z.own.TTL)
 		out.TTL = &ttl
 	}
 	if slices.ContainsFunc(given.Records, func(r model.Record) bool { return r.Follow != "" }) {

@@ -166,7 +166,7 @@ func eachPair(before, after []steer.Verdict, do func(before, after *steer.Verdic
 func (e *Engine) ttls(s *state) (ttl, negative time.Duration) {
 	for _, h := range s.names {
 		if z := e.zoneOf(h); z != nil {
-			ttl, negative = *z.config.TTL, *z.config.NegativeTTL
+			ttl, negative = z.own.TTL, z.own.NegativeTTL
 			break
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/serial"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/internal/steer"
 )
@@ -66,11 +65,22 @@ type Engine struct {
 	inbox inbox
 	ready chan struct{} // closed when the zones have been published first
 
-	mu       sync.RWMutex // guards the rest, which only the loop changes
-	zones    []*served
+	mu       sync.RWMutex               // guards the rest, which only the loop changes
+	zones    map[string]*served         // by origin
+	asking   map[model.Ref]*model.Zone  // zones of objects, also those that another has
+	origins  model.Claims               // of these
+	unmade   map[model.Ref]string       // why a zone cannot be made
+	begun    map[string]uint32          // by origin, the next serial of zones that have been served and are not
+	fresh    map[*served]bool           // zones that have not been published as they are
+	left     map[*served][]string       // names that zones do not hold any more, as a child zone has them
+	gone     []string                   // origins to withdraw
+	cuts     map[string]bool            // names as claimed that are delegations
+	under    map[string]string          // names as claimed, each with the delegation that it is below
+	below    map[string]map[string]bool // these, by delegation
 	pools    map[model.Ref]*state
 	claims   model.Claims
 	queries  map[promql.Query]*signal
+	serving  chan struct{}               // closed when there has been a zone to answer for
 	asked    bool                        // queries has other keys than the evaluator knows
 	canon    map[string]string           // expressions as Prometheus writes them
 	follows  map[string]*followed        // by host name
@@ -89,6 +99,7 @@ type state struct {
 	sets      []model.RecordSet            // likewise
 	setsAt    map[string][]int             // in sets, by name
 	names     []string                     // all that it claims
+	cut       string                       // of a delegation: the child, as claimed
 	made      map[string]string            // those of them that follow from its ports, each with the host that it is for
 	wrong     []model.Problem              // with what it wants to publish
 	refused   map[string]string            // by name, why the zone does not take what it should hold
@@ -119,6 +130,14 @@ func New(o Options) (*Engine, error) {
 		options:  o,
 		inbox:    inbox{wake: make(chan struct{}, 1)},
 		ready:    make(chan struct{}),
+		serving:  make(chan struct{}),
+		zones:    map[string]*served{},
+		asking:   map[model.Ref]*model.Zone{},
+		unmade:   map[model.Ref]string{},
+		begun:    map[string]uint32{},
+		cuts:     map[string]bool{},
+		under:    map[string]string{},
+		below:    map[string]map[string]bool{},
 		pools:    map[model.Ref]*state{},
 		queries:  map[promql.Query]*signal{},
 		canon:    map[string]string{},
@@ -128,18 +147,11 @@ func New(o Options) (*Engine, error) {
 		wakeups:  map[model.Ref]time.Time{},
 	}
 	for _, z := range o.Config.Zones {
-		serials, err := serial.Open(o.Config.State, z.Origin, time.Now(), o.Beside)
+		s, err := e.open(z.Model())
 		if err != nil {
 			return nil, err
 		}
-		s, err := newServed(z, serials)
-		if err == nil && o.Sign != nil {
-			s.zone, err = o.Sign(s.zone)
-		}
-		if err != nil {
-			return nil, err
-		}
-		e.zones = append(e.zones, s)
+		e.zones[s.origin] = s
 	}
 	var err error
 	if e.metrics, err = newMetrics(e, o.Registerer); err != nil {
@@ -268,6 +280,7 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	e.now = now
 	dirty := causes{}
 	hosts := map[string]bool{}
+	e.rezone(m.updates, dirty, hosts)
 	for _, u := range m.updates {
 		e.take(u, dirty, hosts)
 	}
@@ -291,6 +304,7 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 		e.found(name, found, dirty)
 	}
 	e.relink(hosts, dirty)
+	e.recut(hosts, dirty)
 	for ref, at := range e.wakeups {
 		if now.Before(at) {
 			continue
@@ -341,6 +355,11 @@ func (e *Engine) publish(changed []*served) {
 	for _, s := range changed {
 		e.options.Catalog.Publish(s.zone)
 	}
+	for _, origin := range e.gone {
+		e.options.Catalog.Withdraw(origin)
+	}
+	e.gone = nil
+	e.serve()
 }
 
 // take replaces what is known of an object.
@@ -355,6 +374,9 @@ func (e *Engine) take(u model.Update, dirty causes, hosts map[string]bool) {
 			s.gathering, s.checks, s.drain = old.gathering, old.checks, old.drain
 			if u.Pool.KeepPolicy {
 				s.Policy = old.Policy
+			}
+			if u.Pool.KeepZone {
+				s.Zone, s.Delegation = old.Zone, old.Delegation
 			}
 		}
 		e.pools[u.Ref] = s
@@ -451,11 +473,15 @@ func (e *Engine) awaited() bool {
 }
 
 func (e *Engine) goLive() {
+	if len(e.zones) == 0 {
+		e.options.Log.Warn("nothing to answer for yet: the configuration has no zones (hint: DNSZones)")
+	}
 	for _, s := range e.zones {
 		e.options.Catalog.Publish(s.zone)
 		e.options.Log.Info("publishing", "zone", s.origin, "names", len(s.answers), "serial", s.zone.Serial())
 	}
-	e.live = true
+	e.live, e.gone = true, nil
+	e.serve()
 	for ref := range e.pools {
 		e.changed(ref)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 	"github.com/dnsingress/dnsingress/internal/steer"
 )
 
@@ -132,6 +133,12 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	owner, ok := e.claims.Owner(host)
+	if !ok { // perhaps a delegation to a zone that is served here, too
+		if z := e.above(host); z != nil {
+			host = e.placed(host, z)
+			owner, ok = e.claims.Owner(host)
+		}
+	}
 	if !ok {
 		return Explanation{}, false
 	}
@@ -139,7 +146,7 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 	a, d := z.answers[host], &s.decision
 	x := Explanation{
 		For: s.made[host], Groups: s.groups(), Records: a.records(), Follows: e.explainFollows(s, host),
-		Name: host, Object: owner.String(), Zone: z.origin, Serial: z.zone.Serial(), TTL: a.ttl, TTLRule: d.TTLRule, NegativeTTL: seconds(d.NegativeTTL),
+		Name: plain(host), Object: owner.String(), Zone: z.origin, Serial: z.zone.Serial(), TTL: a.ttl, TTLRule: d.TTLRule, NegativeTTL: record.Seconds(d.NegativeTTL),
 		Max: a.maxAnswers, Selection: a.selection.Kind.String(), FailOpen: d.FailOpen, Members: make([]Member, 0, len(s.Members)), History: s.history.list(),
 	}
 	for _, r := range e.claims.Rivals(host) {
@@ -223,11 +230,11 @@ func (e *Engine) Names() []string {
 	names := []string{}
 	for _, z := range e.zones {
 		for host := range z.answers {
-			names = append(names, host)
+			names = append(names, plain(host))
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
 // age is how old the signal's values are, in seconds.

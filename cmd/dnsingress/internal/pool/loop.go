@@ -13,46 +13,35 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 )
 
-// targetsOf is where the CNAMEs lead to that an answer for name would hold, by the names that hold records.
-func (e *Engine) targetsOf(name string) []string {
+// at calls each with the sets that objects have at a name.
+func (e *Engine) at(name string, each func(*model.RecordSet)) bool {
 	owner, ok := e.claims.Owner(name)
-	if !ok {
-		return nil
-	}
-	s := e.pools[owner]
-	var targets []string
-	for _, i := range s.setsAt[name] {
-		if s.sets[i].Type != dns.TypeCNAME {
-			continue
-		}
-		for _, r := range s.sets[i].Records {
-			if to := record.Covering(record.Target(r.Data), e.claimed); to != "" {
-				targets = append(targets, to)
-			}
+	if ok {
+		s := e.pools[owner]
+		for _, i := range s.setsAt[name] {
+			each(&s.sets[i])
 		}
 	}
-	return targets
-}
-
-func (e *Engine) claimed(name string) bool {
-	_, ok := e.claims.Owner(name)
 	return ok
 }
 
-// pointer is a CNAME of an object.
+// targetsOf is where an answer for name leads on to, by the names that hold records.
+func (e *Engine) targetsOf(name string) []string { return record.Next(name, e.at) }
+
+// pointer is a CNAME or DNAME of an object.
 type pointer struct {
 	ref  model.Ref
 	name string
 }
 
-// point notes to which names below the zones the object's CNAMEs point, in place of those of before.
+// point notes to which names below the zones the object's CNAMEs and DNAMEs point, in place of those of before.
 func (e *Engine) point(ref model.Ref, old *state) {
 	each := func(s *state, do func(target string, p pointer)) {
 		if s == nil {
 			return
 		}
 		for i := range s.sets {
-			if s.sets[i].Type != dns.TypeCNAME {
+			if !record.Leads(s.sets[i].Type) {
 				continue
 			}
 			for _, r := range s.sets[i].Records {
@@ -75,12 +64,13 @@ func (e *Engine) point(ref model.Ref, old *state) {
 	})
 }
 
-// pointers calls do with the names whose CNAMEs point to name, or to a name that a pattern covers.
+// pointers calls do with the names that point to name, or to a name that it covers as a pattern or leads on by a DNAME.
 func (e *Engine) pointers(name string, do func(from string)) {
 	for p := range e.pointing[name] {
 		do(p.name)
 	}
 	covered, pattern := strings.CutPrefix(name, "*.")
+	e.at(name, func(s *model.RecordSet) { pattern = pattern || s.Type == dns.TypeDNAME })
 	if !pattern {
 		return
 	}
@@ -93,7 +83,7 @@ func (e *Engine) pointers(name string, do func(from string)) {
 	}
 }
 
-// relink finds out which CNAMEs lead back to themselves, after the given names have changed. Those that do now or did
+// relink finds out which CNAMEs and DNAMEs lead back to themselves, after the given names have changed. Those that do now or did
 // before are among the names afterwards, and their owners dirty.
 func (e *Engine) relink(names map[string]bool, dirty causes) {
 	if len(e.pointing) == 0 && len(e.loops) == 0 {

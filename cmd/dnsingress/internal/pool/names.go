@@ -20,8 +20,12 @@ func (e *Engine) arrange(s *state) {
 			s.Members[i].Group = 0
 		}
 	}
-	s.hosts, s.sets, s.wrong = record.Check(&s.Pool, e.origins())
-	s.names, s.made = record.Names(&s.Pool, s.hosts, s.sets)
+	if s.Delegation != nil {
+		e.arrangeCut(s)
+	} else {
+		s.hosts, s.sets, s.wrong = record.Check(&s.Pool, e.served())
+		s.names, s.made = record.Names(&s.Pool, s.hosts, s.sets)
+	}
 	for i := range s.sets {
 		if s.setsAt == nil {
 			s.setsAt = make(map[string][]int, len(s.sets))
@@ -34,39 +38,21 @@ func (e *Engine) arrange(s *state) {
 func (e *Engine) servable(s *state) []string {
 	var names []string
 	for _, name := range s.names {
-		if z := e.zoneOf(name); z == nil || z.reserved[name] {
+		z := e.zoneOf(name)
+		if z == nil || z.reserved[plain(name)] || z.own.Upper && s.Delegation == nil || !z.lets(s.Ref.Namespace) {
 			continue
 		}
-		if may, _ := e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, name); may {
+		if may, _ := e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, plain(name)); may {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// zoneOf returns the zone with the longest origin that host is in, or nil.
-func (e *Engine) zoneOf(host string) *served {
-	var best *served
-	for _, z := range e.zones {
-		if within(z.origin, host) && (best == nil || len(z.origin) > len(best.origin)) {
-			best = z
-		}
-	}
-	return best
-}
-
 // within reports whether a canonical name is an origin or below it, without taking either apart.
 func within(origin, name string) bool {
 	at := len(name) - len(origin)
 	return strings.HasSuffix(name, origin) && (at == 0 || origin == "." || name[at-1] == '.')
-}
-
-func (e *Engine) origins() []string {
-	names := make([]string, len(e.zones))
-	for i, z := range e.zones {
-		names[i] = z.origin
-	}
-	return names
 }
 
 // conflicts lists the pool's names that it does not get, and why.
@@ -76,16 +62,28 @@ func (e *Engine) conflicts(s *state) []model.Problem {
 		problems = append(problems, model.Problem{Reason: reason, Message: fmt.Sprintf(format, a...)})
 	}
 	for _, name := range s.names {
-		z := e.zoneOf(name)
-		_, made := s.made[name]
+		key, z := name, e.zoneOf(name)
+		name = plain(name)
+		_, made := s.made[key]
 		may, rule := e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, name)
-		owner, _ := e.claims.Owner(name)
+		owner, _ := e.claims.Owner(key)
 		switch {
 		case made && (z == nil || !may): // so is the host that it is made for
 		case z == nil:
-			add("OutsideZones", "%s is in no zone that is served here (hint: %s)", name, strings.Join(e.origins(), ", "))
+			add(record.OutsideZones, "%s is in no zone that is served here (hint: %s)", name, e.hint())
 		case z.reserved[name]:
 			add("ReservedName", "%s belongs to the zone %s itself (hint: choose another name)", name, z.origin)
+		case z.own.Upper && s.Delegation == nil:
+			if made { // so is the host that it is made for
+				continue
+			}
+			add("UpperZone", "%s is in the zone %s of role upper, which only refers (hint: a name below a DNSDelegation, or role: leaf)", name, z.origin)
+		case !z.lets(s.Ref.Namespace):
+			if made {
+				continue
+			}
+			add("NotAllowed", "%s is in the zone %s, which is for namespaces %s alone (hint: another name, or allowedNamespaces of %s)",
+				name, z.origin, strings.Join(z.own.Namespaces, ", "), z.by)
 		case !may && rule == nil:
 			add("NotAllowed", "%s is below no suffix that any namespace may have (hint: kubernetes.hosts in the configuration)", name)
 		case !may:
@@ -93,15 +91,24 @@ func (e *Engine) conflicts(s *state) []model.Problem {
 				name, strings.Join(rule.Namespaces, ", "), rule.Suffix)
 		case owner != s.Ref:
 			add("NameTaken", "%s is already published for %s, which is older or comes first (hint: one object a name)", name, owner)
+		case e.under[key] != "":
+			cut, _ := e.claims.Owner(e.under[key])
+			add("Occluded", "%s is below %s, which %s delegates to other name servers: nobody asks here for it (hint: the zone %s at these servers)",
+				name, plain(e.under[key]), cut, plain(e.under[key]))
 		case e.loops[name] != nil:
-			add(record.RecordLoop, "%s: its CNAME leads back to it by %s, so that nobody would get an answer (hint: point one of them to a name with data)",
-				name, strings.Join(slices.Concat(e.loops[name][1:], []string{name}), ", "))
+			add(record.RecordLoop, "%s", record.LoopText(name, e.loops[name], e.at))
 		}
 	}
 	for _, name := range s.names {
 		if why := s.refused[name]; why != "" {
-			add("Refused", "%s is not published as it says: %s", name, why)
+			add("Refused", "%s is not published as it says: %s", plain(name), why)
 		}
+		if len(e.below[name]) > 0 && e.has(s.Ref, name) {
+			problems = append(problems, e.occludes(name))
+		}
+	}
+	if s.Zone != nil {
+		problems = append(problems, e.zoneConflicts(s)...)
 	}
 	return append(problems, e.unresolved(s)...)
 }

@@ -21,6 +21,9 @@ func (e *Engine) Status(ref model.Ref) (model.Status, bool) {
 	if s == nil || !e.live {
 		return model.Status{}, false
 	}
+	if s.Zone != nil || s.Delegation != nil {
+		return e.zoneStatus(s)
+	}
 	i := slices.IndexFunc(s.names, func(h string) bool {
 		owner, ok := e.claims.Owner(h)
 		return ok && owner == ref

@@ -48,7 +48,7 @@ func (e *Engine) Pools(match string, limit int) (list []Summary, total int) {
 		}
 		s, a := e.pools[owner], e.zoneOf(name).answers[name]
 		x := Summary{
-			Name: name, Object: owner.String(), TTL: a.ttl, Records: a.count(),
+			Name: plain(name), Object: owner.String(), TTL: a.ttl, Records: a.count(),
 			FailOpen: s.decision.FailOpen, Steered: s.Policy != nil, Problems: len(s.problems),
 		}
 		if slices.Contains(s.hosts, name) {

@@ -35,6 +35,7 @@ const (
 	ReservedType   = "ReservedType"
 	TooManyTargets = "TooManyTargets"
 	RecordLoop     = "Loop"
+	OutsideZones   = "OutsideZones"
 )
 
 // Check returns of the pool's hosts and record sets those that can be published, and what is wrong with the others. Sets

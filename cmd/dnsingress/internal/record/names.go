@@ -3,8 +3,11 @@
 package record
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/miekg/dns"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
@@ -40,8 +43,62 @@ func Names(p *model.Pool, hosts []string, sets []model.RecordSet) (names []strin
 	return names, made
 }
 
+// At calls each with the sets that are at a name, and reports whether anybody has the name.
+type At func(name string, each func(*model.RecordSet)) bool
+
+// Next are the names to which an answer for name leads on: those that the targets of its CNAMEs are answered by; and where
+// it has a DNAME, the names with one that the names below its target are below, because they are led on from there.
+func Next(name string, at At) (names []string) {
+	at(name, func(s *model.RecordSet) {
+		for _, r := range s.Records {
+			to := ""
+			switch s.Type {
+			case dns.TypeCNAME:
+				to = Covering(Target(r.Data), func(n string) bool { return at(n, func(*model.RecordSet) {}) })
+			case dns.TypeDNAME:
+				to = redirecting(Target(r.Data), at)
+			}
+			if to != "" {
+				names = append(names, to)
+			}
+		}
+	})
+	return names
+}
+
+// Leads reports whether records of a type lead on to other names.
+func Leads(rtype uint16) bool { return rtype == dns.TypeCNAME || rtype == dns.TypeDNAME }
+
+// redirecting is the name with a DNAME that name is or is below; "": there is none.
+func redirecting(name string, at At) string {
+	for rest := name; ; {
+		found := false
+		at(rest, func(s *model.RecordSet) { found = found || s.Type == dns.TypeDNAME })
+		if found {
+			return rest
+		}
+		i := strings.IndexByte(rest, '.')
+		if i < 0 || i+1 >= len(rest) {
+			return ""
+		}
+		rest = rest[i+1:]
+	}
+}
+
+// LoopText says that name is among the names that Loop gives. at tells whether it is by its CNAME or its DNAME.
+func LoopText(name string, loop []string, at At) string {
+	what := "CNAME"
+	at(name, func(s *model.RecordSet) {
+		if s.Type == dns.TypeDNAME {
+			what = "DNAME"
+		}
+	})
+	return fmt.Sprintf("%s: its %s leads back to it by %s, so that nobody would get an answer (hint: point one of them to a name with data)",
+		name, what, strings.Join(slices.Concat(loop[1:], []string{name}), ", "))
+}
+
 // Loop returns the names, each of which leads to the one behind it and the last to the first, that name is among; nil:
-// it does not come back to itself. next gives where a name leads to: the targets of its CNAMEs.
+// it does not come back to itself. next gives where a name leads to.
 func Loop(name string, next func(string) []string) []string {
 	seen := map[string]bool{}
 	var path []string

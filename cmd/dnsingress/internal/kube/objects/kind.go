@@ -38,6 +38,8 @@ const (
 	DNSRecord      Name = "DNSRecord" // of kuadrant.io
 	DNSPolicy      Name = "DNSPolicy"
 	SteeringPolicy Name = "SteeringPolicy"
+	DNSZone        Name = "DNSZone"
+	DNSDelegation  Name = "DNSDelegation"
 )
 
 // Kind says how the objects of one kind are kept, translated and told of.
@@ -129,6 +131,14 @@ func Kinds() []Kind {
 		{
 			Name: SteeringPolicy, Version: v1alpha1.GroupVersion(), Resource: "steeringpolicies", Custom: true, Install: v1alpha1.AddToScheme,
 			New: create[v1alpha1.SteeringPolicy], Keep: keep(keepPolicy),
+		},
+		{
+			Name: DNSZone, Version: v1alpha1.GroupVersion(), Resource: "dnszones", Cluster: true, Custom: true, Install: v1alpha1.AddToScheme,
+			New: create[v1alpha1.DNSZone], Keep: keepWhole, Translate: translation(translateDNSZone), Status: standing(statusDNSZone),
+		},
+		{
+			Name: DNSDelegation, Version: v1alpha1.GroupVersion(), Resource: "dnsdelegations", Custom: true, Install: v1alpha1.AddToScheme,
+			New: create[v1alpha1.DNSDelegation], Keep: keepWhole, Translate: translation(translateDNSDelegation), Status: standing(statusDNSDelegation),
 		},
 	}
 }

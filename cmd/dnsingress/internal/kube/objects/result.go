@@ -65,6 +65,9 @@ type Standing struct {
 	// with what was found only when it was to be served (a name that is another's, a host outside the zones).
 	// They are sorted by part, then as they were found.
 	Problems []PartProblem
+	// Served is what of the object is answered from, of one that publishes a single pool; its Zone is empty where nothing
+	// is, or nothing is known of it.
+	Served model.Status
 	// Now is the time of conditions that change.
 	Now metav1.Time
 }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"fmt"
+
+	"github.com/miekg/dns"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+)
+
+// Delegation are the record sets of a delegation in the zone above the child: NS, DS, and the addresses of name servers
+// inside that zone. An empty origin of the zone above is unknown, and ttl, in seconds, is its infrastructure TTL.
+func Delegation(d *model.Delegation, above string, ttl uint32) (sets []model.RecordSet, problems []model.Problem) {
+	if d.TTL != nil {
+		ttl = *d.TTL
+	}
+	at := map[string]int{}
+	add := func(name string, rtype uint16, data string) {
+		key := fmt.Sprintf("%s %d", name, rtype)
+		i, ok := at[key]
+		if !ok {
+			i = len(sets)
+			at[key] = i
+			sets = append(sets, model.RecordSet{Name: name, Type: rtype, TTL: &ttl})
+		}
+		sets[i].Records = append(sets[i].Records, model.Record{Data: data})
+	}
+	for i, ns := range d.Nameservers {
+		add(d.Child, dns.TypeNS, ns.Name)
+		path := fmt.Sprintf("spec.nameservers[%d]", i)
+		switch {
+		case len(ns.Addresses) == 0 && dns.IsSubDomain(d.Child, ns.Name):
+			problems = append(problems, model.Problem{Reason: InvalidRecord, Path: path, Message: fmt.Sprintf(
+				"nameserver %s is inside the child zone and has no address, without which nobody finds it (RFC 9471) (hint: addresses: [...])", ns.Name)})
+		case len(ns.Addresses) > 0 && above != "" && !dns.IsSubDomain(above, ns.Name):
+			problems = append(problems, model.Problem{Reason: OutsideZones, Path: path + ".addresses", Message: fmt.Sprintf(
+				"nameserver %s is outside the zone %s, which cannot hold its addresses (hint: the zone of that name has them)", ns.Name, above)})
+			continue
+		}
+		for _, a := range ns.Addresses {
+			rtype := dns.TypeAAAA
+			if a.Is4() {
+				rtype = dns.TypeA
+			}
+			add(ns.Name, rtype, a.String())
+		}
+	}
+	for _, ds := range d.DS {
+		add(d.Child, dns.TypeDS, ds)
+	}
+	return sets, problems
+}
