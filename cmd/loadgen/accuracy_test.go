@@ -333,6 +333,55 @@ func TestAccuracyFromEvents(t *testing.T) {
 	}
 }
 
+// dnsingress returns the program, linked by "go run" because that keeps what it links in the build cache.
+func dnsingress(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "dnsingress")
+	if out, err := exec.Command("go", "run", "-exec", "cp", "github.com/dnsingress/dnsingress/cmd/dnsingress", path).CombinedOutput(); err != nil {
+		t.Fatalf("building dnsingress: %v: %s", err, out)
+	}
+	return path
+}
+
+// A DNSEndpoint that is written anew comes to the answers of dnsingress, which follows the directory.
+func TestAccuracyOfDNSIngress(t *testing.T) {
+	t.Parallel()
+	program, dir, config := dnsingress(t), t.TempDir(), filepath.Join(t.TempDir(), "config.yaml")
+	addr := freeAddr(t)
+	if err := os.WriteFile(config, fmt.Appendf(nil, "listen: [%q]\nzones: [{origin: apps.test, nameservers: [{name: ns.example.net}]}]\nkubernetes: {files: %q}\n", addr, dir), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := exec.Command(program, "run", "--config", config)
+	var said bytes.Buffer
+	server.Stderr = &said
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+		if t.Failed() {
+			t.Log(said.String())
+		}
+	}()
+	for _, qtype := range []string{"AAAA", "A", "TXT"} {
+		a, reached := judge(t, []netip.AddrPort{netip.MustParseAddrPort(addr)}, "--accuracy", "dnsendpoint:"+filepath.Join(dir, "endpoint.yaml"),
+			"--zone", "apps.test", "--type", qtype, "--rate", "400", "--changes", "10", "--deletes", "0.5", "--duration", "2s", "--settle", "1m")
+		if a.Right == 0 || a.Wrong > 0 || a.Missing > a.Silent || a.Propagation.FirstRight.Count == 0 {
+			t.Errorf("%s: %+v", qtype, a)
+		}
+		deleted := 0
+		for _, r := range reached {
+			if len(r.Data) == 0 && r.FirstRightNs >= 0 {
+				deleted++
+			}
+		}
+		if deleted == 0 {
+			t.Errorf("%s: of %d changes none was a deletion that was seen", qtype, len(reached))
+		}
+	}
+}
+
 func TestAccuracyMisuse(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad.jsonl")
 	if err := os.WriteFile(bad, []byte(`{"unix_ns":1,"name":"a.test","type":"AAAA","data":["fd00::1"]}`+"\n"+`{"unix_ns":1,"name":"a.test","type":"AAAA","data":["x"]}`+"\n"), 0o600); err != nil {

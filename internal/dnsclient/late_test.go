@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,12 +17,11 @@ import (
 // slow answers the n-th query after the n-th delay; a negative one is never. A caller that gives up gets its context's error.
 type slow struct {
 	delays  []time.Duration
-	queries int
+	queries atomic.Int32
 }
 
 func (s *slow) Exchange(ctx context.Context, _ string, q *dns.Msg) (*dns.Msg, error) {
-	n := s.queries
-	s.queries++
+	n := int(s.queries.Add(1)) - 1
 	delay := s.delays[min(n, len(s.delays)-1)]
 	if delay < 0 {
 		delay = 1000 * time.Hour
@@ -89,11 +89,11 @@ func TestLateAnswers(t *testing.T) {
 				if late := r.Late(time.Minute); late != tt.late {
 					t.Errorf("answered after %v, want %v", late, tt.late)
 				}
-				before := x.queries
+				before := x.queries.Load()
 				if _, err := c.Lookup(t.Context(), "a.test", dns.TypeAAAA); err != nil {
 					t.Errorf("second lookup: %v", err)
 				}
-				if n := x.queries - before; n != tt.again {
+				if n := int(x.queries.Load() - before); n != tt.again {
 					t.Errorf("the second lookup sent %d queries, want %d", n, tt.again)
 				}
 			})

@@ -82,10 +82,12 @@ func (f *Follower) Run(ctx context.Context, seen Seen, again <-chan struct{}) er
 			if maps.Equal(now, seen) {
 				continue
 			}
-			if !maps.Equal(now, last) { // perhaps still being written
-				last = now
-				look()
-				continue
+			if !maps.Equal(now, last) {
+				writing := maps.Equal(last, seen) || now.grewFrom(last)
+				if last = now; writing {
+					look()
+					continue
+				}
 			}
 		}
 		if read := f.Read(); len(read) > 0 {
@@ -113,11 +115,23 @@ func (s Seen) now() Seen {
 	return now
 }
 
+// grewFrom reports whether any of the files is the one that it was before and has changed: perhaps it is still being written.
+// One that is another file at every look is put in place whole each time; to wait for the last would be to wait for ever.
+func (s Seen) grewFrom(before Seen) bool {
+	for path, now := range s {
+		if was := before[path]; now != was && now.id == was.id && !now.directory {
+			return true
+		}
+	}
+	return false
+}
+
 // version tells one content of a file from another without reading it. That of a missing file is zero.
 type version struct {
-	id      any // device and inode
-	size    int64
-	changed time.Time
+	id        any // device and inode
+	directory bool
+	size      int64
+	changed   time.Time
 }
 
 func versionOf(path string) version {
@@ -125,7 +139,7 @@ func versionOf(path string) version {
 	if err != nil {
 		return version{}
 	}
-	return version{identity(info), info.Size(), info.ModTime()}
+	return version{identity(info), info.IsDir(), info.Size(), info.ModTime()}
 }
 
 // identity tells a file from another that took its name.

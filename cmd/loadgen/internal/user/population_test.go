@@ -128,6 +128,8 @@ func TestPopulationAsksExactly(t *testing.T) {
 				}
 				now = now.Add(time.Second)
 			}
+			a.mu.Lock()
+			defer a.mu.Unlock()
 			for _, u := range population {
 				want := 0
 				for _, m := range models {
