@@ -93,10 +93,11 @@ type listing struct {
 // arranged is what a pool can publish, and the names that this takes.
 type arranged struct {
 	Published
-	hosts []string
-	sets  []model.RecordSet
-	names []string
-	made  map[string]string
+	hosts  []string
+	sets   []model.RecordSet
+	setsAt map[string][]int // in sets, by name
+	names  []string
+	made   map[string]string
 }
 
 // Lines are the records that the pools publish while nothing but readiness decides who is answered with, in the order of
@@ -105,7 +106,7 @@ type arranged struct {
 func Lines(pools []Published, ttl uint32) ([]Line, []Problem) {
 	l := &listing{ttl: ttl, pools: map[model.Ref]*arranged{}}
 	for _, p := range pools {
-		a := &arranged{Published: p}
+		a := &arranged{Published: p, setsAt: map[string][]int{}}
 		for _, problem := range p.Problems {
 			l.problems = append(l.problems, Problem{p.Ref, problem})
 		}
@@ -113,6 +114,9 @@ func Lines(pools []Published, ttl uint32) ([]Line, []Problem) {
 		a.hosts, a.sets, problems = record.Check(&p.Pool, nil)
 		for _, problem := range problems {
 			l.problems = append(l.problems, Problem{p.Ref, problem})
+		}
+		for i, set := range a.sets {
+			a.setsAt[set.Name] = append(a.setsAt[set.Name], i)
 		}
 		a.names, a.made = record.Names(&p.Pool, a.hosts, a.sets)
 		l.pools[p.Ref] = a
@@ -123,7 +127,7 @@ func Lines(pools []Published, ttl uint32) ([]Line, []Problem) {
 		l.disputes(a)
 		l.members(a)
 		for i := range a.sets {
-			if l.owns(a, a.sets[i].Name) && !(a.sets[i].Type == dns.TypeCNAME && l.loop(a.sets[i].Name) != nil) {
+			if l.owns(a, a.sets[i].Name) && !(record.Leads(a.sets[i].Type) && l.loop(a.sets[i].Name) != nil) {
 				l.set(a, &a.sets[i], ttl)
 			}
 		}
@@ -140,9 +144,7 @@ func (l *listing) disputes(a *arranged) {
 			l.problems = append(l.problems, Problem{a.Ref, model.Problem{Reason: "NameTaken", Message: fmt.Sprintf(
 				"%s is already published for %s, which is older or comes first (hint: one object a name)", name, owner)}})
 		} else if loop := l.loop(name); loop != nil {
-			l.problems = append(l.problems, Problem{a.Ref, model.Problem{Reason: record.RecordLoop, Message: fmt.Sprintf(
-				"%s: its CNAME leads back to it by %s, so that nobody would get an answer (hint: point one of them to a name with data)",
-				name, strings.Join(slices.Concat(loop[1:], []string{name}), ", "))}})
+			l.problems = append(l.problems, Problem{a.Ref, model.Problem{Reason: record.RecordLoop, Message: record.LoopText(name, loop, l.at)}})
 		}
 	}
 }
@@ -152,28 +154,21 @@ func (l *listing) owns(a *arranged, name string) bool {
 	return ok && owner == a.Ref
 }
 
-// loop gives the names over which a CNAME leads back to its own name; nil: it does not.
+// loop gives the names over which a CNAME or DNAME leads back to its own name; nil: it does not.
 func (l *listing) loop(name string) []string {
-	has := func(name string) bool {
-		_, ok := l.claims.Owner(name)
-		return ok
-	}
-	return record.Loop(name, func(from string) (targets []string) {
-		at := record.Covering(from, has)
-		owner, _ := l.claims.Owner(at)
+	return record.Loop(name, func(from string) []string { return record.Next(from, l.at) })
+}
+
+// at calls each with the sets that objects have at a name.
+func (l *listing) at(name string, each func(*model.RecordSet)) bool {
+	owner, ok := l.claims.Owner(name)
+	if ok {
 		a := l.pools[owner]
-		if a == nil {
-			return nil
+		for _, i := range a.setsAt[name] {
+			each(&a.sets[i])
 		}
-		for _, s := range a.sets {
-			if s.Name == at && s.Type == dns.TypeCNAME {
-				for _, r := range s.Records {
-					targets = append(targets, record.Target(r.Data))
-				}
-			}
-		}
-		return targets
-	})
+	}
+	return ok
 }
 
 // members writes the addresses of the pool's hosts, and the records of its ports.
