@@ -50,6 +50,12 @@ test-page: ## The page of dnsingress in a real browser (needs chromium; make tes
 test-outage: setup ## The API server away for 5 minutes, and 10 quiet minutes of which every API request is counted
 	KUBE_LONG=1 CI=true go test -count=1 -timeout 40m -v -run 'TestCluster/(answers|quiet|API|rights)' ./cmd/dnsingress
 
+.PHONY: test-external-dns
+test-external-dns: setup ## external-dns itself, built from its module, writes records through `dnsingress webhook`
+	@mkdir -p build/bench-kube
+	cd bench/kube/externaldns && go build -o ../../../build/bench-kube/external-dns sigs.k8s.io/external-dns
+	EXTERNAL_DNS=$(CURDIR)/build/bench-kube/external-dns CI=true go test -count=1 -timeout 10m -v -run 'TestCluster/webhook' ./cmd/dnsingress
+
 .PHONY: differential
 differential: setup ## Ask Knot DNS and NSD what dnsingress is asked, of ZONES generated zones (default 60)
 	DIFFERENTIAL=$(or $(ZONES),60) CI=true go test -count 1 -timeout 60m -v -run 'Differential|Interop' ./cmd/dnsingress/internal/server

@@ -44,6 +44,8 @@ func TestCluster(t *testing.T) {
 	t.Run("API server away", func(t *testing.T) { testAPIAway(t, c) })
 	t.Run("objects", func(t *testing.T) { testObjects(t, c) })
 	t.Run("kuadrant", func(t *testing.T) { testKuadrant(t, c) })
+	t.Run("webhook", func(t *testing.T) { testWebhook(t, c) })
+	t.Run("zones", func(t *testing.T) { testZones(t, c) })
 	t.Run("rights", func(t *testing.T) { testRights(t, c) })
 	t.Run("deploy", func(t *testing.T) { testDeploy(t, c) })
 }

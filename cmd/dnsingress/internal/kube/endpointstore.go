@@ -29,6 +29,7 @@ const (
 	endpointPage    = 1000 // objects of one answer
 	endpointWriters = 8    // writes at once
 	endpointTries   = 5    // of a batch, where somebody else writes at the same time
+	mostErrors      = 10   // of a batch are told
 )
 
 // EndpointStoreOptions are those of an EndpointStore.
@@ -137,25 +138,28 @@ func (s *EndpointStore) list(ctx context.Context) ([]externaldns.DNSEndpoint, er
 // where it fails, the error says how much has been written, and the same batch again does the rest. Until then no record
 // is without the note by which external-dns knows it as its own.
 func (s *EndpointStore) Apply(ctx context.Context, changes *externaldns.Changes, publish func(*externaldns.Endpoint) bool) error {
+	done := 0
 	for try := 1; ; try++ {
 		objects, err := s.list(ctx)
 		if err != nil {
 			return err
 		}
-		err = s.write(ctx, endpointWrites(objects, s.options.Namespace, changes, publish))
-		if err == nil || try == endpointTries || !raced(err) {
-			return err
+		writes := endpointWrites(objects, s.options.Namespace, changes, publish)
+		all := done + len(writes)
+		n, errs := s.write(ctx, writes)
+		done += n
+		switch {
+		case len(errs) == 0:
+			return nil
+		case try == endpointTries || !raced(errs):
+			return &partialError{done, all, errs}
 		}
 	}
 }
 
 // raced reports whether all that failed did so because others wrote at the same time.
-func raced(err error) bool {
-	var partial *partialError
-	if !errors.As(err, &partial) {
-		return false
-	}
-	return !slices.ContainsFunc(partial.errs, func(err error) bool {
+func raced(errs []error) bool {
+	return !slices.ContainsFunc(errs, func(err error) bool {
 		return !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && !apierrors.IsAlreadyExists(err)
 	})
 }
@@ -166,22 +170,19 @@ type partialError struct {
 	errs      []error
 }
 
-// mostErrors of one batch are told.
-const mostErrors = 10
-
 func (e *partialError) Error() string {
-	text := fmt.Sprintf("%d of %d objects are written, the others will be when the batch comes again: %v", e.done, e.all, errors.Join(e.errs[:min(len(e.errs), mostErrors)]...))
+	text := fmt.Sprintf("%d of %d objects are written; the same batch again writes the rest: %v", e.done, e.all, errors.Join(e.errs[:min(len(e.errs), mostErrors)]...))
 	if more := len(e.errs) - mostErrors; more > 0 {
 		text += fmt.Sprintf("\nand %d more", more)
 	}
 	return text
 }
 
-// write does what is to be done, stage by stage. After an error no further stage begins.
-func (s *EndpointStore) write(ctx context.Context, writes []endpointWrite) error {
-	failed := &partialError{all: len(writes)}
+// write does what is to be done, stage by stage, and says how many of the writes are done. After an error no further
+// stage begins.
+func (s *EndpointStore) write(ctx context.Context, writes []endpointWrite) (done int, errs []error) {
 	var mu sync.Mutex
-	for len(writes) > 0 && len(failed.errs) == 0 {
+	for len(writes) > 0 && len(errs) == 0 {
 		n := len(writes)
 		if i := slices.IndexFunc(writes, func(w endpointWrite) bool { return w.stage != writes[0].stage }); i >= 0 {
 			n = i
@@ -198,9 +199,9 @@ func (s *EndpointStore) write(ctx context.Context, writes []endpointWrite) error
 					err := s.one(ctx, w)
 					mu.Lock()
 					if err != nil {
-						failed.errs = append(failed.errs, err)
+						errs = append(errs, err)
 					} else {
-						failed.done++
+						done++
 					}
 					mu.Unlock()
 				}
@@ -209,10 +210,7 @@ func (s *EndpointStore) write(ctx context.Context, writes []endpointWrite) error
 		wait.Wait()
 		writes = writes[n:]
 	}
-	if len(failed.errs) == 0 {
-		return nil
-	}
-	return failed
+	return done, errs
 }
 
 // one writes one object and tells of it.
