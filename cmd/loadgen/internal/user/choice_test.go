@@ -113,16 +113,19 @@ func TestHappyEyeballs(t *testing.T) {
 		connect int32
 		least   time.Duration
 		class   string
+		after   map[uint16]time.Duration // answers of a type take so long
 	}{
-		{"the first is dead", []string{"web.test. 60 IN AAAA ::1", "web.test. 60 IN A 127.0.0.1"}, "127.0.0.1", 2, delay, ""},
-		{"the first refuses", []string{"web.test. 60 IN A 127.0.0.1", "web.test. 60 IN A 127.0.0.2"}, "127.0.0.1", 2, 0, ""},
-		{"the first works", []string{"web.test. 60 IN A 127.0.0.1", "web.test. 60 IN A 127.0.0.9"}, "127.0.0.1", 1, 0, ""},
-		{"one alone is not raced", []string{"web.test. 60 IN A 127.0.0.1"}, "127.0.0.1", 1, 0, ""},
-		{"all refuse", []string{"web.test. 60 IN A 127.0.0.2", "web.test. 60 IN A 127.0.0.3"}, "127.0.0.2", 2, 0, results.ErrConnectRefused},
+		{"the first is dead", []string{"web.test. 60 IN AAAA ::1", "web.test. 60 IN A 127.0.0.1"}, "127.0.0.1", 2, delay, "", map[uint16]time.Duration{dns.TypeA: delay / 10}},
+		{"the first is dead, A comes late", []string{"web.test. 60 IN AAAA ::1", "web.test. 60 IN A 127.0.0.1"}, "127.0.0.1", 2, 2 * delay, "", map[uint16]time.Duration{dns.TypeA: 3 * delay}},
+		{"AAAA comes late", []string{"web.test. 60 IN AAAA ::1", "web.test. 60 IN A 127.0.0.1"}, "127.0.0.1", 1, 0, "", map[uint16]time.Duration{dns.TypeAAAA: 10 * delay}},
+		{"the first refuses", []string{"web.test. 60 IN A 127.0.0.1", "web.test. 60 IN A 127.0.0.2"}, "127.0.0.1", 2, 0, "", nil},
+		{"the first works", []string{"web.test. 60 IN A 127.0.0.1", "web.test. 60 IN A 127.0.0.9"}, "127.0.0.1", 1, 0, "", nil},
+		{"one alone is not raced", []string{"web.test. 60 IN A 127.0.0.1"}, "127.0.0.1", 1, 0, "", nil},
+		{"all refuse", []string{"web.test. 60 IN A 127.0.0.2", "web.test. 60 IN A 127.0.0.3"}, "127.0.0.2", 2, 0, results.ErrConnectRefused, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			n := serveNames(t, tt.records...)
+			n := serveNamesAfter(t, tt.after, tt.records...)
 			h := named(t, n, web.addr.Port())
 			h.Order, h.RaceDelay = dnsclient.OrderHappyEyeballs, delay
 			u := one(t, h)

@@ -52,12 +52,12 @@ func (u *User) dial(deadline time.Time, n int, tried *[]netip.Addr, s *results.S
 	if err != nil {
 		return nil, &failure{lookupClass(err), err, f}
 	}
-	addrs := u.arrange(f.addrs, s.Seq)
 	begin := time.Now()
 	var l link
-	if u.races() && len(addrs) > 1 {
-		l, err = u.race(addrs, deadline, tried, s)
+	if u.races() && (len(f.addrs) > 1 || f.more != nil) {
+		l, err = u.race(f, deadline, tried, s)
 	} else {
+		addrs := u.arrange(f.addrs, s.Seq)
 		to := untried(addrs, *tried, n)
 		*tried = append(*tried, to)
 		s.Peer, s.Connects = to.String(), 1

@@ -24,6 +24,13 @@ const resolutionDelay = 50 * time.Millisecond
 type found struct {
 	addrs []netip.Addr
 	parts []dnsclient.Result // of the questions that were asked
+	more  <-chan part        // the other family's answer, which has not come yet (RFC 8305 §3); nil: there is none to come
+}
+
+// part is the end of a lookup for one family.
+type part struct {
+	dnsclient.Result
+	err error
 }
 
 // late waits for answers that came too late, and returns how long after the lookup's begin the first came; 0 is none.
@@ -112,24 +119,22 @@ func (u *User) lookup(ctx context.Context) (*found, error) {
 
 // lookupBoth asks for both families at once (RFC 8305 §3). The answer with addresses that comes
 // first waits for the other only when it is A, and then only for the resolution delay; what comes
-// later than that is in the cache for the next connection.
+// later than that is for the race, and in the cache for the next connection.
 func (u *User) lookupBoth(ctx context.Context) (*found, error) {
-	type reply struct {
-		dnsclient.Result
-		err error
-	}
-	ask := func(qtype uint16) <-chan reply {
-		c := make(chan reply, 1)
+	ask := func(qtype uint16) <-chan part {
+		c := make(chan part, 1)
 		go func() {
-			r, err := u.dns.Lookup(ctx, u.habits.Target.Name, qtype)
-			c <- reply{r, err}
+			own, cancel := outlive(ctx)
+			defer cancel()
+			r, err := u.dns.Lookup(own, u.habits.Target.Name, qtype)
+			c <- part{r, err}
 		}()
 		return c
 	}
 	six, four := ask(dns.TypeAAAA), ask(dns.TypeA)
 	f := &found{}
 	var errs [2]error
-	take := func(i int, r reply) {
+	take := func(i int, r part) {
 		f.addrs, f.parts, errs[i] = append(f.addrs, r.Addrs...), append(f.parts, r.Result), r.err
 	}
 	select {
@@ -143,6 +148,7 @@ func (u *User) lookupBoth(ctx context.Context) (*found, error) {
 		case r := <-four:
 			take(1, r)
 		default:
+			f.more = four
 		}
 	case r := <-four:
 		take(1, r)
@@ -156,6 +162,7 @@ func (u *User) lookupBoth(ctx context.Context) (*found, error) {
 		case r := <-six:
 			take(0, r)
 		case <-delay:
+			f.more = six
 		}
 	}
 	if len(f.addrs) > 0 {
@@ -165,6 +172,14 @@ func (u *User) lookupBoth(ctx context.Context) (*found, error) {
 		return f, errs[1] // the name exists: what A says decides
 	}
 	return f, errs[0]
+}
+
+// outlive returns a context that ends when ctx's deadline passes, and not when ctx is given up.
+func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	}
+	return context.WithCancel(context.WithoutCancel(ctx))
 }
 
 // routes remembers which source address the kernel uses towards a destination. All users share it.

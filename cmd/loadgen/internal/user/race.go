@@ -5,6 +5,7 @@ package user
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dnsingress/dnsingress/internal/dnsclient"
@@ -17,9 +18,10 @@ const raceDelay = 250 * time.Millisecond
 func (u *User) races() bool { return u.habits.Order == dnsclient.OrderHappyEyeballs }
 
 // race connects to the addresses one after the other, each begun a delay after the one before or
-// when that has failed; the first that stands wins, the others are given up (RFC 8305 §5). When all
-// fail, the error is that of the address tried first. What an attempt before tried comes last.
-func (u *User) race(addrs []netip.Addr, deadline time.Time, tried *[]netip.Addr, s *results.Sample) (link, error) {
+// when that has failed; the first that stands wins, the others are given up (RFC 8305 §5). Addresses
+// whose answer comes meanwhile join in. When all fail, the error is that of the address tried first.
+// What an attempt before tried comes last.
+func (u *User) race(f *found, deadline time.Time, tried *[]netip.Addr, s *results.Sample) (link, error) {
 	type end struct {
 		link
 		err error
@@ -31,24 +33,35 @@ func (u *User) race(addrs []netip.Addr, deadline time.Time, tried *[]netip.Addr,
 	if delay == 0 {
 		delay = raceDelay
 	}
-	order := make([]netip.Addr, 0, len(addrs))
-	before := *tried
-	for range addrs {
-		order = append(order, untried(addrs, append(before, order...), len(order)))
-	}
-	ends := make(chan end, len(order))
+	before, addrs, more := *tried, f.addrs, f.more
+	var order []netip.Addr // begun, and behind them those to come
 	begun, ended := 0, 0
+	arrange := func() {
+		arranged := u.arrange(slices.Clone(addrs), s.Seq)
+		order = order[:begun]
+		for len(order) < len(addrs) {
+			order = append(order, untried(arranged, slices.Concat(before, order), len(order)))
+		}
+	}
+	arrange()
+	ends := make(chan end)
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
 	next := func() {
-		n := begun
+		n, to := begun, order[begun]
 		begun++
+		timer.Reset(delay)
 		go func() {
-			l, err := u.connect(ctx, order[n], deadline)
+			l, err := u.connect(ctx, to, deadline)
 			ends <- end{l, err, n}
 		}()
 	}
 	defer func() {
 		*tried = append(*tried, order[:begun]...)
 		s.Connects = int32(begun)
+		if more != nil {
+			s.DNSQueries++ // it has been sent
+		}
 		if late := begun - ended; late > 0 {
 			go func() { // connections that stood while they were being given up
 				for range late {
@@ -59,13 +72,17 @@ func (u *User) race(addrs []netip.Addr, deadline time.Time, tried *[]netip.Addr,
 			}()
 		}
 	}()
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
 	next()
 	var first error
-	for {
+	for waited := false; ; { // waited: the delay has passed since the last one was begun
 		select {
 		case <-timer.C:
+			waited = true
+		case p := <-more:
+			more = nil
+			addrs = append(addrs[:len(addrs):len(addrs)], p.Addrs...)
+			s.DNSQueries += int32(len(p.Queries))
+			arrange()
 		case e := <-ends:
 			ended++
 			if e.err == nil {
@@ -75,16 +92,13 @@ func (u *User) race(addrs []netip.Addr, deadline time.Time, tried *[]netip.Addr,
 			if e.n == 0 {
 				first, s.Peer = e.err, order[0].String()
 			}
-			if ended == len(order) {
-				return nil, first
-			}
-			if begun == len(order) || ended < begun {
-				continue // others are under way; a timer is set for the next
-			}
 		}
-		if begun < len(order) {
+		switch {
+		case begun < len(order) && (waited || ended == begun):
+			waited = false
 			next()
-			timer.Reset(delay)
+		case ended == len(order) && more == nil:
+			return nil, first
 		}
 	}
 }

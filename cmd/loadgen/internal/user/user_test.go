@@ -69,13 +69,19 @@ func serveWeb(t *testing.T, network, listen string, secure bool) *web {
 // names is a real DNS server that answers with the given records and counts queries.
 type names struct {
 	records []string
+	after   map[uint16]time.Duration // how long the answers of a type take
 	queries atomic.Int32
 	addr    netip.AddrPort
 }
 
 func serveNames(t *testing.T, records ...string) *names {
 	t.Helper()
-	n := &names{records: records}
+	return serveNamesAfter(t, nil, records...)
+}
+
+func serveNamesAfter(t *testing.T, after map[uint16]time.Duration, records ...string) *names {
+	t.Helper()
+	n := &names{records: records, after: after}
 	addr, stop, err := dnstest.Serve(n)
 	if err != nil {
 		t.Fatal(err)
@@ -87,6 +93,7 @@ func serveNames(t *testing.T, records ...string) *names {
 
 func (n *names) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	n.queries.Add(1)
+	time.Sleep(n.after[q.Question[0].Qtype])
 	m := new(dns.Msg).SetReply(q)
 	for _, s := range n.records {
 		if rr, err := dns.NewRR(s); err == nil && rr.Header().Rrtype == q.Question[0].Qtype && rr.Header().Name == q.Question[0].Name {
