@@ -33,6 +33,7 @@ type work struct {
 	policy   *Policy
 	previous *Decision
 	now      time.Time
+	plain    bool      // nothing but readiness decides
 	fresh    bool      // an evaluation has come in since the previous decision; where there are but states, one of them
 	states   bool      // all that is live and moves the state are states
 	onStates bool      // so is all that the rule at hand has read
@@ -79,10 +80,23 @@ func newWork(pool Pool, signals map[string]Signal, previous Decision, now time.T
 	values := make([]float64, n*width)
 	w.old, w.ready = make([]*Verdict, n), make([]int, 0, n)
 	before := previous.Members
+	w.plain = w.policy.plain() && len(names) == 0
+	var details []Detail
+	if w.plain {
+		details = []Detail{{Value: math.NaN(), Limit: math.NaN()}}
+	} else {
+		details = make([]Detail, n)
+	}
 	for i := range w.members {
 		v := &w.d.Members[i]
-		v.Address, v.Value, v.Limit = w.members[i].Address, math.NaN(), math.NaN()
-		v.Values = values[i*width : (i+1)*width : (i+1)*width]
+		v.Address = w.members[i].Address
+		if w.plain {
+			v.Detail = &details[0]
+		} else {
+			v.Detail = &details[i]
+			v.Value, v.Limit = math.NaN(), math.NaN()
+			v.Values = values[i*width : (i+1)*width : (i+1)*width]
+		}
 		at := i
 		if order != nil {
 			at = order[i]
@@ -95,7 +109,9 @@ func newWork(pool Pool, signals map[string]Signal, previous Decision, now time.T
 		}
 		if len(before) > 0 && before[0].Address == v.Address {
 			w.old[i] = &before[0]
-			v.Memory = before[0].Memory
+			if !w.plain {
+				v.Memory = before[0].Memory
+			}
 		}
 	}
 	return w
@@ -447,7 +463,7 @@ func (w *work) remember() {
 		switch {
 		case was && v.In:
 			kept++
-		case v.In && !first:
+		case v.In && !first && !w.plain:
 			v.Memory.Entered = w.now
 		}
 		changed = changed || was != v.In

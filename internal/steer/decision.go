@@ -75,14 +75,19 @@ type Verdict struct {
 	Address netip.Addr
 	In      bool
 	Reason  Reason
-	Rule    string    // that decided, by its name; empty: readiness, or nothing that a rule said
-	Signal  string    // that it judged; empty: it judged an expression
-	Value   float64   // that it judged; NaN: none. Of a member that is in: that of the first rule
-	Limit   float64   // that the value was compared with; NaN: it was with nothing
-	Values  []float64 // of the signals, parallel to Decision.Signals; NaN: none
 	Weight  float64   // how often it is chosen: the share of the members that are in; their weights sum up to 1
 	Since   time.Time // when In or Reason last changed
 
+	*Detail // never nil; the members of a pool on which nothing but readiness decides have one together
+}
+
+// Detail is what signals add to a verdict.
+type Detail struct {
+	Rule   string    // that decided, by its name; empty: readiness, or nothing that a rule said
+	Signal string    // that it judged; empty: it judged an expression
+	Value  float64   // that it judged; NaN: none. Of a member that is in: that of the first rule
+	Limit  float64   // that the value was compared with; NaN: it was with nothing
+	Values []float64 // of the signals, parallel to Decision.Signals; NaN: none
 	Memory Memory
 }
 
@@ -157,7 +162,7 @@ func (d Decision) Weights() []uint32 {
 func (d Decision) verdict(a netip.Addr) (Verdict, bool) {
 	i, found := slices.BinarySearchFunc(d.Members, a, func(v Verdict, a netip.Addr) int { return v.Address.Compare(a) })
 	if !found {
-		return Verdict{}, false
+		return Verdict{Detail: &Detail{}}, false
 	}
 	return d.Members[i], true
 }

@@ -209,6 +209,11 @@ func (s Share) MarshalText() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(s), 'g', -1, 64), nil
 }
 
+// plain reports whether nothing of a member is remembered and no signal judges it, so that readiness alone decides.
+func (p *Policy) plain() bool {
+	return len(p.Rules) == 0 && !p.Weight.measured() && p.Guards.SlowStart <= 0
+}
+
 // Defaults is the policy that readers of policies begin with: no rules, and guards with which no rule oscillates. What
 // each of them is for can be seen from the stability table in docs/steering.md.
 func Defaults() Policy {

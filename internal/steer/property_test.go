@@ -176,6 +176,8 @@ func countable(d Decision) Decision {
 	d.Members, d.Limits = slices.Clone(d.Members), all(d.Limits)
 	for i := range d.Members {
 		v := &d.Members[i]
+		detail := *v.Detail
+		v.Detail = &detail
 		v.Value, v.Limit, v.Values = number(v.Value), number(v.Limit), all(v.Values)
 	}
 	return d

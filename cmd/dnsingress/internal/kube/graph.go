@@ -439,7 +439,7 @@ func (r *recorder) Find(index objects.Index, key string) []client.Object {
 // questions are those that were asked, each once.
 func (r *recorder) questions() []question {
 	slices.SortFunc(r.asked, question.compare)
-	return slices.Clip(slices.Compact(r.asked))
+	return slices.Clone(slices.Compact(r.asked)) // no larger than it must be: it is kept
 }
 
 // target is what a policy is on.

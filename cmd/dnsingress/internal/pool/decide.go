@@ -79,14 +79,21 @@ func (s *state) rewind(now time.Time) {
 	s.decided, s.gathering = time.Time{}, gathering{}
 	d := &s.decision
 	d.Members = slices.Clone(d.Members) // the history of this decision is nobody's, its members may be read
-	times := []*time.Time{&d.At, &d.Changed}
-	for i := range d.Members {
-		m := &d.Members[i].Memory
-		times = append(times, &m.Turned, &m.Heard, &m.Entered)
-	}
-	for _, t := range times {
+	for _, t := range []*time.Time{&d.At, &d.Changed} {
 		if t.After(now) {
 			*t = time.Time{}
+		}
+	}
+	for i := range d.Members {
+		v := &d.Members[i]
+		detail, changed := *v.Detail, false
+		for _, t := range []*time.Time{&detail.Memory.Turned, &detail.Memory.Heard, &detail.Memory.Entered} {
+			if t.After(now) {
+				*t, changed = time.Time{}, true
+			}
+		}
+		if changed {
+			v.Detail = &detail
 		}
 	}
 }
@@ -107,6 +114,7 @@ func (s *state) due(next time.Time) time.Time {
 func (e *Engine) note(s *state, previous steer.Decision, why trigger, at time.Time) {
 	var changes []Change
 	more := 0
+	var counted []moves
 	eachPair(previous.Members, s.decision.Members, func(before, after *steer.Verdict) {
 		was := before != nil && before.In
 		if after != nil && before != nil && was == after.In && before.Reason == after.Reason {
@@ -126,7 +134,7 @@ func (e *Engine) note(s *state, previous steer.Decision, why trigger, at time.Ti
 		if e.live && was != after.In {
 			e.moved(s, after)
 		}
-		e.metrics.decisions.WithLabelValues(stateOf(*after), string(after.Reason)).Inc()
+		counted = count(counted, after)
 		switch {
 		case was == after.In || !e.live:
 		case after.In:
@@ -136,6 +144,9 @@ func (e *Engine) note(s *state, previous steer.Decision, why trigger, at time.Ti
 				"rule", after.Rule, "value", after.Value, "limit", after.Limit)
 		}
 	})
+	for _, c := range counted {
+		e.metrics.decisions.WithLabelValues(c.state, string(c.reason)).Add(float64(c.members))
+	}
 	if previous.TTLRule != s.decision.TTLRule {
 		e.changed(s.Ref)
 	}
@@ -143,6 +154,25 @@ func (e *Engine) note(s *state, previous steer.Decision, why trigger, at time.Ti
 		s.history.add(event(s, why, at, changes, more))
 		e.changed(s.Ref)
 	}
+}
+
+// moves is how many members have come to a state for a reason.
+type moves struct {
+	state   string
+	reason  steer.Reason
+	members int
+}
+
+// count adds a member; there are few reasons.
+func count(all []moves, v *steer.Verdict) []moves {
+	state := stateOf(*v)
+	for i := range all {
+		if all[i].state == state && all[i].reason == v.Reason {
+			all[i].members++
+			return all
+		}
+	}
+	return append(all, moves{state, v.Reason, 1})
 }
 
 // eachPair walks two decisions, both in the order of addresses; nil stands for a member that is only in the other.

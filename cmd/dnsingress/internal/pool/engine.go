@@ -278,8 +278,11 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	began := time.Now()
 	now = now.Round(0) // a monotonic clock, which the times that are kept would compare by, does not tell when it was set
 	e.now = now
-	dirty := causes{}
-	hosts := map[string]bool{}
+	dirty := make(causes, len(m.updates))
+	hosts := make(map[string]bool, 2*len(m.updates))
+	if len(e.pools) == 0 {
+		e.pools = make(map[model.Ref]*state, len(m.updates))
+	}
 	e.rezone(m.updates, dirty, hosts)
 	for _, u := range m.updates {
 		e.take(u, dirty, hosts)

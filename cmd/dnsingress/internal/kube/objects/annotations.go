@@ -26,8 +26,10 @@ type Prefixes struct {
 // hostname returns the annotation under the first hostname prefix that has it, and its whole key.
 func (p Prefixes) hostname(annotations map[string]string, name string) (key, value string) {
 	for _, prefix := range p.Hostname {
-		if v, ok := annotations[prefix+name]; ok {
-			return prefix + name, v
+		for key, value := range annotations { // they are few, and to join prefix and name costs more
+			if len(key) == len(prefix)+len(name) && strings.HasPrefix(key, prefix) && strings.HasSuffix(key, name) {
+				return key, value
+			}
 		}
 	}
 	return "", ""
