@@ -142,12 +142,14 @@ func asJSON(t *testing.T, v any) string {
 
 // testDeploy gives what the chart and the base render to the API server, which refuses what it does not know.
 func testDeploy(t *testing.T, c *cluster) {
+	testDeployWebhook(t, c)
 	everything := []string{
 		"--set-json", leastValues, "--set", "kind=Deployment,hostNetwork=false,service.enabled=true,dashboard.enabled=true",
 		"--set-json", `podLabels={"a":"b"}`, "--set-json", `tolerations=[{"operator":"Exists"}]`, "--set-json", `nodeSelector={"disk":"ssd"}`,
 		"--set-json", `extraVolumes=[{"name":"keys","secret":{"secretName":"keys"}}]`, "--set-json", `extraVolumeMounts=[{"name":"keys","mountPath":"/keys"}]`,
 		"--set-json", `networkPolicy.adminFrom=[{"podSelector":{}}]`, "--set-json", `image.pullSecrets=[{"name":"registry"}]`,
 		"--set-json", `service.annotations={"a":"b"}`, "--set-json", `serviceAccount.annotations={"a":"b"}`, "--set", "priorityClassName=system-cluster-critical",
+		"--set", "webhook.enabled=true,webhook.namespace=dnsingress",
 	}
 	renders := map[string]func() ([]byte, error){
 		"chart":                 func() ([]byte, error) { return chart(t, "--set-json", leastValues) },
