@@ -86,6 +86,8 @@ type listing struct {
 	ttl      uint32
 	pools    map[model.Ref]*arranged
 	claims   model.Claims
+	origins  model.Claims     // of the zones
+	zones    map[string]*held // by origin
 	problems []Problem
 	lines    []Line
 }
@@ -98,6 +100,7 @@ type arranged struct {
 	setsAt map[string][]int // in sets, by name
 	names  []string
 	made   map[string]string
+	cut    string // of a delegation: the child, as claimed
 }
 
 // Lines are the records that the pools publish while nothing but readiness decides who is answered with, in the order of
@@ -105,13 +108,18 @@ type arranged struct {
 // their own. Of two objects that claim one name the older one has it, as everywhere.
 func Lines(pools []Published, ttl uint32) ([]Line, []Problem) {
 	l := &listing{ttl: ttl, pools: map[model.Ref]*arranged{}}
+	l.hold(pools)
 	for _, p := range pools {
 		a := &arranged{Published: p, setsAt: map[string][]int{}}
 		for _, problem := range p.Problems {
 			l.problems = append(l.problems, Problem{p.Ref, problem})
 		}
 		var problems []model.Problem
-		a.hosts, a.sets, problems = record.Check(&p.Pool, nil)
+		if p.Delegation != nil {
+			problems = l.delegate(a)
+		} else {
+			a.hosts, a.sets, problems = record.Check(&p.Pool, nil)
+		}
 		for _, problem := range problems {
 			l.problems = append(l.problems, Problem{p.Ref, problem})
 		}
@@ -120,29 +128,53 @@ func Lines(pools []Published, ttl uint32) ([]Line, []Problem) {
 		}
 		a.names, a.made = record.Names(&p.Pool, a.hosts, a.sets)
 		l.pools[p.Ref] = a
-		l.claims.Set(p.Ref, p.Created, a.names)
+		l.claims.Set(p.Ref, p.Created, l.permitted(a))
 	}
 	for _, p := range pools {
 		a := l.pools[p.Ref]
 		l.disputes(a)
+		written := len(l.lines)
 		l.members(a)
 		for i := range a.sets {
-			if l.owns(a, a.sets[i].Name) && !(record.Leads(a.sets[i].Type) && l.loop(a.sets[i].Name) != nil) {
-				l.set(a, &a.sets[i], ttl)
+			if a.cut != "" && !l.owns(a, a.cut) {
+				continue // no glue without the delegation
 			}
+			if l.owns(a, a.sets[i].Name) && !(record.Leads(a.sets[i].Type) && l.loop(a.sets[i].Name) != nil) {
+				l.set(a, &a.sets[i], l.ttlIn(a.sets[i].Name))
+			}
+		}
+		if len(l.lines) == written && slices.ContainsFunc(a.hosts, func(host string) bool { return l.owns(a, host) }) {
+			l.problems = append(l.problems, Problem{a.Ref, model.Problem{Reason: "NoData", Notice: true, Message: nothing(a)}})
 		}
 	}
 	slices.SortFunc(l.lines, Line.compare)
 	return l.lines, l.problems
 }
 
+// nothing says why a pool whose names exist has no records.
+func nothing(a *arranged) string {
+	names := strings.Join(a.hosts, ", ")
+	switch {
+	case len(a.Groups) > 1:
+		return fmt.Sprintf("%s has no data: no backend that has a weight has a ready endpoint", names)
+	case len(a.Members) > 0:
+		return fmt.Sprintf("%s has no data: of %d endpoints none is ready", names, len(a.Members))
+	case a.Ref.Kind == "Service":
+		return fmt.Sprintf("%s has no data: there is no endpoint and no address (hint: the Service's EndpointSlices; or its status, with --service-target status)", names)
+	}
+	return fmt.Sprintf("%s has no data: there is no endpoint (hint: the EndpointSlices of its backends)", names)
+}
+
 // disputes notes the names that the pool does not get.
 func (l *listing) disputes(a *arranged) {
 	for _, name := range a.names {
-		owner, _ := l.claims.Owner(name)
+		owner, claimed := l.claims.Owner(name)
+		if !claimed {
+			continue // it is not for the object, which has been told
+		}
 		if owner != a.Ref {
 			l.problems = append(l.problems, Problem{a.Ref, model.Problem{Reason: "NameTaken", Message: fmt.Sprintf(
-				"%s is already published for %s, which is older or comes first (hint: one object a name)", name, owner)}})
+				"%s is already published for %s, which is older or comes first (hint: one object a name)", plain(name), owner)}})
 		} else if loop := l.loop(name); loop != nil {
 			l.problems = append(l.problems, Problem{a.Ref, model.Problem{Reason: record.RecordLoop, Message: record.LoopText(name, loop, l.at)}})
 		}
@@ -220,7 +252,7 @@ func (l *listing) members(a *arranged) {
 
 // ttlOf is the TTL of the pool's answers, within its policy's bounds.
 func (l *listing) ttlOf(a *arranged) uint32 {
-	ttl := l.ttl
+	ttl := l.ttlIn(a.hosts[0])
 	if a.TTL != nil {
 		ttl = *a.TTL
 	}
@@ -241,7 +273,7 @@ func (l *listing) set(a *arranged, s *model.RecordSet, ttl uint32) {
 	}
 	for _, r := range s.Records {
 		l.lines = append(l.lines, Line{
-			Name: s.Name, TTL: ttl, Type: dns.Type(s.Type).String(), Data: presentation(s, r.Data), Follow: r.Follow,
+			Name: plain(s.Name), TTL: ttl, Type: dns.Type(s.Type).String(), Data: presentation(s, r.Data), Follow: r.Follow,
 			Geo: r.Geo, Weight: r.Weight, Set: r.Set, Object: a.Ref.String(),
 		})
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -15,27 +14,23 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 )
 
-// placeMark divides a name from the origin of the zone that holds it, where that is not the zone with the longest origin:
-// what a zone says of a child that is served here, too, is claimed beside what the child says of itself. No name has it.
-const placeMark = "\x00"
-
 // placed is a name in a zone as it is claimed.
 func (e *Engine) placed(name string, z *served) string {
 	if e.zoneOf(name) == z {
 		return name
 	}
-	return name + placeMark + z.origin
+	return record.Placed(name, z.origin)
 }
 
 // plain is a name that is claimed, as it is in its zone.
 func plain(key string) string {
-	name, _, _ := strings.Cut(key, placeMark)
+	name, _ := record.Place(key)
 	return name
 }
 
 // above is the zone that a delegation of a child is in, or nil.
 func (e *Engine) above(child string) *served {
-	if up := parent(child); up != "" {
+	if up := record.Parent(child); up != "" {
 		return e.zoneOf(up)
 	}
 	return nil
@@ -81,7 +76,7 @@ func (e *Engine) cutAbove(key string) (found string) {
 		return "" // glue is asked for at the cut
 	}
 	z := e.zoneOf(key)
-	for up := parent(plain(key)); up != "" && up != z.origin; up = parent(up) {
+	for up := record.Parent(plain(key)); up != "" && up != z.origin; up = record.Parent(up) {
 		if cut := e.placed(up, z); e.cuts[cut] {
 			if by, _ := e.claims.Owner(cut); by != owner {
 				found = cut
@@ -124,7 +119,7 @@ func (e *Engine) recut(names map[string]bool, dirty causes) {
 
 // belowAny reports whether a name is below one of others.
 func belowAny(name string, others map[string]bool) bool {
-	for name = parent(name); name != ""; name = parent(name) {
+	for name = record.Parent(name); name != ""; name = record.Parent(name) {
 		if others[name] {
 			return true
 		}

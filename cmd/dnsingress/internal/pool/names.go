@@ -39,7 +39,10 @@ func (e *Engine) servable(s *state) []string {
 	var names []string
 	for _, name := range s.names {
 		z := e.zoneOf(name)
-		if z == nil || z.reserved[plain(name)] || z.own.Upper && s.Delegation == nil || !z.lets(s.Ref.Namespace) {
+		if z == nil {
+			continue
+		}
+		if _, barred := z.barred(s, plain(name)); barred {
 			continue
 		}
 		if may, _ := e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, plain(name)); may {
@@ -67,23 +70,16 @@ func (e *Engine) conflicts(s *state) []model.Problem {
 		_, made := s.made[key]
 		may, rule := e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, name)
 		owner, _ := e.claims.Owner(key)
+		why, barred := model.Problem{}, false
+		if z != nil {
+			why, barred = z.barred(s, name)
+		}
 		switch {
-		case made && (z == nil || !may): // so is the host that it is made for
+		case made && (z == nil || !may || barred && !z.reserved[name]): // so is the host that it is made for
 		case z == nil:
 			add(record.OutsideZones, "%s is in no zone that is served here (hint: %s)", name, e.hint())
-		case z.reserved[name]:
-			add("ReservedName", "%s belongs to the zone %s itself (hint: choose another name)", name, z.origin)
-		case z.own.Upper && s.Delegation == nil:
-			if made { // so is the host that it is made for
-				continue
-			}
-			add("UpperZone", "%s is in the zone %s of role upper, which only refers (hint: a name below a DNSDelegation, or role: leaf)", name, z.origin)
-		case !z.lets(s.Ref.Namespace):
-			if made {
-				continue
-			}
-			add("NotAllowed", "%s is in the zone %s, which is for namespaces %s alone (hint: another name, or allowedNamespaces of %s)",
-				name, z.origin, strings.Join(z.own.Namespaces, ", "), z.by)
+		case barred:
+			problems = append(problems, why)
 		case !may && rule == nil:
 			add("NotAllowed", "%s is below no suffix that any namespace may have (hint: kubernetes.hosts in the configuration)", name)
 		case !may:

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -40,12 +39,9 @@ func newServed(own model.Zone, serials *serial.Counter, first uint32) (*served, 
 	return s, nil
 }
 
-// lets reports whether objects of a namespace may have names in the zone, as far as the zone says.
-func (s *served) lets(namespace string) bool {
-	return s.own.Namespaces == nil || slices.ContainsFunc(s.own.Namespaces, func(pattern string) bool {
-		ok, err := path.Match(pattern, namespace)
-		return ok && err == nil // patterns have been checked
-	})
+// barred says why a name is not an object's, as far as the zone decides.
+func (s *served) barred(of *state, name string) (model.Problem, bool) {
+	return record.Barred(&s.own, s.reserved, of.Ref.Namespace, name, of.Delegation != nil)
 }
 
 // keep notes the serial that is about to be shown.

@@ -10,13 +10,8 @@ import (
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/serial"
-)
-
-// Reasons of problems of zones.
-const (
-	zoneConfigured = "Configured"
-	zoneTaken      = "OriginTaken"
 )
 
 // Serving is closed when there has been a zone to answer for.
@@ -218,7 +213,7 @@ func (s *state) isBelow(origins map[string]bool) bool {
 			if origins[name] {
 				return true
 			}
-			if name = parent(name); name == "" {
+			if name = record.Parent(name); name == "" {
 				return false
 			}
 		}
@@ -242,12 +237,11 @@ func (e *Engine) claimants(origin string) []model.Ref {
 func (e *Engine) zoneConflicts(s *state) []model.Problem {
 	origin := s.Zone.Origin
 	if z := e.zones[origin]; z != nil && z.by == (model.Ref{}) {
-		return []model.Problem{{Reason: zoneConfigured, Path: "spec.origin", Message: fmt.Sprintf(
+		return []model.Problem{{Reason: "Configured", Path: "spec.origin", Message: fmt.Sprintf(
 			"zone %s is in the configuration, which counts more (hint: one of them)", origin)}}
 	}
 	if owner, _ := e.origins.Owner(origin); owner != s.Ref {
-		return []model.Problem{{Reason: zoneTaken, Path: "spec.origin", Message: fmt.Sprintf(
-			"zone %s is already served for %s, which is older or comes first (hint: one object a zone)", origin, owner)}}
+		return []model.Problem{record.OriginTaken(origin, owner)}
 	}
 	if why := e.unmade[s.Ref]; why != "" {
 		return []model.Problem{{Reason: "Refused", Message: why}}
@@ -257,38 +251,16 @@ func (e *Engine) zoneConflicts(s *state) []model.Problem {
 
 // zoneOf returns the zone with the longest origin that a name, as claimed, is in, or nil.
 func (e *Engine) zoneOf(key string) *served {
-	name, origin, elsewhere := strings.Cut(key, placeMark)
-	if elsewhere {
+	name, origin := record.Place(key)
+	if origin != "" {
 		return e.zones[origin]
 	}
-	for ; name != ""; name = parent(name) {
+	for ; name != ""; name = record.Parent(name) {
 		if z := e.zones[name]; z != nil {
 			return z
 		}
 	}
 	return nil
-}
-
-// parent is the name above a canonical one; "": there is none above the root.
-func parent(name string) string {
-	if name == "." {
-		return ""
-	}
-	escaped := false
-	for i := range len(name) {
-		switch {
-		case escaped:
-			escaped = false
-		case name[i] == '\\':
-			escaped = true
-		case name[i] == '.':
-			if i+1 == len(name) {
-				return "."
-			}
-			return name[i+1:]
-		}
-	}
-	return "."
 }
 
 // served are the origins of all zones, in order.

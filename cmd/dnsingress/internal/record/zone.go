@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,4 +160,61 @@ func AddressRecord(h dns.RR_Header, a netip.Addr) dns.RR {
 	}
 	h.Rrtype = dns.TypeAAAA
 	return &dns.AAAA{Hdr: h, AAAA: a.AsSlice()}
+}
+
+// Barred says why a name in a zone is not an object's, as far as the zone decides; false: it can be. reserved are the zone's
+// own names, delegation tells that the object is one.
+func Barred(z *model.Zone, reserved map[string]bool, namespace, name string, delegation bool) (model.Problem, bool) {
+	switch {
+	case reserved[name]:
+		return model.Problem{Reason: "ReservedName", Message: fmt.Sprintf("%s belongs to the zone %s itself (hint: choose another name)", name, z.Origin)}, true
+	case z.Upper && !delegation:
+		return model.Problem{Reason: "UpperZone", Message: fmt.Sprintf(
+			"%s is in the zone %s of role upper, which only refers (hint: a name below a DNSDelegation, or role: leaf)", name, z.Origin)}, true
+	case z.Namespaces != nil && !slices.ContainsFunc(z.Namespaces, func(pattern string) bool {
+		ok, err := path.Match(pattern, namespace)
+		return ok && err == nil // patterns have been checked
+	}):
+		return model.Problem{Reason: "NotAllowed", Message: fmt.Sprintf("%s is in the zone %s, which is for namespaces %s alone (hint: another name, or the zone's allowedNamespaces)",
+			name, z.Origin, strings.Join(z.Namespaces, ", "))}, true
+	}
+	return model.Problem{}, false
+}
+
+// OriginTaken says that another object has the zone of an origin.
+func OriginTaken(origin string, owner model.Ref) model.Problem {
+	return model.Problem{Reason: "OriginTaken", Path: "spec.origin", Message: fmt.Sprintf(
+		"zone %s is already served for %s, which is older or comes first (hint: one object a zone)", origin, owner)}
+}
+
+// placeMark divides a name from the origin of the zone that holds it. No name has it.
+const placeMark = "\x00"
+
+// Placed is a name in a zone as it is claimed where another zone has the longest origin that the name is in: what a zone says
+// of a child that is served, too, is claimed beside what the child says of itself.
+func Placed(name, origin string) string { return name + placeMark + origin }
+
+// Place takes apart a name as it is claimed. Without an origin it is in the zone with the longest one.
+func Place(key string) (name, origin string) {
+	name, origin, _ = strings.Cut(key, placeMark)
+	return name, origin
+}
+
+// Parent is the name above a canonical one; "": there is none above the root.
+func Parent(name string) string {
+	if name == "." {
+		return ""
+	}
+	for i := 0; i < len(name); i++ {
+		switch name[i] {
+		case '\\':
+			i++
+		case '.':
+			if i+1 == len(name) {
+				return "."
+			}
+			return name[i+1:]
+		}
+	}
+	return "."
 }
