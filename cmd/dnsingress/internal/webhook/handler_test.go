@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -43,13 +44,16 @@ func (m *memory) Apply(ctx context.Context, c *externaldns.Changes, _ func(*exte
 func newServer(t testing.TB, store Store) *Server {
 	t.Helper()
 	s, err := New(Options{
-		Listen: "[::1]:0", Zones: []string{"apps.test", "8.b.d.0.1.0.0.2.ip6.arpa."}, Timeout: time.Minute, Store: store,
+		Listen: "[::1]:0", Admin: "[::1]:0", Zones: []string{"apps.test", "8.b.d.0.1.0.0.2.ip6.arpa."}, Timeout: time.Minute, Store: store,
 		Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.main.Close() })
+	t.Cleanup(func() {
+		s.main.Close()
+		s.admin.Close()
+	})
 	return s
 }
 
@@ -253,6 +257,20 @@ func TestOneBatchAtATime(t *testing.T) {
 	leave()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/healthz": "ok", "/metrics": `dnsingress_webhook_requests_total{method="GET",path="/records",status="503"} 1`} {
+		r, err := http.Get("http://" + s.AdminAddr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || r.StatusCode != http.StatusOK || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %s %v %s", path, r.Status, err, text)
+		}
+	}
+	if r, err := http.Get("http://" + s.AdminAddr().String() + "/records"); err != nil || r.StatusCode != http.StatusNotFound {
+		t.Errorf("records at the address of probes: %v %v", r, err)
 	}
 	goAway()
 	m.leave <- struct{}{}
