@@ -29,6 +29,7 @@ var quantiles = []float64{50, 90, 99, 99.9}
 type report struct {
 	Requests  int             `json:"requests"`
 	Latencies []time.Duration `json:"latencies_ns"` // by quantiles; negative: not told
+	all       []time.Duration // where the generator tells every one
 }
 
 // generator is a program that loads a URL at a rate over kept connections.
@@ -38,6 +39,8 @@ type generator struct {
 	args    func(url string, rate float64, d time.Duration) []string
 	read    func(stdout []byte) (report, error)
 	closed  bool // it knows no rate: the next request waits for the reply to the last
+	chases  bool // it sends what fell due as soon as it can: the n-th that it sends is the n-th that was due
+	correct bool // what it reports is corrected for what it did not send
 }
 
 const connections = 8
@@ -51,11 +54,11 @@ func generators() []generator {
 	return []generator{
 		{name: "loadgen", program: "loadgen", args: func(url string, rate float64, d time.Duration) []string {
 			return []string{"loadgen", "http", url, "--rate", rps(rate), "--duration", d.String(), "--connection", "keepalive", "--clients", "50", "-q", "-o", "json", "--max-lag", "0", "--max-cpu", "0"}
-		}, read: readLoadgen},
+		}, read: readLoadgen, chases: true},
 		{name: "vegeta", program: "load", args: func(url string, rate float64, d time.Duration) []string {
 			return []string{os.Args[0], "vegeta", "-rate", rps(rate), "-duration", d.String(), url}
-		}, read: readReport},
-		{name: "fortio", program: "fortio", args: func(url string, rate float64, d time.Duration) []string { return fortio(url, rate, d) }, read: readFortio},
+		}, read: readReport, chases: true},
+		{name: "fortio", program: "fortio", args: func(url string, rate float64, d time.Duration) []string { return fortio(url, rate, d) }, read: readFortio, chases: true},
 		{name: "fortio -nocatchup -uniform", program: "fortio", args: func(url string, rate float64, d time.Duration) []string {
 			return fortio(url, rate, d, "-nocatchup", "-uniform")
 		}, read: readFortio},
@@ -63,6 +66,9 @@ func generators() []generator {
 			// Its -q is of each worker.
 			return []string{"hey", "-z", seconds(d), "-c", strconv.Itoa(connections), "-q", rps(rate / connections), "-o", "csv", url}
 		}, read: readHey},
+		{name: "hey, corrected", program: "hey", args: func(url string, rate float64, d time.Duration) []string {
+			return []string{"hey", "-z", seconds(d), "-c", strconv.Itoa(connections), "-q", rps(rate / connections), "-o", "csv", url}
+		}, read: readHey, correct: true},
 		{name: "wrk", program: "wrk", closed: true, args: func(url string, _ float64, d time.Duration) []string {
 			return []string{"wrk", "-t1", "-c" + strconv.Itoa(connections), "-d" + seconds(d), "--latency", url}
 		}, read: readWrk},
@@ -95,7 +101,7 @@ func readLoadgen(b []byte) (report, error) {
 	}
 	err := json.Unmarshal(b, &s)
 	t := s.Latency.Total
-	return report{s.Requests, []time.Duration{time.Duration(t.P50), time.Duration(t.P90), time.Duration(t.P99), time.Duration(t.P999)}}, err
+	return report{Requests: s.Requests, Latencies: []time.Duration{time.Duration(t.P50), time.Duration(t.P90), time.Duration(t.P99), time.Duration(t.P999)}}, err
 }
 
 func readReport(b []byte) (r report, err error) { return r, json.Unmarshal(b, &r) }
@@ -129,7 +135,19 @@ func readHey(b []byte) (report, error) {
 		}
 		all = append(all, time.Duration(s*1e9))
 	}
-	return report{len(all), of(all)}, nil
+	return report{len(all), of(all), all}, nil
+}
+
+// corrected adds the requests that a worker which waits for replies did not send meanwhile, one an interval, as HdrHistogram
+// does (recordValueWithExpectedInterval): what wrk2's author proposes where the intended sends are not known.
+func corrected(all []time.Duration, interval time.Duration) []time.Duration {
+	out := slices.Clone(all)
+	for _, took := range all {
+		for missed := took - interval; missed >= interval; missed -= interval {
+			out = append(out, missed)
+		}
+	}
+	return out
 }
 
 // of returns the quantiles of durations.

@@ -19,10 +19,28 @@ const (
 	frozen = 100 * time.Millisecond
 )
 
-// arrivals is what the server knows of the load.
+// arrivals is what the server knows of the load, in the order in which requests came.
 type arrivals struct {
-	mu sync.Mutex
-	at []int64 // Unix nanoseconds
+	mu       sync.Mutex
+	at       []int64 // Unix nanoseconds
+	answered []int64
+}
+
+// come takes note of a request and returns its number.
+func (a *arrivals) come(at time.Time) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.at, a.answered = append(a.at, at.UnixNano()), append(a.answered, 0)
+	return len(a.at) - 1
+}
+
+// answer takes note of when a request is answered.
+func (a *arrivals) answer(n int, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n < len(a.answered) { // else the load that it was of has been asked for
+		a.answered[n] = at.UnixNano()
+	}
 }
 
 // seen is what the server says of a load that is over.
@@ -31,6 +49,10 @@ type seen struct {
 	// LagP99 is by how much the arrivals fell behind an even schedule of the rate: their p99, with the earliest as its
 	// beginning. What the generator and the way to the server add is in it.
 	LagP99 time.Duration `json:"lag_p99_ns"`
+	// Took are the quantiles of how long requests took from the instant at which they were due by that schedule until the
+	// server answered them: what this load met, on this machine as busy as it was. They mean nothing of a generator
+	// that leaves requests out.
+	Took []time.Duration `json:"took_ns"`
 }
 
 // serve answers on an address until it is killed. With -freeze it freezes.
@@ -45,12 +67,11 @@ func serve(args []string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		now := time.Now()
-		a.mu.Lock()
-		a.at = append(a.at, now.UnixNano())
-		a.mu.Unlock()
+		n := a.come(now)
 		if into := time.Duration(now.UnixNano()) % period; *freeze && into < frozen {
 			time.Sleep(frozen - into)
 		}
+		a.answer(n, time.Now())
 		_, _ = w.Write(body)
 	})
 	mux.HandleFunc("/seen", func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +80,7 @@ func serve(args []string) error {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		_ = json.NewEncoder(w).Encode(a.behind(rate))
-		a.at = a.at[:0]
+		a.at, a.answered = a.at[:0], a.answered[:0]
 	})
 	l, err := net.Listen("tcp", fs.Arg(0))
 	if err != nil {
@@ -68,17 +89,28 @@ func serve(args []string) error {
 	return http.Serve(l, mux)
 }
 
+// behind holds what came to an even schedule of the rate that begins so that the earliest request was on time: the n-th that
+// came is the n-th that was due. Replies are taken in the same order: percentiles do not tell two requests from each other.
 func (a *arrivals) behind(rate float64) seen {
 	s := seen{Requests: len(a.at)}
 	if len(a.at) == 0 || rate <= 0 {
 		return s
 	}
-	slices.Sort(a.at)
-	lag := make([]int64, len(a.at))
-	for i, at := range a.at {
-		lag[i] = at - a.at[0] - int64(float64(i)/rate*1e9)
+	came, answered := slices.Sorted(slices.Values(a.at)), slices.Sorted(slices.Values(a.answered))
+	lag, took := make([]int64, len(came)), make([]time.Duration, len(came))
+	for i, at := range came {
+		due := int64(float64(i) / rate * 1e9)
+		if answered[i] == 0 { // not yet, and nobody waits any more
+			answered[i] = at
+		}
+		lag[i], took[i] = at-due, time.Duration(answered[i]-due)
+	}
+	begin := slices.Min(lag)
+	for i := range lag {
+		lag[i] -= begin
+		took[i] -= time.Duration(begin)
 	}
 	slices.Sort(lag)
-	s.LagP99 = time.Duration(lag[len(lag)*99/100] - lag[0])
+	s.LagP99, s.Took = time.Duration(lag[len(lag)*99/100]), of(took)
 	return s
 }
