@@ -85,7 +85,7 @@ func TestEndpointWrites(t *testing.T) {
 		{
 			"names that no object can have", nil,
 			changes{Create: recordsOf("*.test A 192.0.2.1", "_a._tcp.test SRV x")},
-			[]string{"1 create name-55ac876a7b25a808d01b3e2a6de14df0: _a._tcp.test SRV x", "1 create name-fd45ff7f8a5940a466be947fc4d952b9: *.test A 192.0.2.1"}},
+			[]string{"1 create name-55ac876a7b25a808d01b3e2a6de14df0: _a._tcp.test SRV x", "1 create name-fd45ff7f8a5940a466be947fc4d952b9: *.test A 192.0.2.1"},
 		},
 	}
 	for _, tt := range tests {
