@@ -445,7 +445,11 @@ func (i *instance) from(subnet string, key rrset) (rrs []string, err error) {
 func (c *cluster) told(t *testing.T, problem string) error {
 	object, rest, _ := strings.Cut(problem, ": ")
 	kind, key, _ := strings.Cut(object, " ")
-	namespace, name, _ := strings.Cut(strings.TrimSpace(strings.SplitN(key, " (", 2)[0]), "/")
+	key, _, _ = strings.Cut(key, " (")
+	namespace, name, namespaced := strings.Cut(strings.TrimSpace(key), "/")
+	if !namespaced {
+		namespace, name = "", namespace
+	}
 	reason, text, _ := strings.Cut(rest, ": ")
 	var events corev1.EventList
 	if err := c.admin.List(t.Context(), &events, client.InNamespace(cmp.Or(namespace, "default"))); err != nil {

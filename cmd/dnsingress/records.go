@@ -59,6 +59,7 @@ place, FILE:LINE:COLUMN, and all else is printed all the same.`,
 				return err
 			}
 			settings := translations(&config.Config{Kubernetes: k})
+			settings.Files = true
 			set := manifest.Read(paths, s.in, &settings)
 			lines, problems, notices := listed(set, uint32(ttl/time.Second))
 			if output == "json" {

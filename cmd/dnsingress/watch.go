@@ -39,6 +39,7 @@ func translations(c *config.Config) objects.Settings {
 	s := objects.Settings{
 		Prefixes:      objects.Prefixes{Hostname: c.Kubernetes.HostnamePrefixes, Policy: c.Kubernetes.PolicyPrefix},
 		ServiceTarget: string(c.Kubernetes.ServiceTarget), Controller: c.Kubernetes.Controller, Chains: string(c.Kubernetes.Chains), Check: promql.CheckPods,
+		Files:   c.Kubernetes.Files != "",
 		Allowed: func(namespace, host string) bool { may, _ := c.Kubernetes.MayHave(namespace, host); return may },
 	}
 	for _, z := range c.Zones {

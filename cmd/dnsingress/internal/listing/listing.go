@@ -155,14 +155,12 @@ func Lines(pools []Published, ttl uint32) ([]Line, []Problem) {
 func nothing(a *arranged) string {
 	names := strings.Join(a.hosts, ", ")
 	switch {
-	case len(a.Groups) > 1:
-		return fmt.Sprintf("%s has no data: no backend that has a weight has a ready endpoint", names)
 	case len(a.Members) > 0:
 		return fmt.Sprintf("%s has no data: of %d endpoints none is ready", names, len(a.Members))
 	case a.Ref.Kind == "Service":
 		return fmt.Sprintf("%s has no data: there is no endpoint and no address (hint: the Service's EndpointSlices; or its status, with --service-target status)", names)
 	}
-	return fmt.Sprintf("%s has no data: there is no endpoint (hint: the EndpointSlices of its backends)", names)
+	return fmt.Sprintf("%s has no data: no backend that has a weight has an endpoint (hint: the EndpointSlices of its backends)", names)
 }
 
 // disputes notes the names that the pool does not get.

@@ -18,7 +18,11 @@ type Ref struct {
 }
 
 func (r Ref) String() string {
-	s := r.Kind + " " + r.Namespace + "/" + r.Name
+	s := r.Kind + " "
+	if r.Namespace != "" {
+		s += r.Namespace + "/"
+	}
+	s += r.Name
 	if r.Part != "" {
 		s += " (" + r.Part + ")"
 	}

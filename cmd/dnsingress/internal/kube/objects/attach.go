@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
@@ -69,7 +70,7 @@ func (s *Settings) attachAll(r *route, names []string, v View) (ours, others []*
 			ours = append(ours, p)
 		}
 	}
-	for _, status := range r.status.Parents {
+	for _, status := range s.parentStatuses(r) {
 		named := slices.ContainsFunc(r.parents, func(ref gatewayv1.ParentReference) bool {
 			return slices.Equal(parents(r.GetNamespace(), []gatewayv1.ParentReference{ref}), parents(r.GetNamespace(), []gatewayv1.ParentReference{status.ParentRef}))
 		})
@@ -81,6 +82,37 @@ func (s *Settings) attachAll(r *route, names []string, v View) (ours, others []*
 		}
 	}
 	return ours, others
+}
+
+// parentStatuses are what controllers say of a route. A manifest seldom holds any: one that says nothing at all is read as if
+// the route was accepted.
+func (s *Settings) parentStatuses(r *route) []gatewayv1.RouteParentStatus {
+	if !s.Files || len(r.status.Parents) > 0 {
+		return r.status.Parents
+	}
+	var all []gatewayv1.RouteParentStatus
+	for _, ref := range r.parents {
+		accepted := metav1.Condition{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue}
+		all = append(all, gatewayv1.RouteParentStatus{ParentRef: ref, Conditions: []metav1.Condition{accepted}})
+	}
+	return all
+}
+
+// parentless tells of the Gateways of a route that the files do not have. In a cluster they may be yet to come.
+func (s *Settings) parentless(r *route, v View) (problems []model.Problem) {
+	if !s.Files {
+		return nil
+	}
+	for i, ref := range r.parents {
+		for _, key := range parents(r.GetNamespace(), []gatewayv1.ParentReference{ref}) {
+			namespace, name, _ := strings.Cut(key, "/")
+			if get[*gatewayv1.Gateway](v, Gateway, namespace, name) == nil {
+				problems = append(problems, model.Problem{Reason: "NoGateway", Path: fmt.Sprintf("spec.parentRefs[%d]", i), Notice: true, Message: fmt.Sprintf(
+					"there is no Gateway %s here, so that nothing is published for it (hint: the Gateway's manifest)", key)})
+			}
+		}
+	}
+	return problems
 }
 
 // attach finds what a route and the Gateway of one of its parentRefs have in common; nil: there is no such Gateway.

@@ -3,9 +3,13 @@
 package objects
 
 import (
+	"fmt"
+
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
 // DefaultController is what GatewayClasses and IngressClasses that are ours name as their controller, where the
@@ -64,7 +68,12 @@ func classVerdict(class *gatewayv1.GatewayClass) verdict {
 // translateGatewayClass publishes nothing; its outcome is what Accepted says, nil for another controller's class.
 func translateGatewayClass(class *gatewayv1.GatewayClass, _ View, s *Settings) Result {
 	if class.Spec.ControllerName != gatewayv1.GatewayController(s.controller()) {
-		return Result{}
+		if !s.Files || class.Name != className {
+			return Result{}
+		}
+		return Result{Problems: []model.Problem{{Reason: "OtherController", Path: "spec.controllerName", Notice: true, Message: fmt.Sprintf(
+			"class %s is that of controller %q, whose Gateways are published by their addresses (hint: %s is the one that publishes pods; kubernetes.controller in the configuration)",
+			class.Name, class.Spec.ControllerName, s.controller())}}}
 	}
 	v := classVerdict(class)
 	return Result{Outcome: &v, Problems: v.problems("spec.parametersRef")}

@@ -64,7 +64,12 @@ func (s *Settings) leadIngress(o *networkingv1.Ingress, class string) Result {
 	_, set := s.Prefixes.hostname(o.Annotations, "set-identifier")
 	sets, problems := s.targets(hosts, values, pool.TTL, set, at)
 	pool.Records, pool.Problems = sets, append(pool.Problems, problems...)
-	if len(sets) == 0 && class == "" && len(hosts) > 0 {
+	switch {
+	case len(sets) > 0 || len(hosts) == 0:
+	case class != "" && s.Files:
+		result.Problems = append(result.Problems, model.Problem{Reason: "NoAddress", Notice: true, Path: "status.loadBalancer", Message: fmt.Sprintf(
+			"there is no address in the status of the Ingress, which is of class %s (hint: its manifest with status.loadBalancer, or the annotation target)", class)})
+	case class == "":
 		result.Problems = append(result.Problems, model.Problem{Reason: "NoAddress", Notice: true, Path: "status.loadBalancer", Message: fmt.Sprintf(
 			"no controller has given the Ingress an address yet, and it is of no class (hint: ingressClassName: %s publishes the pods of its backends)", className)})
 	}

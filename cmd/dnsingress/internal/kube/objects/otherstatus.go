@@ -56,6 +56,10 @@ func (s *Settings) statusPool(r *route, parents []*parent, taken []string) (mode
 				addresses = append(addresses, a.Value)
 			}
 		}
+		if len(addresses) == 0 && len(p.hosts) > 0 && s.Files {
+			pool.Problems = append(pool.Problems, model.Problem{Reason: "NoAddress", Notice: true, Message: fmt.Sprintf(
+				"%s has no address in its status, so that nothing is published for it (hint: its manifest with status.addresses, or the annotation target)", at)})
+		}
 		for _, h := range p.hosts {
 			if slices.Contains(taken, h) || len(addresses) == 0 {
 				continue
@@ -74,7 +78,7 @@ func (s *Settings) statusPool(r *route, parents []*parent, taken []string) (mode
 			pool.Problems = appendNew(pool.Problems, p)
 		}
 	}
-	return pool, len(pool.Records)+len(pool.Problems) > 0 && len(hosts) > 0
+	return pool, len(pool.Records) > 0 || len(pool.Problems) > 0 && (s.Files || len(hosts) > 0)
 }
 
 // isTrue reports whether a condition is there and true.

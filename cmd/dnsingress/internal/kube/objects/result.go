@@ -26,6 +26,8 @@ type Settings struct {
 	Shared *Shared
 	// Controller is what GatewayClasses and IngressClasses that are ours name; empty: DefaultController.
 	Controller string
+	// Files says that objects are read from files, where no controller writes statuses.
+	Files bool
 	// Origins are those of the zones that are served, in lower case, fully qualified; nil: unknown.
 	Origins []string
 	// Allowed says whether objects of a namespace may have a host name; nil: all may.

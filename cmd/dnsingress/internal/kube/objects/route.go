@@ -107,6 +107,7 @@ func translateRoute(r *route, v View, s *Settings) Result {
 	var names []string
 	names, result.Problems = s.routeHosts(r)
 	ours, others := s.attachAll(r, names, v)
+	result.Problems = append(result.Problems, s.parentless(r, v)...)
 	if len(ours) > 0 {
 		s.publishRoute(r, ours, v, &result, outcome)
 	}
