@@ -3,7 +3,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -230,4 +233,75 @@ func testZonesRefused(t *testing.T, c *cluster) {
 		t.Errorf("another origin: %v", err)
 	}
 	c.delete(t, z)
+}
+
+// TestZonesFromFiles: zones come, change and go with the manifests of a directory, with no cluster and no other zones.
+func TestZonesFromFiles(t *testing.T) {
+	dir, state := t.TempDir(), t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const zone = `apiVersion: dnsingress.dev/v1alpha1
+kind: DNSZone
+metadata: {name: apps}
+spec: {origin: apps.test, nameservers: [{name: ns1.apps.test, addresses: ["fd00::53"]}], ttl: %s}
+`
+	const cut = `apiVersion: dnsingress.dev/v1alpha1
+kind: DNSDelegation
+metadata: {name: child}
+spec: {zone: child.apps.test, nameservers: [{name: ns1.child.apps.test, addresses: ["fd00::54"]}]}
+`
+	write("web.yaml", manifestOf("one", "2001:db8::1"))
+	c := &cluster{t: t}
+	i := c.configured(t, fmt.Sprintf("listen: [\"[::1]:0\"]\nadmin: \"[::1]:0\"\nlameDuck: 0s\nstate: %q\nkubernetes: {files: %q}\n", state, dir))
+	serial := func() (uint32, error) {
+		r, err := i.ask("apps.test.", dns.TypeSOA)
+		if err != nil {
+			return 0, err
+		}
+		if len(r.Answer) != 1 {
+			return 0, fmt.Errorf("SOA: %s", dns.RcodeToString[r.Rcode])
+		}
+		return r.Answer[0].(*dns.SOA).Serial, nil
+	}
+	write("zone.yaml", fmt.Sprintf(zone, "10s"))
+	i.await(t, "one.apps.test.", dns.TypeAAAA, "2001:db8::1")
+	untilNil(t, i.daemon.ready)
+	first, err := serial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("cut.yaml", cut)
+	untilNil(t, func() error {
+		r, err := i.ask("www.child.apps.test.", dns.TypeAAAA)
+		if err == nil && (r.Authoritative || len(r.Ns) != 1 || len(r.Extra) == 0) {
+			err = fmt.Errorf("no referral: %v", r)
+		}
+		return err
+	})
+	// A mistake takes no zone away.
+	write("zone.yaml", fmt.Sprintf(zone, "soon"))
+	untilNil(t, func() error {
+		if c.log.count(`DNSZone apps: Invalid: spec.ttl`) == 0 {
+			return errors.New("the mistake is not told of")
+		}
+		return nil
+	})
+	i.await(t, "one.apps.test.", dns.TypeAAAA, "2001:db8::1")
+	if err := os.Remove(filepath.Join(dir, "zone.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	i.await(t, "one.apps.test.", dns.TypeAAAA, "REFUSED")
+	write("zone.yaml", fmt.Sprintf(zone, "20s"))
+	i.await(t, "one.apps.test.", dns.TypeAAAA, "2001:db8::1")
+	if now, err := serial(); err != nil || int32(now-first) <= 0 {
+		t.Errorf("serial %d after %d, %v", now, first, err)
+	}
 }
