@@ -88,6 +88,13 @@ func TestChartRefusesBadValues(t *testing.T) {
 	}
 }
 
+// Zones can all be objects, if the values say that this is meant.
+func TestChartWithoutZones(t *testing.T) {
+	if _, err := chart(t, "--set", "config.kubernetes.sources.dnsZones.enabled=true"); err != nil {
+		t.Error(err)
+	}
+}
+
 // The chart and the Kustomize base are two ways to one installation.
 func TestChartAgreesWithBase(t *testing.T) {
 	data, err := chart(t, "--set-json", leastValues, "--include-crds")
