@@ -20,6 +20,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/externaldns"
 )
 
 // testExternalDNS has external-dns itself write what it reads of Services, with each of its registries.
@@ -40,16 +42,24 @@ func testExternalDNS(t *testing.T, c *cluster, k client.Client) {
 	if err := os.WriteFile(kubeconfig, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, registry := range []string{"txt", "noop"} {
-		t.Run(registry, func(t *testing.T) {
+	for _, tt := range []struct {
+		name, registry, note string // note is the one of web.apps.test; empty: none
+		kept                 int    // objects that are not published
+		more                 []string
+	}{
+		{"txt", "txt", "a-web.apps.test.", 4, nil}, // the notes of the apex and of the wildcard, of both families
+		{"txt with names within the zone", "txt", "a-note.web.apps.test.", 0, []string{"--txt-prefix=%{record_type}-note.", "--txt-wildcard-replacement=_any"}},
+		{"noop", "noop", "", 0, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			ns := c.namespace(t)
 			// Its Services are external-dns's business here.
 			i := c.runWith(t, c.kubeconfig, "", fmt.Sprintf("namespaces: [%s], sources: {services: {enabled: false}}", ns))
 			w := startWebhook(t, webhookUser(t, c, ns, true), ns)
-			e := externalDNS{t: t, binary: binary, args: []string{
+			e := externalDNS{t: t, binary: binary, args: append([]string{
 				"--source=service", "--namespace=" + ns, "--kubeconfig=" + kubeconfig, "--provider=webhook", "--webhook-provider-url=" + w.url,
-				"--registry=" + registry, "--txt-owner-id=test", "--policy=sync", "--interval=1s", "--log-level=debug",
-			}}
+				"--registry=" + tt.registry, "--txt-owner-id=test", "--policy=sync", "--interval=1s", "--log-level=debug",
+			}, tt.more...)}
 			stop := e.start()
 			names := []string{"apps.test", "web.apps.test", "*.wild.apps.test"} // the first one's note has a name beside the zone
 			s := service(ns, "web", hostnameKey, strings.Join(names, ","), "external-dns.alpha.kubernetes.io/hostname", strings.Join(names, ","), "external-dns.alpha.kubernetes.io/ttl", "33")
@@ -66,12 +76,25 @@ func testExternalDNS(t *testing.T, c *cluster, k client.Client) {
 			if r, err := i.ask("web.apps.test.", dns.TypeA); err != nil || r.Answer[0].Header().Ttl != 33 {
 				t.Errorf("TTL: %v %v", r, err)
 			}
-			if registry == "txt" {
-				if r, err := i.ask("a-web.apps.test.", dns.TypeTXT); err != nil || len(r.Answer) != 1 || !strings.Contains(r.Answer[0].String(), "external-dns/owner=test") {
+			e.settled()
+			if tt.note != "" {
+				if r, err := i.ask(tt.note, dns.TypeTXT); err != nil || len(r.Answer) != 1 || !strings.Contains(r.Answer[0].String(), "external-dns/owner=test") {
 					t.Errorf("the owner's note is not served: %v %v", r, err)
 				}
 			}
-			e.settled()
+			var list externaldns.DNSEndpointList
+			if err := k.List(t.Context(), &list, client.InNamespace(ns)); err != nil {
+				t.Fatal(err)
+			}
+			kept := 0
+			for _, o := range list.Items {
+				if o.Annotations["external-dns.kubernetes.io/controller"] != "" {
+					kept++
+				}
+			}
+			if kept != tt.kept {
+				t.Errorf("%d objects are kept and not published, want %d", kept, tt.kept)
+			}
 			versions := endpointVersions(t, k, ns)
 
 			// Restarted, it finds what it wrote and writes nothing.
