@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -28,6 +29,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Most tests wait for a load to pass: more of them at a time than there are CPUs. What -parallel says comes later and counts.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"loadgen": main})
 }
 

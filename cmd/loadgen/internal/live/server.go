@@ -80,9 +80,10 @@ func (s *state) unpack() (record.Progress, error) {
 type Server struct {
 	Addr net.Addr
 
-	http  *http.Server
-	run   atomic.Pointer[Run]
-	ended atomic.Bool
+	http     *http.Server
+	run      atomic.Pointer[Run]
+	ended    atomic.Bool
+	watchers watchers
 }
 
 // Run is what a Server shows.
@@ -99,7 +100,7 @@ func Serve(addr string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serving metrics: %w", err)
 	}
-	s := &Server{Addr: l.Addr()}
+	s := &Server{Addr: l.Addr(), watchers: watchers{asked: map[string]time.Time{}, told: make(chan struct{}, 1)}}
 	s.run.Store(&Run{Start: time.Now(), Look: record.NewProgress})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(newCollector(func() record.Progress { return s.run.Load().Look() }))
@@ -115,7 +116,7 @@ func Serve(addr string) (*Server, error) {
 // Show makes r the run that is shown.
 func (s *Server) Show(r Run) { s.run.Store(&r) }
 
-func (s *Server) progress(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) progress(w http.ResponseWriter, q *http.Request) {
 	r := s.run.Load()
 	p := r.Look()
 	out := state{Client: r.Client, Title: r.Title, StartNs: r.Start.UnixNano(), LengthNs: int64(r.Length), Ended: s.ended.Load()}
@@ -125,19 +126,23 @@ func (s *Server) progress(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(out)
+	if id := q.FormValue(watcherKey); id != "" {
+		s.watchers.note(id, out.Ended)
+	}
 }
 
-// linger bounds how long a generator that has ended stays for its peers.
+// linger bounds how long a generator that has ended stays for its peers and watchers.
 const linger = 5 * time.Second
 
-// Leave closes the server when every peer has asked for this clock: when it says that it has ended, or is gone.
+// Leave closes the server when every peer has asked for this clock: when it says that it has ended, or is gone; and when every
+// watcher has heard that the run has ended, with its last figures.
 func (s *Server) Leave(ctx context.Context, peers []string) {
 	s.ended.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, linger)
 	defer cancel()
 	for _, p := range peers {
 		for ctx.Err() == nil {
-			st, err := ask(ctx, p)
+			st, err := ask(ctx, p, "")
 			if err != nil || st.Ended {
 				break
 			}
@@ -147,6 +152,8 @@ func (s *Server) Leave(ctx context.Context, peers []string) {
 			}
 		}
 	}
+	s.watchers.wait(ctx)
+	_ = s.http.Shutdown(ctx) // with the replies under way
 	_ = s.http.Close()
 }
 

@@ -4,6 +4,7 @@ package live
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,8 +14,9 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/record"
 )
 
-func ask(ctx context.Context, peer string) (*state, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer+progressPath, nil)
+// ask asks a generator where it stands, as the watcher of that name or, without, as somebody who is not waited for.
+func ask(ctx context.Context, peer, watcher string) (*state, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer+progressPath+"?"+watcherKey+"="+watcher, nil)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", peer, err)
 	}
@@ -36,6 +38,7 @@ func ask(ctx context.Context, peer string) (*state, error) {
 // Watch follows several generators as one.
 type Watch struct {
 	peers []string
+	id    string // tells it from other watchers
 
 	mu   sync.Mutex
 	last []seen
@@ -49,7 +52,9 @@ type seen struct {
 }
 
 // NewWatch returns a watch of the generators at the addresses of their --metrics.
-func NewWatch(peers []string) *Watch { return &Watch{peers: peers, last: make([]seen, len(peers))} }
+func NewWatch(peers []string) *Watch {
+	return &Watch{peers: peers, id: rand.Text(), last: make([]seen, len(peers))}
+}
 
 // patience bounds how long a generator is waited for: what it says later is of the next look.
 const patience = 2 * time.Second
@@ -62,7 +67,7 @@ func (w *Watch) Ask(ctx context.Context) (ended int, err error) {
 	var all sync.WaitGroup
 	for i, p := range w.peers {
 		all.Go(func() {
-			s, err := ask(ctx, p)
+			s, err := ask(ctx, p, w.id)
 			var progress record.Progress
 			if err == nil {
 				progress, err = s.unpack()
