@@ -77,10 +77,9 @@ func (e *Engine) cutAbove(key string) (found string) {
 	}
 	z := e.zoneOf(key)
 	for up := record.Parent(plain(key)); up != "" && up != z.origin; up = record.Parent(up) {
-		if cut := e.placed(up, z); e.cuts[cut] {
-			if by, _ := e.claims.Owner(cut); by != owner {
-				found = cut
-			}
+		cut := e.placed(up, z)
+		if by, ok := e.cuts[cut]; ok && by != owner {
+			found = cut
 		}
 	}
 	return found
@@ -91,12 +90,14 @@ func (e *Engine) cutAbove(key string) (found string) {
 func (e *Engine) recut(names map[string]bool, dirty causes) {
 	changed := map[string]bool{}
 	for key := range names {
-		if is := e.isCut(key); is != e.cuts[key] {
-			if changed[plain(key)] = true; is {
-				e.cuts[key] = true
-			} else {
-				delete(e.cuts, key)
-			}
+		was, before := e.cuts[key]
+		now, _ := e.claims.Owner(key)
+		switch is := e.isCut(key); {
+		case is && (!before || was != now):
+			changed[plain(key)], e.cuts[key] = true, now
+		case !is && before:
+			changed[plain(key)] = true
+			delete(e.cuts, key)
 		}
 	}
 	if len(e.cuts) == 0 && len(changed) == 0 {
@@ -127,10 +128,10 @@ func belowAny(name string, others map[string]bool) bool {
 	return false
 }
 
-// occlude notes the delegation that a name is below.
+// occlude notes the delegation that a name is below. Each tells of the other's owner, who may be another now.
 func (e *Engine) occlude(key string, dirty causes) {
 	was, now := e.under[key], e.cutAbove(key)
-	if was == now {
+	if was == "" && now == "" {
 		return
 	}
 	if was != "" {

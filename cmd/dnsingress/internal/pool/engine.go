@@ -74,7 +74,7 @@ type Engine struct {
 	fresh    map[*served]bool           // zones that have not been published as they are
 	left     map[*served][]string       // names that zones do not hold any more, as a child zone has them
 	gone     []string                   // origins to withdraw
-	cuts     map[string]bool            // names as claimed that are delegations
+	cuts     map[string]model.Ref       // names as claimed that are delegations
 	under    map[string]string          // names as claimed, each with the delegation that it is below
 	below    map[string]map[string]bool // these, by delegation
 	pools    map[model.Ref]*state
@@ -135,7 +135,7 @@ func New(o Options) (*Engine, error) {
 		asking:   map[model.Ref]*model.Zone{},
 		unmade:   map[model.Ref]string{},
 		begun:    map[string]uint32{},
-		cuts:     map[string]bool{},
+		cuts:     map[string]model.Ref{},
 		under:    map[string]string{},
 		below:    map[string]map[string]bool{},
 		pools:    map[model.Ref]*state{},

@@ -266,17 +266,14 @@ func (e *Engine) zoneOf(key string) *served {
 // served are the origins of all zones, in order.
 func (e *Engine) served() []string { return slices.Sorted(maps.Keys(e.zones)) }
 
-// mostHinted is how many zones a hint names.
-const mostHinted = 8
-
-// hint says in which zones names can be.
+// hint says in which zones names can be: those that do not come and go.
 func (e *Engine) hint() string {
-	origins := e.served()
-	switch {
-	case len(origins) == 0:
-		return "zones in the configuration, or a DNSZone"
-	case len(origins) > mostHinted:
-		return strings.Join(origins[:mostHinted], ", ") + ", …"
+	var origins []string
+	for _, z := range e.options.Config.Zones {
+		origins = append(origins, z.Origin)
+	}
+	if len(origins) == 0 {
+		return "a DNSZone, or zones in the configuration"
 	}
 	return strings.Join(origins, ", ")
 }

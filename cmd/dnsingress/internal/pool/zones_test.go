@@ -4,12 +4,14 @@ package pool
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
@@ -315,4 +317,100 @@ func TestNoZonesAtFirst(t *testing.T) {
 		t.Error("no zone is there")
 	}
 	b.wantHolds("new.test.", "www.new.test.", "9 AAAA fd00::2")
+}
+
+// all is what is published, and what is wrong, the serials apart.
+func (b *bench) all() map[string]string {
+	out := map[string]string{}
+	for _, e := range b.options.Catalog.Zones() {
+		for owner, sets := range e.All() {
+			var lines []string
+			for _, s := range sets {
+				for _, rr := range s.Records {
+					if s.Type != dns.TypeSOA {
+						lines = append(lines, rr.String())
+					}
+				}
+			}
+			slices.Sort(lines)
+			out[e.Origin()+" "+owner] = strings.Join(lines, "\n")
+		}
+	}
+	for ref := range b.pools {
+		var lines []string
+		for _, p := range b.problems[ref] {
+			lines = append(lines, p.Reason+": "+p.Message)
+		}
+		if slices.Sort(lines); len(lines) > 0 {
+			out[ref.String()] = strings.Join(lines, "\n")
+		}
+	}
+	return out
+}
+
+// Whatever came, changed and went before, in whatever order, what is published and what is wrong follows from the objects
+// that are there; and serials never go back.
+func TestZonesByChance(t *testing.T) {
+	origins := []string{"x.test.", "a.x.test.", "b.a.x.test.", "c.x.test.", "apps.test.", "a.apps.test.", "deep.apps.test."}
+	names := []string{"x.test.", "a.x.test.", "w.a.x.test.", "b.a.x.test.", "w.b.a.x.test.", "ns1.a.x.test.", "w.c.x.test.", "ns1.b.a.x.test.", "a.apps.test.", "w.a.apps.test.", "*.c.x.test.", "w.deep.apps.test."}
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		object := func() *model.Pool {
+			i, day := r.IntN(6), 1+r.IntN(9)
+			switch r.IntN(4) {
+			case 0:
+				return zoneObject(fmt.Sprint("z", i), origins[r.IntN(len(origins))], day, func(z *model.Zone) {
+					z.Upper, z.TTL = r.IntN(3) == 0, time.Duration(1+r.IntN(2))*time.Second
+					if r.IntN(4) == 0 {
+						z.Namespaces = []string{"team-*"}
+					}
+				})
+			case 1:
+				return cutObject(fmt.Sprint("d", i), names[r.IntN(len(names)-2)], day)
+			case 2:
+				p := named(fmt.Sprint("e", i), day)
+				p.Ref.Kind = "DNSEndpoint"
+				name := names[r.IntN(len(names)-2)]
+				p.Records = []model.RecordSet{{Name: name, Type: dns.TypeNS, Records: []model.Record{{Data: "ns1." + name}}}, {Name: "ns1." + name, Type: dns.TypeA, Records: []model.Record{{Data: "192.0.2.1"}}}}
+				return p
+			}
+			return named(fmt.Sprint("s", i), day, names[r.IntN(len(names))], names[r.IntN(len(names))])
+		}
+		b := newBench(t)
+		there := map[model.Ref]*model.Pool{}
+		b.do(mail{synced: true})
+		last := map[string]uint32{}
+		for step := range 60 {
+			var m mail
+			for range 1 + r.IntN(3) {
+				p := object()
+				if r.IntN(3) == 0 {
+					delete(there, p.Ref)
+					m.updates = append(m.updates, model.Update{Ref: p.Ref})
+				} else {
+					there[p.Ref] = p
+					m.updates = append(m.updates, model.Update{Ref: p.Ref, Pool: p})
+				}
+			}
+			b.do(m)
+			for _, e := range b.options.Catalog.Zones() {
+				if before, ok := last[e.Origin()]; ok && int32(e.Serial()-before) < 0 {
+					t.Fatalf("seed %d, step %d: serial of %s went from %d to %d", seed, step, e.Origin(), before, e.Serial())
+				}
+				last[e.Origin()] = e.Serial()
+			}
+			if step%10 != 9 {
+				continue
+			}
+			fresh := newBench(t)
+			m = mail{synced: true}
+			for _, p := range there {
+				m.updates = append(m.updates, model.Update{Ref: p.Ref, Pool: p})
+			}
+			fresh.do(m)
+			if diff := cmp.Diff(fresh.all(), b.all()); diff != "" {
+				t.Fatalf("seed %d, step %d: from nothing (-) and after changes (+):\n%s", seed, step, diff)
+			}
+		}
+	}
 }
