@@ -170,6 +170,9 @@ func (l *listing) disputes(a *arranged) {
 		if !claimed {
 			continue // it is not for the object, which has been told
 		}
+		if host, made := a.made[name]; made && !l.owns(a, host) {
+			continue // nor is the host that it is made for, of which it is told
+		}
 		if owner != a.Ref {
 			l.problems = append(l.problems, Problem{a.Ref, model.Problem{Reason: "NameTaken", Message: fmt.Sprintf(
 				"%s is already published for %s, which is older or comes first (hint: one object a name)", plain(name), owner)}})

@@ -46,7 +46,8 @@ func (s *Set) lets(kind objects.Name, o client.Object) bool {
 	return !ok || !f.Off && (len(f.Namespaces) == 0 || slices.Contains(f.Namespaces, o.GetNamespace())) && f.labels.Matches(labels.Set(o.GetLabels()))
 }
 
-// uncreated is when objects were created that do not say: after all that do.
+// uncreated is when objects were created that do not say: after all that do, and one after another as they stand in the
+// files, as if these were applied in their order.
 var uncreated = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Publication is one pool that an object of the set publishes.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/objects"
@@ -29,6 +31,7 @@ type Set struct {
 	files      map[model.Ref]*strictyaml.File // where each object stands
 	errs       []error
 	lost       []string // files with objects that cannot be read
+	undated    int      // objects so far that do not say when they were created
 }
 
 // NewSet returns an empty set.
@@ -148,6 +151,10 @@ func (s *Set) read(f *strictyaml.File, kind objects.Kind) {
 		return
 	}
 	s.files[ref] = f
+	if created := o.GetCreationTimestamp(); created.IsZero() {
+		s.undated++
+		o.SetCreationTimestamp(metav1.NewTime(uncreated.Add(time.Duration(s.undated) * time.Microsecond)))
+	}
 	labels := o.GetLabels() // a filter may want others than a translation
 	kept := kind.Keep(o, s.settings)
 	kept.SetLabels(labels)

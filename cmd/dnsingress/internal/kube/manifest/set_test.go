@@ -47,6 +47,39 @@ func TestWhatIsWrongHasItsPlace(t *testing.T) {
 	}
 }
 
+func TestOfTwoTheFirstInTheFilesHasAName(t *testing.T) {
+	manifest := func(name, more string) []byte {
+		return []byte("apiVersion: v1\nkind: Service\nmetadata: {name: " + name + more + ", annotations: {external-dns.kubernetes.io/hostname: x.test, external-dns.kubernetes.io/target: 192.0.2.1}}\n" +
+			"spec: {ports: [{name: http, port: 80}]}\n---\n")
+	}
+	for _, c := range []struct {
+		name  string
+		files [][]byte
+		want  string
+	}{
+		{"of one file", [][]byte{append(manifest("second-by-name", ""), manifest("first-by-name", "")...)}, "Service default/second-by-name"},
+		{"of two files", [][]byte{manifest("b", ""), manifest("a", "")}, "Service default/b"},
+		{"what says when it was created is older", [][]byte{manifest("b", ""), manifest("c", ", creationTimestamp: '2026-01-01T00:00:00Z'")}, "Service default/c"},
+	} {
+		s := NewSet(settings())
+		for _, data := range c.files {
+			s.Add("f", data)
+		}
+		publications, _ := s.Publications()
+		var pools []listing.Published
+		for _, p := range publications {
+			pools = append(pools, listing.Published{Pool: p.Pool})
+		}
+		lines, problems := listing.Lines(pools, 5)
+		if len(lines) != 1 || lines[0].Object != c.want {
+			t.Errorf("%s: got %v", c.name, lines)
+		}
+		if len(problems) != 1 || !strings.Contains(problems[0].Message, "x.test. is already published for "+c.want) {
+			t.Errorf("%s: problems %v", c.name, problems)
+		}
+	}
+}
+
 // FuzzSet: whatever a file holds, what it publishes can be listed, and each mistake is in the file.
 func FuzzSet(f *testing.F) {
 	paths, err := filepath.Glob("../../../testdata/objects/*.yaml")
