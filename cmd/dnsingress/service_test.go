@@ -59,7 +59,7 @@ func (i *instance) metric(t *testing.T, name string) string {
 // testServiceStatus has Services told what keeps them from being published, and where clients come to other ports.
 func testServiceStatus(t *testing.T, c *cluster) {
 	ns := c.namespace(t)
-	svc := service(ns, "web", hostnameKey, "ports.apps.test")
+	svc := service(ns, "web", hostnameKey, "unequal.apps.test")
 	svc.Spec.Ports[0].TargetPort = intstr.FromInt32(8080)
 	c.create(t, svc)
 	fine := service(ns, "fine", hostnameKey, "fine.apps.test")
