@@ -157,6 +157,14 @@ func (f *dnsFlags) job(ctx context.Context, servers []string, stdin io.Reader) (
 	j.title = f.describe(questions, c.Servers)
 	j.attempts = 1
 	j.draw = c.Draw
+	if f.asksRoot() {
+		j.account = func(o *outcome) error {
+			if o.Succeeded == 0 {
+				o.Warnings = append(o.Warnings, "nobody answered for the root (hint: --name or --list, for a server that is no resolver knows its own names alone)")
+			}
+			return nil
+		}
+	}
 	if truth != nil {
 		if err := truth.begin(ctx, f); err != nil {
 			j.close()
