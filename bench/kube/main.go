@@ -26,7 +26,7 @@ func command(_ io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	var (
 		bin, peers, dnsingress, keep string
 		services                     []int
-		only                         []string
+		only, worlds                 []string
 		p                            plan
 		asJSON                       bool
 	)
@@ -52,7 +52,7 @@ func command(_ io.Reader, stdout, stderr io.Writer) *cobra.Command {
 				return writeTable(stdout, all)
 			}
 			for _, n := range services {
-				for _, name := range []string{"pods", "status"} {
+				for _, name := range worlds {
 					chosen := slices.DeleteFunc(systems(dnsingress, peers), func(s *system) bool {
 						return s.world != name || len(only) > 0 && !slices.Contains(only, s.name)
 					})
@@ -76,6 +76,7 @@ func command(_ io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	f.StringVar(&keep, "keep", "", "`DIR` that configurations and logs are left in")
 	f.IntSliceVar(&services, "services", []int{100, 1000, 10000}, "numbers of Services")
 	f.StringSliceVar(&only, "only", nil, "systems, by name; default: all")
+	f.StringSliceVar(&worlds, "world", []string{"pods", "status"}, "what is in the cluster: pods, whose readiness changes, or status, where load balancers move")
 	f.IntVar(&p.changes, "changes", 300, "changes a system")
 	f.DurationVar(&p.pace, "pace", 50*time.Millisecond, "time between two changes")
 	f.DurationVar(&p.poll, "poll", 200*time.Microsecond, "time between two questions for one change")

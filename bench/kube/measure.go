@@ -22,6 +22,7 @@ type figures struct {
 	Services            int
 	Ready               time.Duration   // from its start until the last Service is answered
 	RSS                 int64           // bytes, after that
+	Settled             int64           // RSS once the changes were made
 	StartCPU, CPU       float64         // seconds: until ready; while the changes were made
 	Delays              []time.Duration // from before the write until answered
 	Floors              []time.Duration // of the same changes until the bare watch hears of them
@@ -201,11 +202,11 @@ func measure(ctx context.Context, s *system, w world, api *apiserver, services i
 	}
 	slices.Sort(f.Delays)
 	slices.Sort(f.Floors)
-	busy, _, err := proc.usage()
+	busy, settled, err := proc.usage()
 	if err != nil {
 		return nil, err
 	}
-	f.CPU = busy - idle
+	f.CPU, f.Settled = busy-idle, settled
 	if f.Received, err = proc.received(ctx); err != nil {
 		return nil, err
 	}

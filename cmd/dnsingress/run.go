@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -249,6 +250,17 @@ func (d *daemon) administrate(ctx context.Context) error {
 	return d.admin.Run(ctx)
 }
 
+// trim gives back to the operating system, once all is published, what only the start needed: lists from the API server
+// and zones in the making. The collector alone would keep it for as long as nothing else happens.
+func (d *daemon) trim(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+	case <-d.engine.Ready():
+		debug.FreeOSMemory()
+	}
+	return nil
+}
+
 // restart takes the place of the process before, once there is as much to answer with, and later gives way to another.
 func (d *daemon) restart(ctx context.Context) error {
 	for _, ready := range []<-chan struct{}{d.engine.Ready(), d.dns.Ready()} {
@@ -268,7 +280,7 @@ func (d *daemon) run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wait sync.WaitGroup
-	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.aliases.Run, d.transfers.Run, d.locations.Run, d.source.Run}, d.signers...) {
+	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.aliases.Run, d.transfers.Run, d.locations.Run, d.source.Run, d.trim}, d.signers...) {
 		wait.Go(func() {
 			if err := part(work); err != nil && work.Err() == nil {
 				stop(err)

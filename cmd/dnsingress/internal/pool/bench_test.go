@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 )
 
@@ -85,4 +87,19 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// BenchmarkScrape is one scrape of the metrics of 10,000 pools, but for their encoding.
+func BenchmarkScrape(b *testing.B) {
+	e := newBench(b)
+	e.do(mail{updates: benchUpdates(e.now)})
+	e.do(mail{synced: true})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(e.metrics)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := registry.Gather(); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

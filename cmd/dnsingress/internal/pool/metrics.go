@@ -54,7 +54,7 @@ func newMetrics(e *Engine, r prometheus.Registerer) (*metrics, error) {
 		ttl:      prometheus.NewDesc("dnsingress_pool_ttl_seconds", "TTL of a pool's answers, by the rule that set it.", append(pool, "rule"), nil),
 		weight:   prometheus.NewDesc("dnsingress_pool_weight", "Least and greatest weight of a pool's members, beside that of equal ones.", append(pool, "bound"), nil),
 		members:  prometheus.NewDesc("dnsingress_pool_members", "Members of a pool by state and reason.", append(pool, "state", "reason"), nil),
-		failOpen: prometheus.NewDesc("dnsingress_pool_fail_open", "1 while too few members satisfy the policy, so that all ready ones are answered with.", pool, nil),
+		failOpen: prometheus.NewDesc("dnsingress_pool_fail_open", "1 while too few members satisfy the policy, so that all ready ones are answered with; of pools that have a policy.", pool, nil),
 		age:      prometheus.NewDesc("dnsingress_signal_age_seconds", "Age of the values that a pool is steered by; +Inf: there were none yet.", append(pool, "signal"), nil),
 		serial:   prometheus.NewDesc("dnsingress_zone_serial", "Serial of the zone's SOA.", []string{"zone"}, nil),
 		names:    prometheus.NewDesc("dnsingress_zone_names", "Names in the zone that are published for objects.", []string{"zone"}, nil),
@@ -111,32 +111,34 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(m.serial, prometheus.GaugeValue, float64(z.zone.Serial()), z.origin)
 		out <- prometheus.MustNewConstMetric(m.names, prometheus.GaugeValue, float64(len(z.answers)), z.origin)
 	}
+	var counted []moves
 	for ref, s := range e.pools {
 		if len(s.Hosts) == 0 {
 			continue // it has no members that anything could be told of
 		}
-		type key struct{ state, reason string }
-		count := map[key]int{}
-		for _, v := range s.decision.Members {
-			count[key{stateOf(v), string(v.Reason)}]++
+		of := labelsOf(ref)
+		counted = counted[:0]
+		for i := range s.decision.Members {
+			counted = count(counted, &s.decision.Members[i])
 		}
-		for k, n := range count {
-			out <- prometheus.MustNewConstMetric(m.members, prometheus.GaugeValue, float64(n), ref.Kind, ref.Namespace, ref.Name, ref.Part, k.state, k.reason)
+		for _, c := range counted {
+			out <- of.gauge(m.members, float64(c.members), "reason", string(c.reason), "state", c.state)
+		}
+		out <- of.gauge(m.ttl, s.decision.TTL.Seconds(), "rule", s.decision.TTLRule)
+		if s.Policy == nil {
+			continue
 		}
 		failOpen := 0.0
 		if s.decision.FailOpen {
 			failOpen = 1
 		}
-		out <- prometheus.MustNewConstMetric(m.failOpen, prometheus.GaugeValue, failOpen, ref.Kind, ref.Namespace, ref.Name, ref.Part)
-		out <- prometheus.MustNewConstMetric(m.ttl, prometheus.GaugeValue, s.decision.TTL.Seconds(), ref.Kind, ref.Namespace, ref.Name, ref.Part, s.decision.TTLRule)
-		if s.Policy == nil {
-			continue
-		}
+		out <- of.gauge(m.failOpen, failOpen)
 		least, greatest := s.weights()
-		out <- prometheus.MustNewConstMetric(m.weight, prometheus.GaugeValue, least, ref.Kind, ref.Namespace, ref.Name, ref.Part, "least")
-		out <- prometheus.MustNewConstMetric(m.weight, prometheus.GaugeValue, greatest, ref.Kind, ref.Namespace, ref.Name, ref.Part, "greatest")
+		for bound, weight := range map[string]float64{"least": least, "greatest": greatest} {
+			out <- prometheus.MustNewConstMetric(m.weight, prometheus.GaugeValue, weight, ref.Kind, ref.Namespace, ref.Name, ref.Part, bound)
+		}
 		for i, q := range s.queries {
-			out <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, age(e.queries[q], now), ref.Kind, ref.Namespace, ref.Name, ref.Part, s.Policy.Signals[i].Name)
+			out <- of.gauge(m.age, age(e.queries[q], now), "signal", s.Policy.Signals[i].Name)
 		}
 	}
 }
