@@ -38,7 +38,7 @@ type DNSDelegationList struct {
 
 // DNSDelegationSpec is what the parent says of a child zone.
 //
-// +kubebuilder:validation:XValidation:rule="self.nameservers.all(n, (n.name.lowerAscii() + (n.name.endsWith('.') ? ” : '.') == self.zone.lowerAscii() + (self.zone.endsWith('.') ? ” : '.') || (n.name.lowerAscii() + (n.name.endsWith('.') ? ” : '.')).endsWith('.' + self.zone.lowerAscii() + (self.zone.endsWith('.') ? ” : '.'))) ? has(n.addresses) && size(n.addresses) > 0 : true)",message="a nameserver inside the child zone needs addresses: without glue nobody could find it",fieldPath=".nameservers"
+// +kubebuilder:validation:XValidation:rule=`self.nameservers.all(n, (n.name.lowerAscii() + (n.name.endsWith(".") ? "" : ".") == self.zone.lowerAscii() + (self.zone.endsWith(".") ? "" : ".") || (n.name.lowerAscii() + (n.name.endsWith(".") ? "" : ".")).endsWith("." + self.zone.lowerAscii() + (self.zone.endsWith(".") ? "" : "."))) ? has(n.addresses) && size(n.addresses) > 0 : true)`,message="a nameserver inside the child zone needs addresses: without glue nobody could find it",fieldPath=".nameservers"
 type DNSDelegationSpec struct {
 	// Zone is the child's origin, such as shop.apps.example.org.
 	// +kubebuilder:validation:MinLength=1

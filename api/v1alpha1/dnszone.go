@@ -40,7 +40,7 @@ type DNSZoneList struct {
 // services come from other objects.
 //
 // +kubebuilder:validation:XValidation:rule="self.role != 'upper' || !has(self.addresses) || size(self.addresses) == 0",message="a zone of role upper only refers: it has no addresses of its own",fieldPath=".addresses"
-// +kubebuilder:validation:XValidation:rule="self.nameservers.all(n, (n.name.lowerAscii() + (n.name.endsWith('.') ? ” : '.') == self.origin.lowerAscii() + (self.origin.endsWith('.') ? ” : '.') || self.origin == '.' || (n.name.lowerAscii() + (n.name.endsWith('.') ? ” : '.')).endsWith('.' + self.origin.lowerAscii() + (self.origin.endsWith('.') ? ” : '.'))) ? has(n.addresses) && size(n.addresses) > 0 : !has(n.addresses) || size(n.addresses) == 0)",message="a nameserver inside the zone needs addresses, and one outside has none here",fieldPath=".nameservers"
+// +kubebuilder:validation:XValidation:rule=`self.nameservers.all(n, (n.name.lowerAscii() + (n.name.endsWith(".") ? "" : ".") == self.origin.lowerAscii() + (self.origin.endsWith(".") ? "" : ".") || self.origin == "." || (n.name.lowerAscii() + (n.name.endsWith(".") ? "" : ".")).endsWith("." + self.origin.lowerAscii() + (self.origin.endsWith(".") ? "" : "."))) ? has(n.addresses) && size(n.addresses) > 0 : !has(n.addresses) || size(n.addresses) == 0)`,message="a nameserver inside the zone needs addresses, and one outside has none here",fieldPath=".nameservers"
 type DNSZoneSpec struct {
 	// Origin is the zone's name, such as apps.example.org.
 	// +kubebuilder:validation:MinLength=1

@@ -95,7 +95,7 @@ type SteeringPolicySpec struct {
 
 // TargetRef names an object of the policy's namespace that publishes names.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.group) || self.group == (self.kind == 'Service' ? ” : self.kind == 'Ingress' ? 'networking.k8s.io' : 'gateway.networking.k8s.io')",message="the group is not that of the kind"
+// +kubebuilder:validation:XValidation:rule=`!has(self.group) || self.group == (self.kind == "Service" ? "" : self.kind == "Ingress" ? "networking.k8s.io" : "gateway.networking.k8s.io")`,message="the group is not that of the kind"
 type TargetRef struct {
 	// Group is that of the target's kind: none for a Service, networking.k8s.io for an Ingress, gateway.networking.k8s.io
 	// for the others. Default: the kind's.
