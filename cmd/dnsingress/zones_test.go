@@ -37,11 +37,8 @@ func testZones(t *testing.T, c *cluster) {
 	web := service(ns, "web", hostnameKey, "www.zones.example")
 	c.create(t, web)
 	c.create(t, slice(ns, "web", "web-1", discoveryv1.AddressTypeIPv6, "fd00::1"))
-	i := c.configured(t, fmt.Sprintf(`listen: ["[::1]:0"]
-admin: "[::1]:0"
-lameDuck: 0s
-kubernetes: {kubeconfig: %s, namespaces: [%s]}
-`, c.kubeconfig, ns))
+	text := fmt.Sprintf("listen: [\"[::1]:0\"]\nadmin: \"[::1]:0\"\nlameDuck: 0s\nkubernetes: {kubeconfig: %s, namespaces: [%s]}\n", c.kubeconfig, ns)
+	i := c.configured(t, text)
 	untilNil(t, func() error {
 		if err := i.daemon.ready(); err == nil || !strings.Contains(err.Error(), "waiting for a zone") {
 			return fmt.Errorf("without a zone: %v", err)
@@ -81,8 +78,9 @@ kubernetes: {kubeconfig: %s, namespaces: [%s]}
 	const good = " Accepted=True/Accepted Programmed=True/Programmed"
 	stands(zone, &zone.Status, "zone=zones.example."+good)
 
-	// The serial goes on with every change of a name; the status is not written again for that.
+	// The serial goes on with every change of a name, and another replica has others; the status is not written again for that.
 	version := zone.ResourceVersion
+	c.configured(t, text).await(t, "www.zones.example.", dns.TypeAAAA, "fd00::1")
 	other := service(ns, "other", hostnameKey, "other.zones.example")
 	c.create(t, other)
 	i.await(t, "other.zones.example.", dns.TypeAAAA, "NODATA")

@@ -88,7 +88,7 @@ func (c *checker) name(name string) bool {
 		problem = "is not in canonical form"
 	case labels > 1 && strings.Contains(strings.TrimPrefix(name, "*."), "*"):
 		problem, hint = "has an asterisk that is not its first label", "*.apps.example.org"
-	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"();@$\`, r) }):
+	case strings.ContainsFunc(name, unusual):
 		problem, hint = "has characters that host names do not have", "letters, digits, hyphens, dots; other scripts as xn--…"
 	}
 	if problem != "" {
@@ -96,6 +96,9 @@ func (c *checker) name(name string) bool {
 	}
 	return problem == ""
 }
+
+// unusual reports whether host names do not have the character.
+func unusual(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"();@$\`, r) }
 
 // merge makes one set of those with the same name and type. The records are copies.
 func (c *checker) merge(given []model.RecordSet) []model.RecordSet {

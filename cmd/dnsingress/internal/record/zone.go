@@ -57,14 +57,19 @@ func CheckZone(z *model.Zone) []Mistake {
 			add(path, "", "%q is no domain name", name)
 		}
 	}
-	name("origin", z.Origin)
+	host := func(path, text string) {
+		if name(path, text); strings.ContainsFunc(text, unusual) {
+			add(path, "letters, digits, hyphens, dots; other scripts as xn--…", "%q has characters that host names do not have", text)
+		}
+	}
+	host("origin", z.Origin)
 	if len(z.Nameservers) == 0 {
 		add("nameservers", "nameservers: [{name: ns1.apps.example.org, addresses: [...]}]", "a zone needs at least one nameserver")
 	}
 	names := map[string]bool{}
 	for i, ns := range z.Nameservers {
 		at := fmt.Sprintf("nameservers[%d]", i)
-		name(at+".name", ns.Name)
+		host(at+".name", ns.Name)
 		if names[ns.Name] {
 			add(at+".name", "", "nameserver %s is listed twice", ns.Name)
 		}
