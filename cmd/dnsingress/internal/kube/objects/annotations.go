@@ -138,6 +138,13 @@ func (p Prefixes) maxAnswers(annotations map[string]string) (int, []model.Proble
 
 // policy reads the policy annotations; nil: there is none. check judges the expression.
 func (p Prefixes) policy(annotations map[string]string, check func(expr string) error) (*model.Policy, error) {
+	said := false // most objects have none of these
+	for key := range annotations {
+		said = said || strings.HasPrefix(key, p.Policy)
+	}
+	if !said {
+		return nil, nil
+	}
 	var errs []error
 	read := func(name string, parse func(value string) error) bool {
 		value, ok := annotations[p.Policy+name]
