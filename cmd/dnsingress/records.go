@@ -43,9 +43,12 @@ Exit codes: 0 all is published, 1 something is wrong: it is on standard error wi
 place, FILE:LINE:COLUMN, and all else is printed all the same.`,
 		Example: `  dnsingress records -f deploy/
   kubectl get services,endpointslices -A -o yaml | dnsingress records -f -
-  dnsingress records -f service.yaml --service-target status --ttl 1h`,
+  dnsingress records -f service.yaml --service-target status`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
+			if k.ServiceTarget == config.TargetStatus && !c.Flags().Changed("ttl") {
+				ttl = time.Hour
+			}
 			if err := checkOutput(output); err != nil {
 				return err
 			}
@@ -82,7 +85,7 @@ place, FILE:LINE:COLUMN, and all else is printed all the same.`,
 	}
 	c.Flags().StringArrayVarP(&paths, "filename", "f", nil, "manifests: a `FILE`, a directory with all below it, or - (repeatable)")
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	c.Flags().DurationVar(&ttl, "ttl", 5*time.Second, "TTL of records that set none, as a zone's ttl")
+	c.Flags().DurationVar(&ttl, "ttl", 5*time.Second, "TTL of records that set none, as a zone's ttl; with --service-target status 1h, which external-dns leaves to\nthe provider and PowerDNS takes")
 	c.Flags().StringVar((*string)(&k.ServiceTarget), "service-target", string(k.ServiceTarget), "what Services are answered with: pods, or status (their load balancers' addresses)")
 	c.Flags().StringVar((*string)(&k.Chains), "chains", string(k.Chains), "CNAME chains of DNSRecords and DNSPolicies: publish or collapse")
 	c.Flags().StringArrayVar(&k.HostnamePrefixes, "hostname-prefix", k.HostnamePrefixes, "`PREFIX` of annotations that external-dns knows; the first that is set wins (repeatable)")
