@@ -99,12 +99,12 @@ func systems(dnsingress, peers string) []*system {
 		},
 		{
 			name: "external-dns", world: "pods", note: "defaults: every minute", binary: externalDNS, start: startExternalDNS(),
-			changes: 30, pace: 4 * time.Second,
+			changes: 20, pace: 3 * time.Second,
 		},
 		{
 			name: "external-dns-fast", world: "pods", note: "--interval=1s --events --listen-endpoint-events --min-event-sync-interval=1ms", binary: externalDNS,
 			start:   startExternalDNS("--interval=1s", "--events", "--listen-endpoint-events", "--min-event-sync-interval=1ms"),
-			changes: 30, pace: time.Second,
+			changes: 20, pace: time.Second,
 		},
 		{name: "dnsingress", world: "status", note: "serviceTarget: status", binary: dnsingress, start: startDNSIngress(", serviceTarget: status")},
 		{
