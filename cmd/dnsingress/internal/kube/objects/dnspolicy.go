@@ -273,7 +273,7 @@ func (r *policyReader) listeners() (all []sharer) {
 		listener := chain.Listener{
 			Host: dns.CanonicalName(host), AliasTTL: chain.AliasTTL, AddressTTL: chain.AddressTTL, Gateways: gateways,
 		}
-		listener.Apex = r.settings.apex(listener.Host)
+		listener.Apex = r.settings.apex(listener.Host, r.view)
 		ttl, problems := r.settings.Prefixes.ttl(o.Annotations)
 		r.out.problems = appendNew(r.out.problems, problems...)
 		if ttl != nil {

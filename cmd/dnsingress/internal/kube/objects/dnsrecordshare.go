@@ -111,7 +111,7 @@ func (s *Settings) sharedPool(ref model.Ref, base string, v View) (pool *model.P
 	if mode == chainsCollapsed {
 		sets = chain.Collapse(sets, base)
 	} else {
-		sets = chain.Ground(sets, base, s.apex)
+		sets = chain.Ground(sets, base, func(name string) bool { return s.apex(name, v) })
 	}
 	pool.Records = sets
 	return pool, nil
@@ -157,11 +157,19 @@ func (s *Settings) sharers(base string, v View) []sharer {
 
 // apex reports whether a name is the origin of a zone. Where it is not known which there are, those are that people can
 // register.
-func (s *Settings) apex(name string) bool {
+func (s *Settings) apex(name string, v View) bool {
+	if s.origin(name, v) {
+		return true
+	}
 	if s.Origins != nil {
-		return slices.Contains(s.Origins, name)
+		return false
 	}
 	bare := strings.TrimSuffix(name, ".")
 	registered, err := publicsuffix.EffectiveTLDPlusOne(bare)
 	return err == nil && registered == bare
+}
+
+// origin reports whether a name is known to be the origin of a zone, of the configuration or of a DNSZone.
+func (s *Settings) origin(name string, v View) bool {
+	return slices.Contains(s.Origins, name) || len(v.Find(DNSZonesByOrigin, name)) > 0
 }

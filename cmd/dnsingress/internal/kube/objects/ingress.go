@@ -35,12 +35,12 @@ func translateIngress(o *networkingv1.Ingress, v View, s *Settings) Result {
 	if class != "" && s.ourIngress(v, class) {
 		return s.publishIngress(o, v)
 	}
-	return s.leadIngress(o, class)
+	return s.leadIngress(o, class, v)
 }
 
 // leadIngress publishes what external-dns does: the addresses in an Ingress's status, or those of its annotation target,
 // under the hosts of its rules and of its certificates.
-func (s *Settings) leadIngress(o *networkingv1.Ingress, class string) Result {
+func (s *Settings) leadIngress(o *networkingv1.Ingress, class string, v View) Result {
 	var names []string
 	for _, r := range o.Spec.Rules {
 		names = append(names, r.Host)
@@ -62,7 +62,7 @@ func (s *Settings) leadIngress(o *networkingv1.Ingress, class string) Result {
 	pool := model.Pool{Ref: Ref(o, Ingress, ""), Created: o.CreationTimestamp.Time}
 	pool.TTL, pool.Problems = s.Prefixes.ttl(o.Annotations)
 	_, set := s.Prefixes.hostname(o.Annotations, "set-identifier")
-	sets, problems := s.targets(hosts, values, pool.TTL, set, at)
+	sets, problems := s.targets(hosts, values, pool.TTL, set, at, v)
 	pool.Records, pool.Problems = sets, append(pool.Problems, problems...)
 	switch {
 	case len(sets) > 0 || len(hosts) == 0:

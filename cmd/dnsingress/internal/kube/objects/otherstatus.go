@@ -40,7 +40,7 @@ func (s *Settings) configure(pool *model.Pool, annotations map[string]string) {
 
 // statusPool publishes for a route the addresses of Gateways of other classes that accept it, under the host names that
 // are not taken: as external-dns does, those in the Gateway's status, or those that its annotation target gives.
-func (s *Settings) statusPool(r *route, parents []*parent, taken []string) (model.Pool, bool) {
+func (s *Settings) statusPool(r *route, parents []*parent, taken []string, v View) (model.Pool, bool) {
 	pool := model.Pool{Ref: Ref(r, r.kind, addressesPart), Created: r.GetCreationTimestamp().Time}
 	annotations := r.GetAnnotations()
 	var problems []model.Problem
@@ -71,7 +71,7 @@ func (s *Settings) statusPool(r *route, parents []*parent, taken []string) (mode
 	}
 	for _, h := range hosts {
 		var sets []model.RecordSet
-		sets, problems = s.targets([]string{h}, values[h], pool.TTL, set, "")
+		sets, problems = s.targets([]string{h}, values[h], pool.TTL, set, "", v)
 		pool.Records = append(pool.Records, sets...)
 		for _, p := range problems {
 			p.Message = places[h] + ": " + p.Message

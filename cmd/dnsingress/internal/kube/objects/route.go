@@ -111,7 +111,7 @@ func translateRoute(r *route, v View, s *Settings) Result {
 	if len(ours) > 0 {
 		s.publishRoute(r, ours, v, &result, outcome)
 	}
-	if pool, ok := s.statusPool(r, others, result.hosts()); ok {
+	if pool, ok := s.statusPool(r, others, result.hosts(), v); ok {
 		result.Pools = append(result.Pools, pool)
 	}
 	return result

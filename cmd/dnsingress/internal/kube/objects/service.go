@@ -103,7 +103,7 @@ func (t *service) headless() bool {
 
 // lead publishes addresses and host names. While there are none the names have no data.
 func (t *service) lead(pool *model.Pool, hosts, values []string, at string) {
-	sets, problems := t.settings.targets(hosts, values, t.ttl, t.set, at)
+	sets, problems := t.settings.targets(hosts, values, t.ttl, t.set, at, t.view)
 	pool.Records, pool.Problems = append(pool.Records, sets...), append(pool.Problems, problems...)
 	if len(sets) == 0 {
 		pool.Hosts = hosts

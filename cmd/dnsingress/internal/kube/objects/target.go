@@ -17,7 +17,7 @@ import (
 // A and AAAA for addresses, CNAME for host names. A CNAME stands alone (RFC 1034 §3.6.2): host names beside addresses,
 // or for the apex of a zone, give their own addresses instead, and of several host names an answer holds one. set is
 // the option's name, or empty. at says where the values are, for problems.
-func (s *Settings) targets(hosts, values []string, ttl *uint32, set, at string) (sets []model.RecordSet, problems []model.Problem) {
+func (s *Settings) targets(hosts, values []string, ttl *uint32, set, at string, v View) (sets []model.RecordSet, problems []model.Problem) {
 	var v4, v6, names []string
 	for _, value := range values {
 		value = strings.TrimSpace(value)
@@ -51,7 +51,7 @@ func (s *Settings) targets(hosts, values []string, ttl *uint32, set, at string) 
 			}
 		}
 		switch {
-		case len(v4)+len(v6) > 0 || slices.Contains(s.Origins, host):
+		case len(v4)+len(v6) > 0 || len(names) > 0 && s.origin(host, v):
 			add(dns.TypeAAAA, records(v6, names))
 			add(dns.TypeA, records(v4, names))
 		case len(names) == 1:

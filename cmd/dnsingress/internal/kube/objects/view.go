@@ -56,6 +56,7 @@ const (
 	TLSRoutesByGateway     Index = "TLSRoutes by Gateway"
 	DNSPoliciesByGateway   Index = "DNSPolicies by Gateway"
 	DNSRecordsByRoot       Index = "DNSRecords by root host"       // key: the host without "*.", fully qualified, lower case
+	DNSZonesByOrigin       Index = "DNSZones by origin"            // key: the origin, fully qualified, lower case
 	GatewaysByHost         Index = "Gateways by listener host"     // key: likewise
 	SteeringPoliciesTarget Index = "SteeringPolicies by target"    // key: KIND/NAMESPACE/NAME
 	SteeringPoliciesHost   Index = "SteeringPolicies by host name" // key: NAMESPACE/HOST, fully qualified, lower case
@@ -80,6 +81,7 @@ func Indexes() []Indexed {
 		{TLSRoutesByGateway, TLSRoute, keys(func(o *gatewayv1.TLSRoute) []string { return parents(o.Namespace, o.Spec.ParentRefs) })},
 		{DNSPoliciesByGateway, DNSPolicy, keys(func(o *kuadrant.DNSPolicy) []string { return []string{Key(o.Namespace, o.Spec.TargetRef.Name)} })},
 		{DNSRecordsByRoot, DNSRecord, keys(func(o *kuadrant.DNSRecord) []string { return appendNew(nil, baseOfRecord(o)) })},
+		{DNSZonesByOrigin, DNSZone, keys(func(o *v1alpha1.DNSZone) []string { return []string{canonicalOr(o.Spec.Origin)} })},
 		{GatewaysByHost, Gateway, keys(listenerBases)},
 		{SteeringPoliciesTarget, SteeringPolicy, keys(policyTargets)},
 		{SteeringPoliciesHost, SteeringPolicy, keys(func(o *v1alpha1.SteeringPolicy) []string { return distinct(PolicyHosts(o)) })},
