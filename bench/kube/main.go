@@ -94,7 +94,7 @@ func systems(dnsingress, peers string) []*system {
 		{
 			name: "coredns", world: "pods", note: "plugin kubernetes, headless Services", binary: coredns,
 			start: startCoreDNS("kubernetes cluster.local {\n    kubeconfig %s\n  }", func(i int) string {
-				return serviceName(i) + "." + namespace + ".svc.cluster.local."
+				return serviceName(i) + "." + namespace(i) + ".svc.cluster.local."
 			}),
 		},
 		{

@@ -213,7 +213,7 @@ func startExternalDNS(args ...string) func(ctx context.Context, s *system, kubec
 		}
 		p, err := launch(ctx, dir, s.binary, append([]string{
 			"--source=service", "--kubeconfig=" + kubeconfig, "--provider=webhook", "--webhook-provider-url=" + provider.url(),
-			"--registry=noop", "--policy=sync", "--managed-record-types=AAAA", "--namespace=" + namespace, "--metrics-address=[::1]:" + metrics,
+			"--registry=noop", "--policy=sync", "--managed-record-types=AAAA", "--metrics-address=[::1]:" + metrics,
 			"--log-level=warning",
 		}, args...)...)
 		if err != nil {

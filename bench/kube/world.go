@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	namespace = "bench"
 	endpoints = 10
 	domain    = "apps.test."
+	// together is how many Services share a namespace. external-dns goes through all pods of one for each of its Services.
+	together = 100
 )
 
 // world is what is in the cluster, and how it is changed.
@@ -33,6 +34,8 @@ type world interface {
 	watch(ctx context.Context, c *kubernetes.Clientset) (watch.Interface, error)
 }
 
+func namespace(i int) string { return fmt.Sprintf("bench-%d", i/together) }
+
 func serviceName(i int) string { return fmt.Sprintf("s%d", i) }
 
 func hostName(i int) string { return serviceName(i) + "." + domain }
@@ -43,8 +46,11 @@ func address(i, j int) netip.Addr {
 
 // populate makes all Services, several at a time.
 func populate(ctx context.Context, c *kubernetes.Clientset, w world, services int, say func(done int)) error {
-	if _, err := c.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("making the namespace: %w", err)
+	for i := 0; i < services; i += together {
+		n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace(i)}}
+		if _, err := c.CoreV1().Namespaces().Create(ctx, n, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("making a namespace: %w", err)
+		}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -88,7 +94,7 @@ func (p *pods) create(ctx context.Context, c *kubernetes.Clientset, i int) error
 		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{hostnameKey: strings.TrimSuffix(hostName(i), ".")}},
 		Spec:       corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Selector: map[string]string{"app": name}, Ports: []corev1.ServicePort{{Port: 80}}},
 	}
-	if _, err := c.CoreV1().Services(namespace).Create(ctx, service, metav1.CreateOptions{}); err != nil {
+	if _, err := c.CoreV1().Services(namespace(i)).Create(ctx, service, metav1.CreateOptions{}); err != nil {
 		return err
 	}
 	slice := &discoveryv1.EndpointSlice{
@@ -101,13 +107,13 @@ func (p *pods) create(ctx context.Context, c *kubernetes.Clientset, i int) error
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
 			Addresses:  []string{address(i, j).String()},
 			Conditions: discoveryv1.EndpointConditions{Ready: ptr(true), Serving: ptr(true), Terminating: ptr(false)},
-			TargetRef:  &corev1.ObjectReference{Kind: "Pod", Namespace: namespace, Name: pod},
+			TargetRef:  &corev1.ObjectReference{Kind: "Pod", Namespace: namespace(i), Name: pod},
 			NodeName:   ptr("worker-1"),
 		})
 		if !p.withPods {
 			continue
 		}
-		if _, err := c.CoreV1().Pods(namespace).Create(ctx, &corev1.Pod{
+		if _, err := c.CoreV1().Pods(namespace(i)).Create(ctx, &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: pod, Labels: map[string]string{"app": name}},
 			Spec: corev1.PodSpec{
 				NodeName: "worker-1", TerminationGracePeriodSeconds: ptr(int64(0)), AutomountServiceAccountToken: ptr(false),
@@ -117,7 +123,7 @@ func (p *pods) create(ctx context.Context, c *kubernetes.Clientset, i int) error
 			return err
 		}
 	}
-	slice, err := c.DiscoveryV1().EndpointSlices(namespace).Create(ctx, slice, metav1.CreateOptions{})
+	slice, err := c.DiscoveryV1().EndpointSlices(namespace(i)).Create(ctx, slice, metav1.CreateOptions{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.slices == nil {
@@ -135,7 +141,7 @@ func (p *pods) change(ctx context.Context, c *kubernetes.Clientset, i int) (func
 	ready := !*first.Ready
 	first.Ready, first.Serving = ptr(ready), ptr(ready)
 	slice.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: time.Now().UTC().Format(time.RFC3339Nano)}
-	slice, err := c.DiscoveryV1().EndpointSlices(namespace).Update(ctx, slice, metav1.UpdateOptions{})
+	slice, err := c.DiscoveryV1().EndpointSlices(namespace(i)).Update(ctx, slice, metav1.UpdateOptions{})
 	if err != nil {
 		return nil, "", err
 	}
@@ -146,11 +152,11 @@ func (p *pods) change(ctx context.Context, c *kubernetes.Clientset, i int) (func
 }
 
 func (p *pods) watch(ctx context.Context, c *kubernetes.Clientset) (watch.Interface, error) {
-	list, err := c.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	list, err := c.DiscoveryV1().EndpointSlices("").List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
 		return nil, err
 	}
-	return c.DiscoveryV1().EndpointSlices(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	return c.DiscoveryV1().EndpointSlices("").Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
 }
 
 // status is a world of load balancers, whose address moves.
@@ -161,7 +167,7 @@ type status struct {
 }
 
 func (s *status) create(ctx context.Context, c *kubernetes.Clientset, i int) error {
-	service, err := c.CoreV1().Services(namespace).Create(ctx, &corev1.Service{
+	service, err := c.CoreV1().Services(namespace(i)).Create(ctx, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: serviceName(i), Annotations: map[string]string{hostnameKey: strings.TrimSuffix(hostName(i), ".")}},
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeLoadBalancer, AllocateLoadBalancerNodePorts: ptr(false), Ports: []corev1.ServicePort{{Port: 80}},
@@ -186,7 +192,7 @@ func (s *status) change(ctx context.Context, c *kubernetes.Clientset, i int) (fu
 	s.moves[i]++
 	s.mu.Unlock()
 	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: to.String()}}
-	service, err := c.CoreV1().Services(namespace).UpdateStatus(ctx, service, metav1.UpdateOptions{})
+	service, err := c.CoreV1().Services(namespace(i)).UpdateStatus(ctx, service, metav1.UpdateOptions{})
 	if err != nil {
 		return nil, "", err
 	}
@@ -197,11 +203,11 @@ func (s *status) change(ctx context.Context, c *kubernetes.Clientset, i int) (fu
 }
 
 func (s *status) watch(ctx context.Context, c *kubernetes.Clientset) (watch.Interface, error) {
-	list, err := c.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	list, err := c.CoreV1().Services("").List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
 		return nil, err
 	}
-	return c.CoreV1().Services(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	return c.CoreV1().Services("").Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
 }
 
 // shows is satisfied by answers that have the address, or that do not.
