@@ -79,7 +79,7 @@ func command(_ io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	f.StringSliceVar(&worlds, "world", []string{"pods", "status"}, "what is in the cluster: pods, whose readiness changes, or status, where load balancers move")
 	f.IntVar(&p.changes, "changes", 300, "changes a system")
 	f.DurationVar(&p.pace, "pace", 50*time.Millisecond, "time between two changes")
-	f.DurationVar(&p.poll, "poll", 200*time.Microsecond, "time between two questions for one change")
+	f.DurationVar(&p.poll, "poll", 0, "time between two questions for one change; a timer of less than a millisecond would take one")
 	f.DurationVar(&p.patience, "patience", 3*time.Minute, "how long a change is waited for")
 	f.Uint64Var(&p.seed, "seed", 1, "of the order in which Services are changed")
 	f.BoolVar(&asJSON, "json", false, "print all figures")
@@ -140,7 +140,7 @@ func measureWorld(ctx context.Context, name string, chosen []*system, services i
 	for _, s := range chosen {
 		own := p
 		if s.changes > 0 {
-			own.changes, own.pace = min(s.changes, p.changes), s.pace
+			own.changes, own.pace, own.poll = min(s.changes, p.changes), s.pace, 5*time.Millisecond
 		}
 		f, err := measure(ctx, s, w, api, services, dir, own)
 		if err != nil {

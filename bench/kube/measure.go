@@ -107,10 +107,14 @@ func await(ctx context.Context, a answerer, i int, right func([]netip.Addr) bool
 			return now, fmt.Errorf("awaiting the answer of Service %d: it is %v after %v: %w", i, answer, patience, last)
 		}
 		last = err
-		select {
-		case <-ctx.Done():
+		if poll > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(poll):
+			}
+		}
+		if ctx.Err() != nil {
 			return now, context.Cause(ctx)
-		case <-time.After(poll):
 		}
 	}
 }
