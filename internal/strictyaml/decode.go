@@ -242,7 +242,7 @@ func describeType(v reflect.Value) string {
 func suggest(word string, known []string) string {
 	best, least := "", 3
 	for _, k := range known {
-		if d := distance(strings.ToLower(word), k); d < least && 2*d <= len(k) {
+		if d := Distance(strings.ToLower(word), k); d < least && 2*d <= len(k) {
 			best, least = k, d
 		}
 	}
@@ -253,8 +253,8 @@ func suggest(word string, known []string) string {
 	return "known: " + strings.Join(known, ", ")
 }
 
-// distance is the Levenshtein distance between a and b in bytes.
-func distance(a, b string) int {
+// Distance is the Levenshtein distance between a and b in bytes: how many are to be put in, taken out or changed.
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -15,6 +15,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/kuadrant"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
+	"github.com/dnsingress/dnsingress/internal/strictyaml"
 )
 
 // translateDNSRecord publishes the records of a root host, together with those of all objects that share it.
@@ -115,34 +116,13 @@ func meantName(stray string, sets []model.RecordSet, base string) string {
 			if label, _, _ := strings.Cut(name, "."); label != first {
 				continue
 			}
-			d := unlike(strings.ToLower(stray), strings.TrimSuffix(name, "."))
+			d := strictyaml.Distance(strings.ToLower(stray), strings.TrimSuffix(name, "."))
 			if best == "" || d < least || d == least && name < best {
 				best, least = name, d
 			}
 		}
 	}
 	return strings.TrimSuffix(best, ".")
-}
-
-// unlike counts the letters that are to be put in, taken out or changed to make b of a.
-func unlike(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			changed := diagonal
-			if a[i] != b[j] {
-				changed++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(changed, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 func seconds(n uint32) *uint32 { return &n }
