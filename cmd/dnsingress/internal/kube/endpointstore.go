@@ -13,14 +13,11 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/kube/externaldns"
 )
@@ -49,15 +46,10 @@ type EndpointStore struct {
 
 // NewEndpointStore prepares a store; it speaks to nobody yet.
 func NewEndpointStore(o EndpointStoreOptions) (*EndpointStore, error) {
-	config, err := restConfig(o.Kubeconfig)
+	config, err := restConfig(o.Kubeconfig, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	loggers.Do(func() {
-		logger := logr.FromSlogHandler(o.Log.Handler())
-		ctrllog.SetLogger(logger)
-		klog.SetLogger(logger)
-	})
 	config.UserAgent, config.QPS = "dnsingress-webhook", -1 // there are few writes at once, and the API server has its own limits
 	if o.Namespace == "" {
 		o.Namespace = podNamespace(o.Kubeconfig)

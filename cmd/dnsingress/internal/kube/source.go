@@ -75,15 +75,10 @@ type Source struct {
 
 // New prepares a source; it speaks to nobody yet.
 func New(o Options) (*Source, error) {
-	config, err := restConfig(o.Kubeconfig)
+	config, err := restConfig(o.Kubeconfig, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	loggers.Do(func() {
-		logger := logr.FromSlogHandler(o.Log.Handler())
-		ctrllog.SetLogger(logger)
-		klog.SetLogger(logger)
-	})
 	filters := map[objects.Name]filter{}
 	for kind, f := range o.Sources {
 		out := filter{off: f.Off, namespaces: f.Namespaces}
@@ -173,7 +168,8 @@ func (s *Source) Decided(ref model.Ref) {
 // Reporter returns what tells objects' owners of problems.
 func (s *Source) Reporter() *Reporter { return s.reporter }
 
-func restConfig(path string) (*rest.Config, error) {
+// restConfig finds the API server. From then on the libraries that speak to it log to log.
+func restConfig(path string, log *slog.Logger) (*rest.Config, error) {
 	var config *rest.Config
 	var err error
 	if path != "" {
@@ -184,6 +180,11 @@ func restConfig(path string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the Kubernetes API server: %w (hint: run in a pod with a service account, or set kubernetes.kubeconfig)", err)
 	}
+	loggers.Do(func() {
+		logger := logr.FromSlogHandler(log.Handler())
+		ctrllog.SetLogger(logger)
+		klog.SetLogger(logger)
+	})
 	config.UserAgent = "dnsingress"
 	return config, nil
 }
