@@ -4,6 +4,7 @@ package record
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"net/netip"
 	"slices"
@@ -115,24 +116,38 @@ func (w *portWork) target(m *model.Member) string {
 	return name
 }
 
+// ownNumber is where one member serves a port, and the name that stands for its address.
+type ownNumber struct {
+	number uint16
+	target string
+}
+
+// ownNumbers are those of a port, by who is answered with; members that do not serve it or have no name are left out.
+func (w *portWork) ownNumbers(port int) iter.Seq2[int, ownNumber] {
+	return func(yield func(int, ownNumber) bool) {
+		for n := range w.in.Members {
+			m := w.member(n)
+			number := portOf(m, port)
+			if number == 0 {
+				continue
+			}
+			if target := w.target(m); target != "" && !yield(n, ownNumber{number, target}) {
+				return
+			}
+		}
+	}
+}
+
 // srv are the SRV records of a port.
 func (w *portWork) srv(port int) []model.Record {
 	if number := w.number(port); number != 0 {
 		return []model.Record{{Data: fmt.Sprintf("0 0 %d %s", number, w.host)}}
 	}
 	var records []model.Record
-	for n := range w.in.Members {
+	for n, own := range w.ownNumbers(port) {
 		m := w.member(n)
-		number := portOf(m, port)
-		if number == 0 {
-			continue
-		}
-		target := w.target(m)
-		if target == "" {
-			continue
-		}
 		r := w.ofGroup(m)
-		r.Data = fmt.Sprintf("0 %d %d %s", w.share(n), number, target)
+		r.Data = fmt.Sprintf("0 %d %d %s", w.share(n), own.number, own.target)
 		records = append(records, r)
 	}
 	return records
@@ -224,16 +239,8 @@ func (w *portWork) ownBindings(port int) []model.Record {
 		return nil
 	}
 	var records []model.Record
-	for n := range w.in.Members {
+	for n, own := range w.ownNumbers(port) {
 		m := w.member(n)
-		number := portOf(m, port)
-		if number == 0 {
-			continue
-		}
-		target := w.target(m)
-		if target == "" {
-			continue
-		}
 		r := w.ofGroup(m)
 		var v6, v4 []netip.Addr
 		if m.Address.Is4() {
@@ -241,7 +248,7 @@ func (w *portWork) ownBindings(port int) []model.Record {
 		} else {
 			v6 = []netip.Addr{m.Address}
 		}
-		r.Data = binding(target, w.pool.Ports[port].ALPN, number, v6, v4)
+		r.Data = binding(own.target, w.pool.Ports[port].ALPN, own.number, v6, v4)
 		records = append(records, r)
 	}
 	return records
