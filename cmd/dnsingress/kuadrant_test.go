@@ -333,19 +333,7 @@ func (c *cluster) manifest(t *testing.T, namespace, text string) (all []*unstruc
 			t.Fatal(err)
 		}
 		o.SetNamespace(namespace)
-		status, has := o.Object["status"]
-		c.create(t, o)
-		t.Cleanup(func() {
-			if err := c.admin.Delete(context.Background(), o); err != nil {
-				t.Error(err)
-			}
-		})
-		if has {
-			o.Object["status"] = status
-			if err := c.admin.Status().Update(t.Context(), o); err != nil {
-				t.Fatal(err)
-			}
-		}
+		c.lend(t, o)
 		all = append(all, o)
 	}
 	return all

@@ -206,18 +206,24 @@ func (s scenario) create(t *testing.T, c *cluster) (namespaces []string) {
 			c.label(t, o)
 			continue
 		}
-		status, has := o.Object["status"]
-		c.create(t, o)
-		t.Cleanup(func() {
-			if err := c.admin.Delete(context.Background(), o); err != nil {
-				t.Error(err)
-			}
-		})
-		if has {
-			o.Object["status"] = status
-			if err := c.admin.Status().Update(t.Context(), o); err != nil {
-				t.Fatal(err)
-			}
+		c.lend(t, o)
+	}
+}
+
+// lend puts an object, with its status, into the API server until the test ends.
+func (c *cluster) lend(t *testing.T, o *unstructured.Unstructured) {
+	t.Helper()
+	status, has := o.Object["status"]
+	c.create(t, o)
+	t.Cleanup(func() {
+		if err := c.admin.Delete(context.Background(), o); err != nil {
+			t.Error(err)
+		}
+	})
+	if has {
+		o.Object["status"] = status
+		if err := c.admin.Status().Update(t.Context(), o); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

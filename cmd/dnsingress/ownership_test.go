@@ -4,8 +4,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -89,16 +87,7 @@ func testPorts(t *testing.T, c *cluster) {
 	expect(srv, dns.TypeSRV)
 	i.await(t, host, dns.TypeAAAA, "NODATA")
 
-	r, err := http.Get("http://" + i.admin.Addr().String() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m := regexp.MustCompile(`(?m)^dnsingress_publish_duration_seconds_count\{kind="Service"\} (\d+)$`).FindSubmatch(body); m == nil || string(m[1]) < "4" {
+	if m := regexp.MustCompile(`(?m)^dnsingress_publish_duration_seconds_count\{kind="Service"\} (\d+)$`).FindStringSubmatch(i.metrics(t)); m == nil || m[1] < "4" {
 		t.Errorf("changes from received to served: %s", m)
 	}
 }

@@ -36,8 +36,8 @@ func (c *cluster) awaitServiceCondition(t *testing.T, svc *corev1.Service, kind 
 	return message
 }
 
-// metric is the value of a line of /metrics.
-func (i *instance) metric(t *testing.T, name string) string {
+// metrics is what /metrics shows.
+func (i *instance) metrics(t *testing.T) string {
 	t.Helper()
 	r, err := http.Get("http://" + i.admin.Addr().String() + "/metrics")
 	if err != nil {
@@ -48,7 +48,13 @@ func (i *instance) metric(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(body)) {
+	return string(body)
+}
+
+// metric is the value of a line of /metrics.
+func (i *instance) metric(t *testing.T, name string) string {
+	t.Helper()
+	for line := range strings.Lines(i.metrics(t)) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
 			return strings.TrimSpace(value)
 		}
