@@ -220,14 +220,12 @@ func (c *checker) pods(path string, n Node) {
 	}
 }
 
-// groups checks that the cluster has all that an experiment needs.
+// groups checks that there is all that an experiment needs: clients anywhere, the rest in every cluster.
 func (c *checker) groups() {
-	for _, g := range []string{Control, Worker, Client} {
-		if len(c.Group(g)) == 0 && len(c.Nodes) > 0 {
-			c.file.Problem("nodes", "groups: ["+g+"]", "no node is in group %q", g)
-		}
+	if len(c.memberNames()) == 0 {
+		c.group(Control, "")
+		c.group(Worker, "")
 	}
-	if n := len(c.Group(Control)); n > 1 {
-		c.file.Problem("nodes", "one control node", "%d nodes are in group %q", n, Control)
-	}
+	c.group(Client, "")
+	c.members()
 }

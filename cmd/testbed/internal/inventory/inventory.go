@@ -15,15 +15,15 @@ import (
 
 // The groups that a node may be in.
 const (
-	Control = "control" // etcd, the API server, controllers, Prometheus; exactly one node
+	Control = "control" // etcd, the API server, controllers, Prometheus; exactly one node a cluster
 	Worker  = "worker"  // kubelet and containerd; has a /64 for its pods
 	Client  = "client"  // load generators and their resolver
 )
 
-// Inventory is one cluster.
+// Inventory is what one file holds: the nodes of a cluster, or of several beside each other.
 type Inventory struct {
 	Version    int        `yaml:"version"`
-	Cluster    string     `yaml:"cluster"`   // name of the cluster: part of namespaces, directories and cgroups
+	Cluster    string     `yaml:"cluster"`   // name of the whole: part of namespaces, directories and cgroups
 	Substrate  string     `yaml:"substrate"` // "twin" or "pi"
 	Network    Network    `yaml:"network"`
 	Zone       string     `yaml:"zone"` // what dnsingress serves, with the final dot: "apps.test."
@@ -31,6 +31,9 @@ type Inventory struct {
 	Kubernetes Kubernetes `yaml:"kubernetes"`
 	Nodes      []Node     `yaml:"nodes"` // in the order of the file
 	Path       string     `yaml:"-"`     // the file, as given to Load
+
+	// Member is the name of the one cluster that this inventory is the view of, see Clusters.
+	Member string `yaml:"-" json:",omitempty"`
 }
 
 // Network holds the cluster's prefixes: IPv6 unique local (RFC 4193), none overlapping another.
@@ -60,6 +63,9 @@ type Node struct {
 	Groups  []string     `yaml:"groups"`
 	Address netip.Addr   `yaml:"address"`
 	Pods    netip.Prefix `yaml:"pods"` // the /64 routed to this worker; zero for other nodes
+	// Cluster is the Kubernetes cluster that the node belongs to, where the inventory holds several.
+	// Clients may belong to none: they are everybody's.
+	Cluster string `yaml:"cluster" json:",omitempty"`
 }
 
 // In says whether the node is in the group.
