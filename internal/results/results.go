@@ -94,6 +94,9 @@ type Trial struct {
 	Fault *Fault `json:"fault,omitempty"`
 	// Generators holds what each load generator says of itself, by client node.
 	Generators map[string]Generator `json:"generators"`
+	// Measures are figures of this trial that are no rows of a file, by name; the name's last word is the
+	// unit, as in "gone_servers_s" or "queries_root". What was not found is not among them.
+	Measures map[string]float64 `json:"measures,omitempty"`
 }
 
 // Fault is what was broken in a trial, with the instants seen by the node that it was done on.
