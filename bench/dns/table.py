@@ -40,7 +40,7 @@ for arg in sys.argv[1:]:
     changing = any(values(rows, n, 17) for n in rows)
     print("### %s\n" % title)
     head = ["server", "CPU a query, µs: min / median / max", "of Knot's", "CoreDNS's is", "queries/s: min / median / max",
-            "p50, µs", "p99, µs"] + (["p99 without changes, µs", "ratio of the two", "serials behind"] if changing else ["load, s"]) + ["RSS, MiB", "foreign CPU, %"]
+            "p50, µs", "p99, µs"] + (["p99 without changes, µs", "ratio of the two", "serials behind"] if changing else ["load, s"]) + ["RSS, MiB", "foreign CPU, %", "stolen, % at most"]
     lines = []
     for n in rows:
         if not values(rows, n, 6): continue
@@ -52,6 +52,6 @@ for arg in sys.argv[1:]:
             both = [number(r, 8) / number(r, 17) for r in rows[n] if r and number(r, 8) and number(r, 17)]
             line += [middle(values(rows, n, 17), "%.0f"), middle(both, "%.2f"), middle(values(rows, n, 18), "%.0f")]
         else: line.append(middle(values(rows, n, 11), "%.2f") if n != "cecho" else "-")
-        lines.append(line + [middle([v / 1024 for v in values(rows, n, 10)], "%.1f"), middle(values(rows, n, 14), "%.0f")])
+        lines.append(line + [middle([v / 1024 for v in values(rows, n, 10)], "%.1f"), middle(values(rows, n, 14), "%.0f"), "%.1f" % max(values(rows, n, 19), default=0)])
     table(head, lines)
     for f in failed: print("Failed: `%s`\n" % f)

@@ -61,7 +61,11 @@ func (s *settings) cost() error {
 			}
 		}
 	}
-	fmt.Printf("%s, %d rounds, medians; the server on one core, the generator on another:\n\n| generator |", s.duration, s.rounds)
+	worst := 0.0
+	for _, t := range trials {
+		worst = max(worst, t.Stolen)
+	}
+	fmt.Printf("%s, %d rounds, medians; the server on one core, the generator on another. The host took at most %.0f %% of a measurement's time:\n\n| generator |", s.duration, s.rounds, 100*worst)
 	for _, r := range rates {
 		fmt.Printf(" CPU a request at %g/s; send lag p99 |", r)
 	}
@@ -172,11 +176,14 @@ func (s *settings) dns() error {
 				if name[0] == 'l' {
 					args = []string{"loadgen", "dns", "[::1]:" + port, "--list", listPath, "--sockets", n, "--rate", fmt.Sprint(rate), "--duration", s.duration.String(), "--timeout", "1s", "-q", "-o", "json", "--max-lag", "0", "--max-cpu", "0"}
 				}
-				p, err := start(1, args...)
-				if err != nil {
+				var p *process
+				var used time.Duration
+				share, err := s.wait.undisturbed(func() (err error) {
+					if p, err = start(1, args...); err == nil {
+						used, err = p.end()
+					}
 					return err
-				}
-				used, err := p.end()
+				})
 				if err != nil {
 					return err
 				}
@@ -184,7 +191,7 @@ func (s *settings) dns() error {
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
-				if err := s.keep(map[string]any{"name": name, "round": round, "rate": rate, "cpu_ns": used, "sent": sent, "answered": answered, "lag_p99_ns": late}); err != nil {
+				if err := s.keep(map[string]any{"name": name, "round": round, "rate": rate, "cpu_ns": used, "sent": sent, "answered": answered, "lag_p99_ns": late, "stolen": share}); err != nil {
 					return err
 				}
 				fmt.Fprintf(os.Stderr, "round %d, %g/s: %s: %s a query, %d sent, %d answered\n", round+1, rate, name, used/time.Duration(max(sent, 1)), sent, answered)

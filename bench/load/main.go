@@ -32,6 +32,7 @@ type settings struct {
 	duration time.Duration
 	rate     float64
 	raw      string // file for every measurement, one JSON object a line
+	wait     *patience
 }
 
 func run(args []string) error {
@@ -49,6 +50,8 @@ func run(args []string) error {
 	fs.IntVar(&s.rounds, "rounds", 5, "rounds, each with every program once")
 	fs.DurationVar(&s.duration, "duration", 10*time.Second, "length of each measurement")
 	fs.Float64Var(&s.rate, "rate", 500, "truth: requests a second")
+	s.wait = new(patience)
+	fs.DurationVar(&s.wait.left, "patience", 5*time.Minute, "how long to wait in all while the host gives the processors to others")
 	fs.StringVar(&s.raw, "raw", "", "file to append every measurement to, as JSON lines")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err

@@ -69,6 +69,7 @@ type trial struct {
 	Seen      seen            `json:"seen"`
 	CPU       time.Duration   `json:"cpu_ns"`
 	Elapsed   time.Duration   `json:"elapsed_ns"`
+	Stolen    float64         `json:"stolen"` // share of the processors' time that the host gave to others
 	Generator string          `json:"-"`
 }
 
@@ -113,8 +114,18 @@ func (s *settings) truth() error {
 	return nil
 }
 
-// once runs a generator, stops it each second if asked to, and computes what must come out.
+// once tries a generator while the machine is its own.
 func (s *settings) once(g generator, server *testServer, round int, stopped bool) (t trial, err error) {
+	share, err := s.wait.undisturbed(func() (err error) {
+		t, err = s.try(g, server, round, stopped)
+		return err
+	})
+	t.Stolen = share
+	return t, err
+}
+
+// try runs a generator, stops it each second if asked to, and computes what must come out.
+func (s *settings) try(g generator, server *testServer, round int, stopped bool) (t trial, err error) {
 	t = trial{Name: g.name, Round: round, Stopped: stopped, Rate: s.rate}
 	if _, err := server.seen(s.rate); err != nil {
 		return t, err
