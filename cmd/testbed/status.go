@@ -3,10 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -22,6 +25,7 @@ import (
 // nodeStatus is one line of `status`, and one object of its JSON.
 type nodeStatus struct {
 	Name    string         `json:"name"`
+	Cluster string         `json:"cluster,omitempty"` // of several in one inventory
 	Groups  []string       `json:"groups"`
 	Address netip.Addr     `json:"address"`
 	Power   power.State    `json:"power"`
@@ -63,14 +67,26 @@ func statusCommand(s streams) *cobra.Command {
 			enc.SetIndent("", "  ")
 			return enc.Encode(nodes)
 		}
-		w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "NODE\tGROUPS\tADDRESS\tPOWER\tSSH\tRTT\tCLOCK")
-		for _, n := range nodes {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, strings.Join(n.Groups, ","), n.Address, n.Power, n.SSH, shown(n.RTT), shown(n.Offset))
-		}
-		return w.Flush()
+		return statusTable(s.Out, nodes)
 	}
 	return cmd
+}
+
+// statusTable has a column of clusters where there are several.
+func statusTable(out io.Writer, nodes []nodeStatus) error {
+	several := slices.ContainsFunc(nodes, func(n nodeStatus) bool { return n.Cluster != "" })
+	column := func(text string) string {
+		if !several {
+			return ""
+		}
+		return cmp.Or(text, "-") + "\t"
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "NODE\t%sGROUPS\tADDRESS\tPOWER\tSSH\tRTT\tCLOCK\n", column("CLUSTER"))
+	for _, n := range nodes {
+		fmt.Fprintf(w, "%s\t%s%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, column(n.Cluster), strings.Join(n.Groups, ","), n.Address, n.Power, n.SSH, shown(n.RTT), shown(n.Offset))
+	}
+	return w.Flush()
 }
 
 func shown(d *time.Duration) string {
@@ -86,7 +102,7 @@ func status(ctx context.Context, c *cluster.Cluster) ([]nodeStatus, error) {
 		lines = make(map[string]nodeStatus)
 	)
 	err := c.Fleet.Each(ctx, c.Inventory.Nodes, 0, func(ctx context.Context, n inventory.Node) error {
-		line := nodeStatus{Name: n.Name, Groups: n.Groups, Address: n.Address, SSH: "off"}
+		line := nodeStatus{Name: n.Name, Cluster: n.Cluster, Groups: n.Groups, Address: n.Address, SSH: "off"}
 		var err error
 		if line.Power, err = c.Power.State(ctx, n.Name); err != nil {
 			return err

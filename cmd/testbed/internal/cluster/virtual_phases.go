@@ -148,6 +148,9 @@ func (p *boot) Plan() []string {
 	var lines []string
 	for _, n := range p.Inventory.Nodes {
 		line := fmt.Sprintf("%s: %s, %s", n.Name, strings.Join(n.Groups, " "), n.Address)
+		if n.Cluster != "" {
+			line += ", cluster " + n.Cluster
+		}
 		if n.Pods.IsValid() {
 			line += ", pods " + n.Pods.String()
 		}

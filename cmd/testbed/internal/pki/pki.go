@@ -13,6 +13,7 @@
 package pki
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -25,6 +26,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
@@ -58,7 +60,7 @@ func identities(inv *inventory.Inventory) ([]identity, error) {
 		{
 			name: "apiserver", commonName: "kube-apiserver",
 			dns: []string{control[0].Name, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
-			ips: append(loopback, control[0].Address, inv.Network.Services.Masked().Addr().Next()),
+			ips: append(loopback, control[0].Address, inv.API()),
 		},
 		{name: "kubelet-client", commonName: "apiserver-kubelet-client", organization: "system:masters"},
 		{name: "proxy-client", commonName: "front-proxy-client"},
@@ -87,7 +89,7 @@ func Ensure(dir string, inv *inventory.Inventory, now time.Time) (written []stri
 		return nil, fmt.Errorf("making the directory of keys: %w", err)
 	}
 	d := &directory{path: dir, now: now}
-	ca, err := d.authority(inv.Cluster)
+	ca, err := d.authority(strings.TrimSuffix(inv.Cluster+" "+inv.Member, " "))
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +102,7 @@ func Ensure(dir string, inv *inventory.Inventory, now time.Time) (written []stri
 			return nil, fmt.Errorf("making the certificate of %s: %w", id.name, err)
 		}
 		if id.kubeconfig {
-			if err := d.kubeconfig(id.name, server); err != nil {
+			if err := d.kubeconfig(id.name, cmp.Or(inv.Member, "testbed"), server); err != nil {
 				return nil, err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/bundle"
@@ -18,7 +19,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/remote"
 )
 
-// healthPhase applies what the cluster needs once, and waits until Kubernetes has all workers ready and Prometheus
+// healthPhase applies what each cluster needs once, and waits until its Kubernetes has all workers ready and its Prometheus
 // reaches all that it shall.
 type healthPhase struct {
 	c *cluster.Cluster
@@ -34,16 +35,44 @@ const (
 func (p *healthPhase) Title() string { return "Wait until the cluster is well" }
 
 func (p *healthPhase) Plan() []string {
-	lines := []string{p.control().Name + ": etcd, API server and Prometheus answer"}
-	for _, n := range p.c.Inventory.Group(inventory.Worker) {
-		lines = append(lines, n.Name+": is Ready, and its kubelet is scraped")
+	var lines []string
+	for _, m := range p.members() {
+		lines = append(lines, m.control().Name+": etcd, API server and Prometheus answer")
+		for _, n := range m.inv.Group(inventory.Worker) {
+			lines = append(lines, n.Name+": is Ready, and its kubelet is scraped")
+		}
 	}
 	return lines
 }
 
-func (p *healthPhase) control() inventory.Node { return p.c.Inventory.Group(inventory.Control)[0] }
-
 func (p *healthPhase) Run(ctx context.Context) error {
+	members := p.members()
+	errs := make([]error, len(members))
+	var all sync.WaitGroup
+	for i, m := range members {
+		all.Go(func() { errs[i] = m.run(ctx) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (p *healthPhase) members() []*member {
+	var members []*member
+	for _, inv := range p.c.Inventory.Clusters() {
+		members = append(members, &member{p, inv})
+	}
+	return members
+}
+
+// member is one cluster of the inventory's.
+type member struct {
+	*healthPhase
+	inv *inventory.Inventory
+}
+
+func (p *member) control() inventory.Node { return p.inv.Group(inventory.Control)[0] }
+
+func (p *member) run(ctx context.Context) error {
 	if err := p.manifests(ctx); err != nil {
 		return err
 	}
@@ -53,8 +82,17 @@ func (p *healthPhase) Run(ctx context.Context) error {
 	return p.targets(ctx)
 }
 
+// say prints a line of progress, with the cluster's name where there are several.
+func (p *member) say(format string, a ...any) {
+	of := ""
+	if p.inv.Member != "" {
+		of = p.inv.Member + ": "
+	}
+	fmt.Fprintf(p.o.Out, "      %s%s\n", of, fmt.Sprintf(format, a...))
+}
+
 // manifests applies what the catalog has of it: definitions that controllers of the baselines need.
-func (p *healthPhase) manifests(ctx context.Context) error {
+func (p *member) manifests(ctx context.Context) error {
 	for _, m := range bundle.Manifests(p.o.Catalog) {
 		item, err := p.o.Store.Look(ctx, m)
 		if err != nil {
@@ -76,8 +114,8 @@ func (p *healthPhase) manifests(ctx context.Context) error {
 }
 
 // nodes waits for every worker to be known and Ready.
-func (p *healthPhase) nodes(ctx context.Context) error {
-	workers := p.c.Inventory.Group(inventory.Worker)
+func (p *member) nodes(ctx context.Context) error {
+	workers := p.inv.Group(inventory.Worker)
 	var names []string
 	for _, n := range workers {
 		names = append(names, "node/"+n.Name)
@@ -87,7 +125,7 @@ func (p *healthPhase) nodes(ctx context.Context) error {
 	if _, err := p.c.Fleet.Run(ctx, p.control().Name, remote.Command{Line: line}); err != nil {
 		return fmt.Errorf("waiting for the workers to be Ready: %w (hint: testbed ssh WORKER -- journalctl -u kubelet -n 50)", err)
 	}
-	fmt.Fprintf(p.o.Out, "      %d of %d workers are Ready\n", len(workers), len(workers))
+	p.say("%d of %d workers are Ready", len(workers), len(workers))
 	return nil
 }
 
@@ -101,16 +139,16 @@ type target struct {
 }
 
 // targets waits until Prometheus scrapes itself and every worker's kubelet without error.
-func (p *healthPhase) targets(ctx context.Context) error {
+func (p *member) targets(ctx context.Context) error {
 	limit, cancel := context.WithTimeout(ctx, targetsTimeout)
 	defer cancel()
-	want := 1 + 2*len(p.c.Inventory.Group(inventory.Worker)) // each kubelet has two kinds of metrics
+	want := 1 + 2*len(p.inv.Group(inventory.Worker)) // each kubelet has two kinds of metrics
 	poll := time.NewTicker(500 * time.Millisecond)
 	defer poll.Stop()
 	for {
 		up, down, err := p.scraped(limit)
 		if err == nil && up >= want && len(down) == 0 {
-			fmt.Fprintf(p.o.Out, "      %d of %d Prometheus targets are up\n", up, up)
+			p.say("%d of %d Prometheus targets are up", up, up)
 			return nil
 		}
 		select {
@@ -129,7 +167,7 @@ func (p *healthPhase) targets(ctx context.Context) error {
 
 // scraped returns how many targets of the cluster itself are up, and a line for each one that is not. Pods' targets are
 // the business of whoever runs the pods.
-func (p *healthPhase) scraped(ctx context.Context) (up int, down []string, err error) {
+func (p *member) scraped(ctx context.Context) (up int, down []string, err error) {
 	url := fmt.Sprintf("http://[%s]:9090/api/v1/targets?state=active", p.control().Address)
 	out, err := p.c.Fleet.Run(ctx, p.control().Name, remote.Command{Line: "curl --silent --show-error --fail --globoff --max-time 5 '" + url + "'"})
 	if err != nil {

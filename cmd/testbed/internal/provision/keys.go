@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/pki"
 )
 
-// keysPhase makes the cluster's keys and certificates where they are missing or no longer right.
+// keysPhase makes the keys and certificates of each cluster where they are missing or no longer right.
 type keysPhase struct {
 	c *cluster.Cluster
 	o Options
@@ -21,15 +22,29 @@ type keysPhase struct {
 func (p *keysPhase) Title() string { return "Make keys and certificates" }
 
 func (p *keysPhase) Plan() []string {
-	return []string{"in " + p.dir() + ", where they are missing or end soon"}
+	var lines []string
+	for _, m := range p.c.Inventory.Clusters() {
+		lines = append(lines, "in "+pkiDir(p.c.StateDir, m)+", where they are missing or end soon")
+	}
+	return lines
 }
 
-func (p *keysPhase) dir() string { return filepath.Join(p.c.StateDir, "pki") }
+// pkiDir is where the keys of a cluster are: several in one inventory have an authority each.
+func pkiDir(stateDir string, member *inventory.Inventory) string {
+	return filepath.Join(stateDir, "pki", member.Member)
+}
 
 func (p *keysPhase) Run(context.Context) error {
-	written, err := pki.Ensure(p.dir(), p.c.Inventory, time.Now())
-	if err == nil && len(written) > 0 {
-		fmt.Fprintf(p.o.Out, "      wrote %d files\n", len(written))
+	count := 0
+	for _, m := range p.c.Inventory.Clusters() {
+		written, err := pki.Ensure(pkiDir(p.c.StateDir, m), m, time.Now())
+		if err != nil {
+			return err
+		}
+		count += len(written)
 	}
-	return err
+	if count > 0 {
+		fmt.Fprintf(p.o.Out, "      wrote %d files\n", count)
+	}
+	return nil
 }

@@ -17,26 +17,30 @@ import (
 )
 
 func TestAnsibleInventoryHasWhatTheRolesNeed(t *testing.T) {
-	inv, err := inventory.Load("../../../../pi-cluster/inventory.twin.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := yaml.Marshal(ansibleInventory(inv, "/state", "/kube"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden := filepath.Join("testdata", "inventory.yaml")
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(golden, text, 0o644); err != nil {
+	for file, golden := range map[string]string{
+		"inventory.twin.yaml":     "testdata/inventory.yaml",
+		"inventory.clusters.yaml": "testdata/clusters.yaml",
+	} {
+		inv, err := inventory.Load("../../../../pi-cluster/" + file)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(text)); diff != "" {
-		t.Errorf("inventory (-want +got; UPDATE=1 go test writes it):\n%s", diff)
+		text, err := yaml.Marshal(ansibleInventory(inv, "/state", "/kube"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if os.Getenv("UPDATE") != "" {
+			if err := os.WriteFile(golden, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(text)); diff != "" {
+			t.Errorf("%s (-want +got; UPDATE=1 go test writes it):\n%s", file, diff)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package provision
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -33,28 +34,36 @@ func ansibleInventory(inv *inventory.Inventory, stateDir, kubeDir string) object
 		if n.Pods.IsValid() {
 			vars["pods"] = n.Pods.String()
 		}
+		if n.Cluster != "" {
+			maps.Copy(vars, controlPlane(inv.ClusterOf(n), stateDir))
+		}
 		hosts[n.Name] = vars
 	}
-	return object{"all": object{
-		"hosts":    hosts,
-		"children": groups,
-		"vars": object{
-			"ansible_user": inv.SSH.User,
-			"ansible_port": inv.SSH.Port,
+	vars := object{
+		"ansible_user": inv.SSH.User,
+		"ansible_port": inv.SSH.Port,
 
-			"cluster":         inv.Cluster,
-			"substrate":       inv.Substrate,
-			"zone":            inv.Zone,
-			"heartbeat":       inv.Kubernetes.Heartbeat,
-			"nodes_network":   inv.Network.Nodes.String(),
-			"services":        inv.Network.Services.String(),
-			"api_address":     inv.API().String(),
-			"control_address": inv.Group(inventory.Control)[0].Address.String(),
-			"pause_image":     bundle.PauseRef,
-			"pki_dir":         filepath.Join(stateDir, "pki"),
-			"kube_dir":        kubeDir,
-		},
-	}}
+		"cluster":       inv.Cluster,
+		"substrate":     inv.Substrate,
+		"zone":          inv.Zone,
+		"heartbeat":     inv.Kubernetes.Heartbeat,
+		"nodes_network": inv.Network.Nodes.String(),
+		"pause_image":   bundle.PauseRef,
+		"kube_dir":      kubeDir,
+	}
+	// Of several clusters, clients that belong to none take their clock from the first.
+	maps.Copy(vars, controlPlane(inv.Clusters()[0], stateDir))
+	return object{"all": object{"hosts": hosts, "children": groups, "vars": vars}}
+}
+
+// controlPlane returns the variables that say which control plane a node has.
+func controlPlane(member *inventory.Inventory, stateDir string) object {
+	return object{
+		"services":        member.Network.Services.String(),
+		"api_address":     member.API().String(),
+		"control_address": member.Group(inventory.Control)[0].Address.String(),
+		"pki_dir":         pkiDir(stateDir, member),
+	}
 }
 
 // configuration returns Ansible's settings. Host keys are those of the cluster's own file, and no other is taken.

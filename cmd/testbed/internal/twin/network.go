@@ -145,7 +145,7 @@ func (t *Twin) plugIn(n inventory.Node) error {
 	}
 	if n.In(inventory.Control) {
 		// The API server answers on its service address with no kube-proxy in between.
-		if err := address(h, "lo", netip.PrefixFrom(t.inv.API(), 128)); err != nil {
+		if err := address(h, "lo", netip.PrefixFrom(t.inv.ClusterOf(n).API(), 128)); err != nil {
 			return err
 		}
 	}
@@ -159,7 +159,7 @@ func (t *Twin) hardware(node string) net.HardwareAddr {
 	return append(net.HardwareAddr{0x02}, sum[:5]...)
 }
 
-// routes sends pods' prefixes to their workers and the service range to the control node.
+// routes sends pods' prefixes to their workers and each cluster's service range to its control node.
 func (t *Twin) routes(h *netlink.Handle, link string, self inventory.Node) error {
 	for _, n := range t.inv.Nodes {
 		if n.Name == self.Name {
@@ -171,7 +171,7 @@ func (t *Twin) routes(h *netlink.Handle, link string, self inventory.Node) error
 			}
 		}
 		if n.In(inventory.Control) {
-			if err := route(h, link, t.inv.Network.Services, n.Address); err != nil {
+			if err := route(h, link, t.inv.ClusterOf(n).Network.Services, n.Address); err != nil {
 				return err
 			}
 		}
