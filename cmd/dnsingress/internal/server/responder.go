@@ -90,7 +90,7 @@ func (r *Responder) Respond(buf, query []byte, peer Peer) []byte {
 		return nil
 	}
 	opcode := query[2] >> 3 & 0xF
-	if opcode != dns.OpcodeQuery && !(r.hands && opcode == dns.OpcodeNotify) {
+	if opcode != dns.OpcodeQuery && !(r.hands && (opcode == dns.OpcodeNotify || opcode == dns.OpcodeUpdate)) {
 		return r.headerOnly(buf, query, dns.RcodeNotImplemented)
 	}
 	questions := binary.BigEndian.Uint16(query[4:])
@@ -119,7 +119,7 @@ func (r *Responder) Respond(buf, query []byte, peer Peer) []byte {
 		if z, ok := r.catalog.Find(&r.question); ok {
 			r.seen.slot = z.Slot
 		}
-		if len(query) > queryMost {
+		if len(query) > queryMost && opcode != dns.OpcodeUpdate { // which may hold many records over TCP
 			return r.headerOnly(buf, query, dns.RcodeFormatError)
 		}
 		r.seen.ignored = handed
@@ -142,7 +142,7 @@ func (r *Responder) Respond(buf, query []byte, peer Peer) []byte {
 // forHandler tells whether a message is for a Handler. AXFR over UDP is not (RFC 5936 §4.2).
 func (r *Responder) forHandler(opcode byte, peer Peer) bool {
 	switch {
-	case opcode == dns.OpcodeNotify || r.opt.signed:
+	case opcode != dns.OpcodeQuery || r.opt.signed:
 		return true
 	case r.question.Class != dns.ClassINET:
 		return false

@@ -37,6 +37,8 @@ type Options struct {
 	Beside time.Duration
 	// Replaced is the cause with which Run's ctx ends where another process has taken over what State holds; nil: none.
 	Replaced error
+	// Updater takes DNS UPDATEs; nil: they are not implemented.
+	Updater Updater
 	// Signed gives a zone that has a signer as zone.Zone.SignedRecords has it, and always whole.
 	Signed     bool
 	Registerer prometheus.Registerer // nil: no metrics
@@ -216,6 +218,7 @@ type request struct {
 	end     int    // of its question
 	key     string // that it is well signed with; "": not signed
 	session *session
+	sig     *signature // that it is well signed with; nil: not signed
 }
 
 // Handle implements server.Handler.
@@ -239,6 +242,8 @@ func (s *Service) Handle(ctx context.Context, x *server.Exchange) {
 	switch qtype := m.Question[0].Qtype; {
 	case m.Opcode == dns.OpcodeNotify:
 		s.notified(q, &m)
+	case m.Opcode == dns.OpcodeUpdate:
+		s.update(q, &m)
 	case m.Opcode == dns.OpcodeQuery && (qtype == dns.TypeAXFR || qtype == dns.TypeIXFR):
 		s.give(ctx, q, &m)
 	default:
@@ -258,7 +263,7 @@ func (s *Service) authenticate(q *request, sig *signature) bool {
 		session = newSession(key)
 		err := session.check(q.Query, sig, now)
 		if err == nil {
-			q.msg, q.key, q.session = sig.stripped(q.Query), key.Name, session
+			q.msg, q.key, q.session, q.sig = sig.stripped(q.Query), key.Name, session, sig
 			copy(q.msg, q.Query[:2]) // a forwarder may have changed it: the reply has what came
 			return true
 		}

@@ -228,7 +228,7 @@ func (s *session) verify(msg []byte, now time.Time) ([]byte, error) {
 		return nil, err
 	}
 	if sig.code != 0 {
-		return nil, fmt.Errorf("the other server says TSIG: %s", codeName(sig.code))
+		return nil, saidError(sig)
 	}
 	return sig.stripped(msg), nil
 }
