@@ -42,6 +42,6 @@ rest shows is drawn); 2 misuse, or RUN is no run that this version reads.`,
 	c.Flags().StringVar(&o.out, "out", "", "directory for what is drawn (default RUN/figures; with several runs a directory for each in it)")
 	c.Flags().StringVarP(&o.output, "output", "o", "table", "what is printed: table or json")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "read and check the runs, print which files would be written, write none")
-	c.AddCommand(thinCommand(stdout), compareCommand(stdout, stderr), manual.Command(c))
+	c.AddCommand(thinCommand(stdout), compareCommand(stdout, stderr), numbersCommand(stdout, stderr), claimsCommand(stdout, stderr), manual.Command(c))
 	return c
 }

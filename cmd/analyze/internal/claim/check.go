@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package claim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/numbers"
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/table"
+	"github.com/dnsingress/dnsingress/internal/stats"
+)
+
+// Outcome is what became of a claim, or of the text that makes it.
+type Outcome struct {
+	ID    string // of the claim; of what is wrong with a text, the text's file
+	Line  int    // of the claim in its file, or of the text
+	Holds bool
+	Says  string // the relation that is expected, and what the data say
+
+	Claim    *Claim // nil: it is about the text
+	Run      string // identifier of the run that was asked
+	Expected string // "max cpu of dnsingress below 0.5 times min of nginx, traefik, envoy"
+	Measured string // "0.124 s; 0.236 s, 0.565 s, 0.565 s"
+}
+
+// Check holds every claim of the file at path against the newest run of its scenario, and the LaTeX files beside it against
+// the claims: each is cited, what is cited is claimed, and no quantity is typed by hand. open reads the digest of a run
+// directory. Only a file that cannot be read is an error; what does not hold is an Outcome.
+func Check(ctx context.Context, path string, open func(dir string) (*digest.Run, error)) ([]Outcome, error) {
+	l, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	out, err := l.hold(ctx, open)
+	if err != nil {
+		return nil, err
+	}
+	text, err := l.manuscript()
+	return append(out, text...), err
+}
+
+func (l *Ledger) hold(ctx context.Context, open numbers.Open) ([]Outcome, error) {
+	dirs, err := numbers.Latest(filepath.Join(l.dir(), filepath.FromSlash(l.Results)))
+	if err != nil {
+		return nil, err
+	}
+	byScenario := map[string]string{}
+	for _, d := range dirs {
+		byScenario[filepath.Base(filepath.Dir(d))] = d
+	}
+	opened := map[string]*evidence{}
+	var out []Outcome
+	for i := range l.Claims {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c := &l.Claims[i]
+		e := opened[c.Scenario]
+		if e == nil {
+			if dir, ok := byScenario[c.Scenario]; !ok {
+				e = &evidence{err: fmt.Errorf("no finished run of scenario %s in %s (hint: there are %s)", c.Scenario, l.Results, strings.Join(slices.Sorted(maps.Keys(byScenario)), ", "))}
+			} else if run, err := open(dir); err != nil {
+				e = &evidence{err: err}
+			} else {
+				e = &evidence{run: run, all: numbers.Of(run)}
+			}
+			opened[c.Scenario] = e
+		}
+		out = append(out, c.hold(e))
+	}
+	return out, nil
+}
+
+// evidence is a run that claims are held against.
+type evidence struct {
+	run *digest.Run
+	all []numbers.Quantity
+	err error
+}
+
+// value is a number that stands for trials.
+type value struct {
+	of   string // "nginx", for people
+	v    float64
+	cut  bool // it is a lower bound
+	unit string
+}
+
+func (v value) String() string {
+	s := table.Round(v.v)
+	if v.cut {
+		s = "≥" + s
+	}
+	if v.unit != "" {
+		s += " " + v.unit
+	}
+	return s
+}
+
+func (c *Claim) hold(e *evidence) Outcome {
+	o := Outcome{ID: c.ID, Line: c.line, Claim: c, Expected: c.expected()}
+	says := func(format string, a ...any) Outcome {
+		o.Says = "expected " + o.Expected + "; " + fmt.Sprintf(format, a...)
+		return o
+	}
+	if e.err != nil {
+		return says("%v", e.err)
+	}
+	o.Run = e.run.Manifest.RunID
+	left, err := e.take(c.Statistic)
+	if err != nil {
+		return says("%v", err)
+	}
+	references, err := c.references(e)
+	if err != nil {
+		return says("%v", err)
+	}
+	o.Measured = left.String() + "; "
+	var against, contrary []string
+	for _, right := range references {
+		against = append(against, right.String())
+		if !c.holds(left, right) {
+			contrary = append(contrary, right.of)
+		}
+	}
+	o.Measured += strings.Join(against, ", ")
+	o.Holds = len(contrary) == 0
+	if !o.Holds && len(references) > 1 {
+		return says("run %s says %s: not so for %s", o.Run, o.Measured, strings.Join(contrary, ", "))
+	}
+	return says("run %s says %s", o.Run, o.Measured)
+}
+
+// holds is the relation of two numbers; of a lower bound no more is known than that it is one.
+func (c *Claim) holds(left, right value) bool {
+	switch c.Relation {
+	case Below:
+		return left.v < right.v && !left.cut
+	case AtMost:
+		return left.v <= right.v && !left.cut
+	case Above:
+		return left.v > right.v && !right.cut
+	case AtLeast:
+		return left.v >= right.v && !right.cut
+	case Within:
+		return math.Abs(left.v-right.v) <= math.Abs(right.v)**c.Reference.Percent/100 && !left.cut && !right.cut
+	}
+	return false
+}
+
+func (c *Claim) references(e *evidence) ([]value, error) {
+	r := c.Reference
+	if r.Value != nil {
+		return []value{{of: table.Round(*r.Value), v: *r.Value}}, nil
+	}
+	s := c.Statistic
+	s.Take = r.Take
+	if r.Quantity != "" {
+		s.Quantity = r.Quantity
+	}
+	if r.Fault != "" {
+		s.Fault = r.Fault
+	}
+	if len(r.Levels) > 0 {
+		s.Levels = maps.Clone(s.Levels)
+		if s.Levels == nil {
+			s.Levels = map[string]string{}
+		}
+		maps.Copy(s.Levels, r.Levels)
+	}
+	systems := r.Systems
+	if len(systems) == 0 {
+		systems = []string{s.System}
+	}
+	var out []value
+	var errs []error
+	for _, system := range systems {
+		s.System = system
+		v, err := e.take(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		v.of = system
+		if r.Times != nil {
+			v.v *= *r.Times
+		}
+		out = append(out, v)
+	}
+	return out, errors.Join(errs...)
+}
+
+// take reads a statistic.
+func (e *evidence) take(s Statistic) (value, error) {
+	levels, err := e.cell(s.Levels)
+	if err != nil {
+		return value{}, err
+	}
+	q, err := numbers.Find(e.all, levels, s.System, s.Fault, s.Quantity)
+	if err != nil {
+		return value{}, err
+	}
+	out := value{of: s.System, cut: q.IsCut(), unit: q.Unit}
+	switch s.Take {
+	case "", "median":
+		out.v = q.Median
+	case "min":
+		out.v = q.Min
+		// The least of several is known as long as one that is no bound is no greater.
+		out.cut = out.cut && !leastKnown(q)
+	case "max":
+		out.v = q.Max
+	case "low":
+		out.v = edges(&q.Summary).Low
+	case "high":
+		out.v = edges(&q.Summary).High
+	}
+	return out, nil
+}
+
+func leastKnown(q *numbers.Quantity) bool {
+	for i, v := range q.Values {
+		if v == q.Min && !q.Cut[i] {
+			return true
+		}
+	}
+	return false
+}
+
+func edges(s *stats.Summary) stats.Interval {
+	if s.Interval != nil {
+		return *s.Interval
+	}
+	return stats.Interval{Low: s.Min, High: s.Max}
+}
+
+// cell returns the levels, as digest names them, of the one cell that has those that are wanted.
+func (e *evidence) cell(want map[string]string) (string, error) {
+	found := []string{}
+	for _, q := range e.all {
+		if !slices.Contains(found, q.Levels) && matches(q.Levels, want) {
+			found = append(found, q.Levels)
+		}
+	}
+	var wanted []string
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		wanted = append(wanted, k+"="+want[k])
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", fmt.Errorf("no cell of the run has the levels %s", strings.Join(wanted, ","))
+	}
+	if len(found) > 4 {
+		found = append(found[:4], "…")
+	}
+	return "", fmt.Errorf("several cells of the run have the levels %q: %s (hint: name more levels)", strings.Join(wanted, ","), strings.Join(found, "; "))
+}
+
+func matches(levels string, want map[string]string) bool {
+	has := strings.Split(levels, ",")
+	for k, v := range want {
+		if !slices.Contains(has, k+"="+v) {
+			return false
+		}
+	}
+	return true
+}
+
+// expected is the relation in words.
+func (c *Claim) expected() string {
+	s, r := c.Statistic, c.Reference
+	relation := strings.ReplaceAll(c.Relation, "-", " ")
+	left := phrase(s.Take, s.Quantity, []string{s.System}, s.Fault, s.Levels)
+	if r.Value != nil {
+		if r.Percent != nil {
+			relation += fmt.Sprintf(" %g %% of", *r.Percent)
+		}
+		return fmt.Sprintf("%s %s %g", left, relation, *r.Value)
+	}
+	if r.Percent != nil {
+		relation += fmt.Sprintf(" %g %% of", *r.Percent)
+	}
+	if r.Times != nil {
+		relation += fmt.Sprintf(" %g times", *r.Times)
+	}
+	systems := r.Systems
+	if len(systems) == 0 && (len(r.Levels) == 0 && r.Fault == "") {
+		systems = []string{s.System}
+	}
+	return left + " " + relation + " " + phrase(r.Take, r.Quantity, systems, r.Fault, r.Levels)
+}
+
+func phrase(take, quantity string, systems []string, fault string, levels map[string]string) string {
+	var words []string
+	if take == "" {
+		take = "median"
+	}
+	words = append(words, take)
+	if quantity != "" {
+		words = append(words, quantity)
+	}
+	if len(systems) > 0 {
+		words = append(words, "of", strings.Join(systems, ", "))
+	}
+	if fault != "" {
+		words = append(words, "under", fault)
+	}
+	for i, k := range slices.Sorted(maps.Keys(levels)) {
+		if i == 0 {
+			words = append(words, "at")
+		}
+		words = append(words, k+"="+levels[k])
+	}
+	return strings.Join(words, " ")
+}
