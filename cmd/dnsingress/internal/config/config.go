@@ -37,6 +37,10 @@ type Config struct {
 	Prometheus Prometheus `yaml:"prometheus"`
 	// Kubernetes is where the objects that have names come from.
 	Kubernetes Kubernetes `yaml:"kubernetes"`
+	// Cluster says who this is to other clusters. Default: nobody.
+	Cluster Cluster `yaml:"cluster"`
+	// Peers are the clusters that exchange their pools with this one. Default: none.
+	Peers Peers `yaml:"peers"`
 	// TSIGKeys are files of keys: BIND's key "NAME" { algorithm hmac-sha256; secret "BASE64"; }; or lines of
 	// NAME:ALGORITHM:BASE64. Default: none.
 	TSIGKeys []string `yaml:"tsigKeys"`
@@ -142,6 +146,7 @@ func (c *Config) fill() {
 	orPointer(&c.LameDuck, 3*time.Second)
 	c.Prometheus.fill()
 	c.Kubernetes.fill()
+	c.Peers.fill()
 	for i := range c.Zones {
 		z := &c.Zones[i]
 		z.Origin = canonical(z.Origin)
@@ -186,6 +191,7 @@ func (c *Config) check(f *strictyaml.File) {
 		f.Problem("lameDuck", "", "%v is negative", *c.LameDuck)
 	}
 	c.checkTransfers(f)
+	c.checkPeers(f)
 	c.Prometheus.check(f)
 	c.Kubernetes.check(f)
 }

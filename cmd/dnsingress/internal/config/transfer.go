@@ -56,5 +56,8 @@ func (c *Config) Policies() map[string]transfer.Policy {
 	for _, z := range c.Zones {
 		policies[z.Origin] = transfer.Policy{Allow: z.Transfer.Allow, Notify: z.Transfer.Notify}
 	}
+	if c.Peers.Enabled() {
+		policies[c.Peers.Origin(c.Cluster.Name)] = c.Peers.Policy()
+	}
 	return policies
 }
