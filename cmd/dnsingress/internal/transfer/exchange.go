@@ -4,6 +4,7 @@ package transfer
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -27,8 +28,10 @@ var errTruncated = errors.New("the reply is truncated")
 
 // client asks one other server.
 type client struct {
-	to  Remote
-	key *Key // nil: unsigned
+	to       Remote
+	key      *Key          // nil: unsigned
+	patience time.Duration // with a message over UDP; 0: udpPatience
+	tries    int           // with a question for a SOA; 0: udpTries
 }
 
 // prepare packs and signs a query. The session checks the replies; nil where there is no key.
@@ -60,7 +63,7 @@ func (c client) ask(ctx context.Context, m *dns.Msg, tries int) (*dns.Msg, error
 	var unproven error // of replies whose signature does not hold: another may come (RFC 8945 §5.4)
 	for try := 1; ; try++ {
 		if _, err = conn.Write(query); err == nil {
-			err = conn.SetReadDeadline(time.Now().Add(udpPatience))
+			err = conn.SetReadDeadline(time.Now().Add(cmp.Or(c.patience, udpPatience)))
 		}
 		for err == nil && ctx.Err() == nil {
 			var n int

@@ -59,7 +59,7 @@ type follower struct {
 	unproven  bool       // it has been said that signatures are of no use here
 	useless   string     // why there was no difference, logged; "": there was
 	told      bool       // a primary has said that there is something new
-	line      *stream    // a connection to the primary with number lineTo that can be used again; nil: none
+	line      *Line      // to the primary with number lineTo; nil: none yet
 	lineTo    int
 }
 
@@ -118,8 +118,8 @@ func (f *follower) withhold() error {
 	return nil
 }
 
-// tell has the primaries be asked now.
-func (f *follower) tell() {
+// Tell implements Listener: the primaries are asked now.
+func (f *follower) Tell() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -175,8 +175,7 @@ func (f *follower) rest(ctx context.Context) bool {
 // hangUp closes the connection that was kept.
 func (f *follower) hangUp() {
 	if f.line != nil {
-		f.line.close()
-		f.line = nil
+		f.line.Close()
 	}
 }
 
@@ -320,11 +319,12 @@ func (f *follower) ask(ctx context.Context, p int) error {
 			return err
 		}
 	}
-	serial, err := c.serial(ctx, f.origin)
+	soa, err := c.soa(ctx, newQuestion(f.origin, dns.TypeSOA))
 	count("soa", err)
 	if err != nil {
 		return fmt.Errorf("asking for the SOA: %w", err)
 	}
+	serial := soa.Serial
 	if f.zone != nil {
 		if serial == f.zone.Serial() {
 			f.confirm()
@@ -409,75 +409,13 @@ func (f *follower) confirm() {
 	}
 }
 
-// serial asks for the serial of a zone.
-func (c client) serial(ctx context.Context, origin string) (uint32, error) {
-	m := new(dns.Msg).SetQuestion(origin, dns.TypeSOA)
-	m.RecursionDesired = false
-	r, err := c.ask(ctx, m, udpTries)
-	if errors.Is(err, errTruncated) {
-		var s *stream
-		if s, err = c.dial(ctx); err != nil {
-			return 0, err
-		}
-		defer s.close()
-		if err = c.send(s, m); err == nil {
-			r, err = s.next()
-		}
-	}
-	if err != nil {
-		return 0, err
-	}
-	if r.Rcode != dns.RcodeSuccess {
-		return 0, fmt.Errorf("it says %s", dns.RcodeToString[r.Rcode])
-	}
-	for _, rr := range r.Answer {
-		if soa, ok := rr.(*dns.SOA); ok && r.Authoritative && dns.CanonicalName(soa.Hdr.Name) == origin {
-			return soa.Serial, nil
-		}
-	}
-	return 0, errors.New("it is not authoritative for the zone")
-}
-
-// transfer gets a zone: what is new since have, or all of it. offered is the serial that the primary has.
+// transfer gets the zone: what is new since have, or all of it. offered is the serial that the primary has.
 func (f *follower) transfer(ctx context.Context, c client, p int, have *zone.Zone) (z *zone.Zone, whole bool, foreign int, offered uint32, err error) {
-	m := new(dns.Msg)
-	if have != nil {
-		soa := soaOf(have)
-		m.SetIxfr(f.origin, soa.Serial, soa.Ns, soa.Mbox)
-	} else {
-		m.SetAxfr(f.origin)
-	}
-	m.RecursionDesired = false
-	if f.lineTo != p {
+	if f.line == nil || f.lineTo != p {
 		f.hangUp()
+		f.line, f.lineTo = &Line{client: c}, p
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, transferMost, errLong)
 	defer stop()
-	s, kept := f.line, f.line != nil
-	f.line = nil
-	if kept {
-		s.guard(ctx)
-	}
-	for {
-		if s == nil {
-			if s, err = c.dial(ctx); err != nil {
-				return nil, false, 0, 0, err
-			}
-		}
-		if err = c.send(s, m); err == nil {
-			z, whole, foreign, err = s.receive(f.origin, have)
-		}
-		if err == nil && s.clean() && s.release() {
-			f.line, f.lineTo = s, p
-			return z, whole, foreign, s.offered, nil
-		}
-		s.close()
-		if err != nil && ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		if err == nil || !kept || s.octets > 0 || ctx.Err() != nil {
-			return z, whole, foreign, s.offered, err
-		}
-		s, kept = nil, false // the primary has closed it meanwhile
-	}
+	return f.line.transfer(ctx, f.origin, have)
 }

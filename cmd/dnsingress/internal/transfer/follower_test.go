@@ -173,7 +173,7 @@ func TestSecondaryServesFromDisk(t *testing.T) {
 	first := start(t, o)
 	same(t, primary, first)
 	change(t, primary, address(t, "late.example.org.", "192.0.2.1"), zone.Change{Owner: "none.example.org."})
-	first.service.secondaries["example.org."].tell()
+	first.service.secondaries["example.org."].Tell()
 	same(t, primary, first)
 	first.stop()
 
@@ -310,7 +310,7 @@ func TestBrokenTransferKeepsTheOldZone(t *testing.T) {
 	for _, octets := range []int64{1, 2, 30, 100, 1000, 16384, 40000} {
 		c.octets.Store(octets)
 		seen := c.cuts.Load()
-		secondary.service.secondaries["example.org."].tell()
+		secondary.service.secondaries["example.org."].Tell()
 		waitFor(t, "the transfer is cut off", func() bool { return c.cuts.Load() >= seen+2 }) // IXFR and AXFR
 		if d := cmp.Diff(before, flat(t, secondary.catalog.Zone("example.org."))); d != "" {
 			t.Fatalf("cut off after %d octets: %s", octets, d)
@@ -434,7 +434,7 @@ func TestTransferMustBeWhatTheSOASaid(t *testing.T) {
 			later.Store(true)
 			waitFor(t, "it is not confirmed", func() bool { return n.log.count("it gives no newer one") > 0 })
 			for range 3 {
-				n.service.secondaries["example.org."].tell()
+				n.service.secondaries["example.org."].Tell()
 			}
 			waitFor(t, "the primary is asked again", func() bool { return n.log.count("a difference was of no use") >= 3 })
 			if serial := n.catalog.Zone("example.org.").Serial(); serial != 7 {

@@ -125,17 +125,30 @@ func (n *notifier) send(ctx context.Context) (result string, err error) {
 	return "accepted", nil
 }
 
+// Listener keeps a copy of a zone, and wants to know when that changes.
+type Listener interface {
+	// Trusts tells whether a NOTIFY from an address, well signed with a key or with "", is to be believed.
+	Trusts(from netip.Addr, key string) bool
+	// Tell says that the zone has changed. It must not block.
+	Tell()
+}
+
 // notified answers a NOTIFY. It is taken from the primaries of the zone alone, signed where they sign.
 func (s *Service) notified(q *request, m *dns.Msg) {
 	origin := dns.CanonicalName(m.Question[0].Name)
-	f := s.secondaries[origin]
+	var f Listener
+	if own := s.secondaries[origin]; own != nil {
+		f = own
+	} else if other := s.options.Listeners[origin]; other != nil {
+		f = other
+	}
 	rcode := dns.RcodeSuccess
 	switch {
 	case m.Question[0].Qtype != dns.TypeSOA || m.Question[0].Qclass != dns.ClassINET:
 		rcode = dns.RcodeFormatError
 	case f == nil:
 		rcode = dns.RcodeNotAuth // RFC 1996 §3.10
-	case !f.trusts(q.Peer.Addr, q.key):
+	case !f.Trusts(q.Peer.Addr, q.key):
 		rcode = dns.RcodeRefused
 	}
 	if f != nil { // else anybody could make labels
@@ -152,11 +165,11 @@ func (s *Service) notified(q *request, m *dns.Msg) {
 	reply := header(q.msg, q.end, rcode)
 	reply[2] |= 0x04 // AA
 	_ = q.send(reply)
-	f.tell()
+	f.Tell()
 }
 
-// trusts tells whether a NOTIFY from an address, well signed with a key or with "", is a primary's.
-func (f *follower) trusts(from netip.Addr, key string) bool {
+// Trusts implements Listener: it tells whether a NOTIFY is a primary's.
+func (f *follower) Trusts(from netip.Addr, key string) bool {
 	for _, p := range f.primaries {
 		if plain(p.Addr.Addr()) == plain(from) && p.Key == key {
 			return true

@@ -21,7 +21,7 @@ const leastRecord = 16
 // give answers AXFR (RFC 5936) and IXFR (RFC 1995).
 func (s *Service) give(ctx context.Context, q *request, m *dns.Msg) {
 	origin := dns.CanonicalName(m.Question[0].Name)
-	z := s.options.Catalog.Zone(origin)
+	z, private := s.zone(origin)
 	if z == nil || m.Question[0].Qclass != dns.ClassINET {
 		q.fail(dns.RcodeNotAuth) // RFC 5936 §2.2.1
 		return
@@ -34,6 +34,9 @@ func (s *Service) give(ctx context.Context, q *request, m *dns.Msg) {
 	count := func(result string) { s.metrics.out.WithLabelValues(origin, kind, result).Inc() }
 	if !s.policy(origin).Allow.Permits(q.Peer.Addr, q.key) {
 		count("refused")
+		if private {
+			s.deny(q, origin, q.key, "it may not have it")
+		}
 		s.options.Log.Debug("refusing a transfer", "zone", origin, "to", q.Peer.Addr, "key", q.key)
 		q.fail(dns.RcodeRefused)
 		return

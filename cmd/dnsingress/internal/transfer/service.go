@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,14 @@ type Options struct {
 	// Policies say, by canonical origin, who gets a zone; Default is for the zones that are not there.
 	Policies map[string]Policy
 	Default  Policy
+	// Private are zones that there are for those alone whom their policies name: by transfers, and by questions that are
+	// signed. nil: none.
+	Private *zone.Catalog
+	// Denied is told of everybody else who asks for one of them with a signature or for a transfer: whose the zone is, who
+	// asked, by which key, and why it is refused. It must not block. nil: nobody is told.
+	Denied func(origin string, from netip.Addr, key, why string)
+	// Listeners are told of NOTIFYs, by the canonical origins of zones that are no Secondaries.
+	Listeners map[string]Listener
 	// Secondaries are zones that come from other servers.
 	Secondaries []Secondary
 	// State is a directory that secondaries keep their zones in, so that a restart serves at once; "": none.
@@ -81,9 +90,14 @@ func New(o Options) (*Service, error) {
 	if s.metrics, err = newMetrics(o.Registerer); err != nil {
 		return nil, err
 	}
-	o.Catalog.Follow(s.follow)
-	for _, e := range o.Catalog.Zones() {
-		s.follow(nil, e.Zone)
+	for _, c := range []*zone.Catalog{o.Catalog, o.Private} {
+		if c == nil {
+			continue
+		}
+		c.Follow(s.follow)
+		for _, e := range c.Zones() {
+			s.follow(nil, e.Zone)
+		}
 	}
 	for _, c := range o.Secondaries {
 		f, err := newFollower(s, c)
@@ -246,6 +260,7 @@ func (s *Service) Handle(ctx context.Context, x *server.Exchange) {
 		s.update(q, &m)
 	case m.Opcode == dns.OpcodeQuery && (qtype == dns.TypeAXFR || qtype == dns.TypeIXFR):
 		s.give(ctx, q, &m)
+	case s.confide(q, &m):
 	default:
 		if reply := x.Answer(q.msg, x.Limit-q.room()); reply != nil {
 			_ = q.send(reply) // an error means that nobody waits for it
@@ -276,6 +291,7 @@ func (s *Service) authenticate(q *request, sig *signature) bool {
 		code = bad.code
 	}
 	s.metrics.tsig.WithLabelValues(codeName(code)).Inc()
+	s.unproven(q, sig, code)
 	l, err := survey(q.Query)
 	if err != nil {
 		return false

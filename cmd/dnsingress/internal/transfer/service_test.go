@@ -551,11 +551,11 @@ func TestBrokenTransfersAreLoggedOnce(t *testing.T) {
 func TestTrustOfAddresses(t *testing.T) {
 	f := &follower{primaries: []Remote{remote(t, "[fe80::1%eth0]:53"), remote(t, "[::ffff:192.0.2.1]:53")}}
 	for _, from := range []string{"fe80::1", "fe80::1%eth0", "192.0.2.1", "::ffff:192.0.2.1"} {
-		if !f.trusts(netip.MustParseAddr(from), "") {
+		if !f.Trusts(netip.MustParseAddr(from), "") {
 			t.Errorf("%s is not trusted", from)
 		}
 	}
-	if f.trusts(netip.MustParseAddr("fe80::2"), "") {
+	if f.Trusts(netip.MustParseAddr("fe80::2"), "") {
 		t.Error("fe80::2 is trusted")
 	}
 }

@@ -276,7 +276,7 @@ func TestKeysThatDoNotMatch(t *testing.T) {
 		secondary := start(t, Options{Keys: Keys{key.Name: key}, Secondaries: []Secondary{{Origin: "example.org", Primaries: []Remote{remote(t, primary.address+"+key:"+c.name)}}}})
 		counted := func() float64 { return testutil.ToFloat64(primary.service.metrics.tsig.WithLabelValues(c.code)) }
 		waitFor(t, "the primary counts two queries", func() bool {
-			secondary.service.secondaries["example.org."].tell()
+			secondary.service.secondaries["example.org."].Tell()
 			return counted() >= 2
 		})
 		secondary.stop()
