@@ -27,20 +27,29 @@ type Interval struct {
 // in the bias correction, which matters for a median of few values.
 // It returns ErrFew below MinTrials values. When every resample agrees the interval is that point.
 func BCa(values []float64, statistic func([]float64) float64, level float64, resamples int, seed uint64) (Interval, error) {
-	n := len(values)
-	if n < MinTrials {
-		return Interval{}, fmt.Errorf("%w: %d of the %d that an interval needs", ErrFew, n, MinTrials)
+	return bca([][]float64{values}, func(samples [][]float64) float64 { return statistic(samples[0]) }, level, resamples, seed)
+}
+
+// bca is BCa of a statistic of one or several independent samples, each of which is resampled by itself.
+func bca(samples [][]float64, statistic func([][]float64) float64, level float64, resamples int, seed uint64) (Interval, error) {
+	draws := make([][]float64, len(samples))
+	for j, values := range samples {
+		if n := len(values); n < MinTrials {
+			return Interval{}, fmt.Errorf("%w: %d of the %d that an interval needs", ErrFew, n, MinTrials)
+		}
+		draws[j] = make([]float64, len(values))
 	}
-	estimate := statistic(values)
+	estimate := statistic(samples)
 	rng := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	boot := make([]float64, resamples)
-	draw := make([]float64, n)
 	below := 0.0
 	for b := range boot {
-		for i := range draw {
-			draw[i] = values[rng.IntN(n)]
+		for j, values := range samples {
+			for i := range values {
+				draws[j][i] = values[rng.IntN(len(values))]
+			}
 		}
-		boot[b] = statistic(draw)
+		boot[b] = statistic(draws)
 		switch {
 		case boot[b] < estimate:
 			below++
@@ -55,30 +64,36 @@ func BCa(values []float64, statistic func([]float64) float64, level float64, res
 	// A share of 0 or 1 would move the interval to infinity; half a resample is the closest that was looked.
 	share := min(max(below/float64(resamples), 0.5/float64(resamples)), 1-0.5/float64(resamples))
 	z0 := distuv.UnitNormal.Quantile(share)
-	a := acceleration(values, statistic)
+	a := acceleration(samples, statistic)
 	limit := func(p float64) float64 {
 		z := z0 + distuv.UnitNormal.Quantile(p)
 		adjusted := distuv.UnitNormal.CDF(z0 + z/(1-a*z))
-		return Quantile(boot, adjusted)
+		return quantileSorted(boot, adjusted)
 	}
 	return Interval{Low: limit((1 - level) / 2), High: limit((1 + level) / 2), Level: level}, nil
 }
 
-// acceleration is the jackknife estimate of Efron and Tibshirani (1993), equation 14.15.
-// It is 0 where leaving a value out changes nothing.
-func acceleration(values []float64, statistic func([]float64) float64) float64 {
-	jack := make([]float64, len(values))
-	rest := make([]float64, 0, len(values)-1)
-	for i := range values {
-		rest = append(append(rest[:0], values[:i]...), values[i+1:]...)
-		jack[i] = statistic(rest)
-	}
-	mean := Mean(jack)
+// acceleration is the jackknife estimate of Efron and Tibshirani (1993), equation 14.15; of several samples that of
+// Davison and Hinkley, "Bootstrap Methods and their Application" (1997), equation 5.23, with the influence values
+// estimated by the jackknife. It is 0 where leaving a value out changes nothing.
+func acceleration(samples [][]float64, statistic func([][]float64) float64) float64 {
 	cubes, squares := 0.0, 0.0
-	for _, j := range jack {
-		d := mean - j
-		squares += d * d
-		cubes += d * d * d
+	for j, values := range samples {
+		n := float64(len(values))
+		jack := make([]float64, len(values))
+		rest := make([]float64, 0, len(values)-1)
+		left := slices.Clone(samples)
+		for i := range values {
+			rest = append(append(rest[:0], values[:i]...), values[i+1:]...)
+			left[j] = rest
+			jack[i] = statistic(left)
+		}
+		mean := Mean(jack)
+		for _, v := range jack {
+			d := (n - 1) / n * (mean - v)
+			squares += d * d
+			cubes += d * d * d
+		}
 	}
 	if squares == 0 {
 		return 0

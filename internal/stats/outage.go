@@ -2,6 +2,12 @@
 
 package stats
 
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
 // Outage is what clients saw of a fault: the span from the intended send of the first request that
 // failed because of it to the end of the last. Times are nanoseconds on one clock.
 type Outage struct {
@@ -39,4 +45,20 @@ func (o *Outage) DurationNs() int64 {
 		return 0
 	}
 	return o.LastNs - o.FirstNs
+}
+
+// Failure is a request that was due to be sent at IntendedNs and failed TotalNs later.
+type Failure struct{ IntendedNs, TotalNs int64 }
+
+// Outages splits failures into windows: a new one begins where the next failed request was due more than gap
+// nanoseconds after the last failure before it was seen. They are in the order of time and count nothing as before.
+func Outages(failures []Failure, gap int64) []Outage {
+	var out []Outage
+	for _, f := range slices.SortedFunc(slices.Values(failures), func(a, b Failure) int { return cmp.Compare(a.IntendedNs, b.IntendedNs) }) {
+		if len(out) == 0 || f.IntendedNs-out[len(out)-1].LastNs > gap {
+			out = append(out, Outage{})
+		}
+		out[len(out)-1].Add(math.MinInt64, f.IntendedNs, f.TotalNs)
+	}
+	return out
 }

@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/stat/combin"
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
@@ -105,7 +104,7 @@ func tailU(n1, n2, u int) float64 {
 	for _, c := range counts {
 		tail += c
 	}
-	return tail / math.Round(combin.GeneralizedBinomial(float64(n1+n2), float64(n1)))
+	return tail / arrangements(n1, n2)
 }
 
 // Holm adjusts p-values of a family of tests so that the chance of any false finding stays below

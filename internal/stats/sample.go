@@ -60,7 +60,11 @@ func Quantile(values []float64, p float64) float64 {
 	if len(values) == 0 || math.IsNaN(p) {
 		return math.NaN()
 	}
-	s := slices.Sorted(slices.Values(values))
+	return quantileSorted(slices.Sorted(slices.Values(values)), p)
+}
+
+// quantileSorted is Quantile of at least one value in ascending order.
+func quantileSorted(s []float64, p float64) float64 {
 	h := float64(len(s)-1) * min(max(p, 0), 1)
 	i := int(h)
 	if i+1 >= len(s) {

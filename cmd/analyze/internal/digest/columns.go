@@ -3,24 +3,31 @@
 package digest
 
 import (
-	"errors"
 	"fmt"
-	"io"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
 
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
-// block holds one row group of samples.parquet by column. Only the columns that figures need are decoded, and no
-// row is ever put together: a sample costs tens of nanoseconds rather than microseconds. Slices are reused.
+// block holds rows of samples.parquet by column. Only the columns that figures need are decoded, and no row is ever
+// put together: a sample costs tens of nanoseconds rather than microseconds. Slices are reused.
 type block struct {
-	rows                                            int
-	attempt                                         []int32
-	intended, sent, dns, connect, tls, first, total []int64
-	client, class                                   words
-	backend                                         words // of empty texts where the file has no such column
+	rows                                                     int
+	attempt, intended, sent, dns, connect, tls, first, total []int64 // none where there is no number
+	client, class                                            words
+	backend                                                  words // of empty texts where the file has no such column
 }
+
+// none stands for what is no number: a null, a NaN, a column that the file does not have.
+const none = math.MinInt64
+
+// blockRows bounds a block: whatever size a writer's row groups have, so much of them is in memory.
+const blockRows = 1 << 16
 
 // words is a column of few different texts.
 type words struct {
@@ -30,179 +37,173 @@ type words struct {
 
 func (w *words) at(row int) string { return w.text[w.index[row]] }
 
-// readBlocks calls visit for each row group of the samples at path, in order.
-func readBlocks(path string, visit func(*block) error) error {
+// field is a column that blocks have.
+type field struct {
+	name    string
+	numbers *[]int64
+	words   *words
+	needed  bool // without it a sample says nothing
+}
+
+func (b *block) fields() []field {
+	return []field{
+		{name: "intended_ns", numbers: &b.intended, needed: true},
+		{name: "total_ns", numbers: &b.total, needed: true},
+		{name: "error", words: &b.class, needed: true},
+		{name: "sent_ns", numbers: &b.sent},
+		{name: "dns_ns", numbers: &b.dns},
+		{name: "connect_ns", numbers: &b.connect},
+		{name: "tls_ns", numbers: &b.tls},
+		{name: "first_byte_ns", numbers: &b.first},
+		{name: "attempt", numbers: &b.attempt},
+		{name: "client", words: &b.client},
+		{name: "backend", words: &b.backend},
+	}
+}
+
+// readBlocks calls visit for the rows of the samples at path, a block at a time, in order; row groups are decoded ahead,
+// one for each processor. missing names the columns of version 1 that the file does not have, or has as
+// something else than numbers or texts; without one that is needed that is an error.
+func readBlocks(path string, visit func(*block) error) (missing []string, err error) {
 	file, closer, err := results.OpenParquet(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closer.Close()
-	var b block
-	for i, group := range file.RowGroups() {
-		if err := b.read(file.Schema(), group); err != nil {
-			return fmt.Errorf("reading %s, row group %d: %w", path, i, err)
+	for _, f := range new(block).fields() {
+		if _, ok := find(file.Schema(), f); ok || f.name == "backend" { // which came later within version 1
+			continue
 		}
-		if err := visit(&b); err != nil {
-			return err
+		if f.needed {
+			return nil, fmt.Errorf("reading %s: column %s is missing or of another type", path, f.name)
 		}
+		missing = append(missing, f.name)
 	}
-	return nil
+	var running sync.WaitGroup
+	stop := make(chan struct{})
+	defer func() { // the file is closed when nobody reads it any more
+		close(stop)
+		running.Wait()
+	}()
+	ahead := runtime.GOMAXPROCS(0)
+	slots, queue := make(chan *slot, ahead), make(chan *slot, ahead)
+	for range ahead {
+		slots <- newSlot()
+	}
+	running.Go(func() {
+		defer close(queue)
+		for _, group := range file.RowGroups() {
+			select {
+			case <-stop:
+				return
+			case s := <-slots:
+				s.full = make(chan decoded)
+				running.Go(func() { s.decode(file.Schema(), group, stop) })
+				queue <- s
+			}
+		}
+	})
+	group := 0
+	for s := range queue {
+		for d := range s.full {
+			if d.err != nil {
+				return missing, fmt.Errorf("reading %s, row group %d: %w", path, group, d.err)
+			}
+			if err := visit(d.block); err != nil {
+				return missing, err
+			}
+			s.free <- d.block
+		}
+		slots <- s
+		group++
+	}
+	return missing, nil
 }
 
-func (b *block) read(schema *parquet.Schema, group parquet.RowGroup) (err error) {
+// slot decodes one row group at a time into two blocks: one is filled while the other is read.
+type slot struct {
+	free chan *block
+	full chan decoded
+}
+
+type decoded struct {
+	*block
+	err error
+}
+
+func newSlot() *slot {
+	s := &slot{free: make(chan *block, 2)}
+	s.free <- new(block)
+	s.free <- new(block)
+	return s
+}
+
+// decode sends the group's blocks, or an error as the last of them, and then closes full.
+func (s *slot) decode(schema *parquet.Schema, group parquet.RowGroup, stop <-chan struct{}) {
+	defer close(s.full)
+	cursors := map[string]*cursor{}
+	defer func() {
+		for _, c := range cursors {
+			c.close()
+		}
+	}()
+	for left := group.NumRows(); left > 0; {
+		var b *block
+		select {
+		case <-stop:
+			return
+		case b = <-s.free:
+		}
+		b.rows = int(min(left, blockRows))
+		left -= int64(b.rows)
+		err := b.read(schema, group, cursors)
+		select {
+		case <-stop:
+			return
+		case s.full <- decoded{b, err}:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// read fills the block with its number of rows, from where the cursors stand.
+func (b *block) read(schema *parquet.Schema, group parquet.RowGroup, cursors map[string]*cursor) (err error) {
 	defer results.Damaged(&err)
-	b.rows = int(group.NumRows())
-	chunk := func(name string, kind parquet.Kind) (parquet.ColumnChunk, error) {
-		leaf, ok := schema.Lookup(name)
-		if !ok || leaf.Node.Type().Kind() != kind || leaf.Node.Optional() || leaf.Node.Repeated() {
-			return nil, fmt.Errorf("column %s is missing or of another type", name)
+	for _, f := range b.fields() {
+		c := cursors[f.name]
+		if leaf, ok := find(schema, f); ok && c == nil {
+			c = &cursor{kind: leaf.Node.Type().Kind(), pages: group.ColumnChunks()[leaf.ColumnIndex].Pages()}
+			cursors[f.name] = c
 		}
-		return group.ColumnChunks()[leaf.ColumnIndex], nil
-	}
-	for _, c := range []struct {
-		name string
-		into *[]int64
-	}{
-		{"intended_ns", &b.intended},
-		{"sent_ns", &b.sent},
-		{"dns_ns", &b.dns},
-		{"connect_ns", &b.connect},
-		{"tls_ns", &b.tls},
-		{"first_byte_ns", &b.first},
-		{"total_ns", &b.total},
-	} {
-		column, err := chunk(c.name, parquet.Int64)
+		switch {
+		case f.numbers != nil:
+			*f.numbers = slices.Grow((*f.numbers)[:0], b.rows)[:b.rows]
+			err = c.numbers(*f.numbers)
+		default:
+			f.words.index = slices.Grow(f.words.index[:0], b.rows)[:b.rows]
+			f.words.text, err = c.words(f.words.index)
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("column %s: %w", f.name, err)
 		}
-		if *c.into, err = numbers(column, (*c.into)[:0], b.rows, parquet.Int64Reader.ReadInt64s); err != nil {
-			return fmt.Errorf("column %s: %w", c.name, err)
-		}
-	}
-	column, err := chunk("attempt", parquet.Int32)
-	if err != nil {
-		return err
-	}
-	if b.attempt, err = numbers(column, b.attempt[:0], b.rows, parquet.Int32Reader.ReadInt32s); err != nil {
-		return fmt.Errorf("column attempt: %w", err)
-	}
-	for name, into := range map[string]*words{"client": &b.client, "error": &b.class} {
-		column, err := chunk(name, parquet.ByteArray)
-		if err != nil {
-			return err
-		}
-		if err := into.read(column, b.rows); err != nil {
-			return fmt.Errorf("column %s: %w", name, err)
-		}
-	}
-	if _, ok := schema.Lookup("backend"); !ok {
-		b.backend.none(b.rows)
-		return nil
-	}
-	if column, err = chunk("backend", parquet.ByteArray); err != nil {
-		return err
-	}
-	if err := b.backend.read(column, b.rows); err != nil {
-		return fmt.Errorf("column backend: %w", err)
 	}
 	return nil
 }
 
-// none makes the column one of empty texts.
-func (w *words) none(rows int) {
-	w.index, w.text = append(w.index[:0], make([]int32, rows)...), append(w.text[:0], "")
-}
-
-// numbers appends a column's values to into; R is the reader that pages of its type give.
-func numbers[T int32 | int64, R any](column parquet.ColumnChunk, into []T, rows int, read func(R, []T) (int, error)) ([]T, error) {
-	err := pages(column, func(page parquet.Page) error {
-		values := page.Values()
-		reader, ok := values.(R)
-		if !ok {
-			return fmt.Errorf("its pages give no plain numbers")
-		}
-		from, n := len(into), int(page.NumValues())
-		into = append(into, make([]T, n)...)
-		for got := 0; got < n; {
-			k, err := read(reader, into[from+got:])
-			if got += k; err != nil && (got < n || !errors.Is(err, io.EOF)) {
-				return err
-			}
-			if k == 0 && err == nil {
-				return io.ErrNoProgress
-			}
-		}
-		return nil
-	})
-	if err == nil && len(into) != rows {
-		err = fmt.Errorf("%d values for %d rows", len(into), rows)
+// find returns the column of a field where it is one of its kind: numbers of any width, as other programs write them back.
+func find(schema *parquet.Schema, f field) (parquet.LeafColumn, bool) {
+	leaf, ok := schema.Lookup(f.name)
+	if !ok || leaf.Node.Repeated() || leaf.MaxDefinitionLevel > 1 {
+		return leaf, false
 	}
-	return into, err
-}
-
-// read reads the column through its dictionary, or text by text where the writer gave its dictionary up.
-func (w *words) read(column parquet.ColumnChunk, rows int) error {
-	w.index, w.text = w.index[:0], w.text[:0]
-	known := map[string]int32{}
-	learn := func(text string) int32 {
-		i, ok := known[text]
-		if !ok {
-			i = int32(len(w.text))
-			known[text] = i
-			w.text = append(w.text, text)
-		}
-		return i
-	}
-	err := pages(column, func(page parquet.Page) error {
-		if dictionary := page.Dictionary(); dictionary != nil {
-			own := make([]int32, dictionary.Len())
-			for i := range own {
-				own[i] = learn(dictionary.Index(int32(i)).String())
-			}
-			data := page.Data()
-			for _, i := range data.Int32() {
-				if int(i) >= len(own) || i < 0 {
-					return fmt.Errorf("text %d of a dictionary of %d", i, len(own))
-				}
-				w.index = append(w.index, own[i])
-			}
-			return nil
-		}
-		values, buf := page.Values(), make([]parquet.Value, 512)
-		for {
-			n, err := values.ReadValues(buf)
-			for _, v := range buf[:n] {
-				w.index = append(w.index, learn(v.String()))
-			}
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-		}
-	})
-	if err == nil && len(w.index) != rows {
-		err = fmt.Errorf("%d values for %d rows", len(w.index), rows)
-	}
-	return err
-}
-
-func pages(column parquet.ColumnChunk, visit func(parquet.Page) error) (err error) {
-	all := column.Pages()
-	defer func() { err = errors.Join(err, all.Close()) }()
-	for {
-		page, err := all.ReadPage()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		err = visit(page)
-		parquet.Release(page)
-		if err != nil {
-			return err
-		}
+	switch leaf.Node.Type().Kind() {
+	case parquet.Int32, parquet.Int64, parquet.Float, parquet.Double:
+		return leaf, f.numbers != nil
+	case parquet.ByteArray:
+		return leaf, f.words != nil
+	default:
+		return leaf, false
 	}
 }

@@ -41,11 +41,11 @@ func TestBlocksAgainstRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, blocks := 0, 0
-	err = readBlocks(path, func(b *block) error {
+	_, err = readBlocks(path, func(b *block) error {
 		blocks++
 		for i := range b.rows {
 			got := results.Sample{
-				Client: b.client.at(i), Attempt: b.attempt[i], IntendedNs: b.intended[i], SentNs: b.sent[i], DNSNs: b.dns[i],
+				Client: b.client.at(i), Attempt: int32(b.attempt[i]), IntendedNs: b.intended[i], SentNs: b.sent[i], DNSNs: b.dns[i],
 				ConnectNs: b.connect[i], TLSNs: b.tls[i], FirstByteNs: b.first[i], TotalNs: b.total[i], Error: b.class.at(i),
 			}
 			if got != want[n] {
@@ -69,14 +69,14 @@ func TestBlocksOfOtherColumns(t *testing.T) {
 		IntendedNs string `parquet:"intended_ns"`
 	}
 	for name, write := range map[string]func(path string) error{
-		"sent_ns":     func(path string) error { return parquet.WriteFile(path, []lacking{{1}}) },
+		"total_ns":    func(path string) error { return parquet.WriteFile(path, []lacking{{1}}) },
 		"intended_ns": func(path string) error { return parquet.WriteFile(path, []other{{"1"}}) },
 	} {
 		path := filepath.Join(t.TempDir(), results.SamplesFile)
 		if err := write(path); err != nil {
 			t.Fatal(err)
 		}
-		err := readBlocks(path, func(*block) error { return nil })
+		_, err := readBlocks(path, func(*block) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), "column "+name+" is missing or of another type") {
 			t.Errorf("error %v, want one that names %s", err, name)
 		}
@@ -104,7 +104,7 @@ func FuzzReadBlocks(f *testing.F) {
 		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_ = readBlocks(path, func(b *block) error {
+		_, _ = readBlocks(path, func(b *block) error {
 			for i := range b.rows {
 				_, _ = b.client.at(i), b.class.at(i)
 			}
@@ -117,7 +117,7 @@ func BenchmarkReadBlocks(b *testing.B) {
 	rows := 0
 	for b.Loop() {
 		rows = 0
-		if err := readBlocks(someSamples, func(bl *block) error { rows += bl.rows; return nil }); err != nil {
+		if _, err := readBlocks(someSamples, func(bl *block) error { rows += bl.rows; return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

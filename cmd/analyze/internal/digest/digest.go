@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -97,7 +98,36 @@ func Open(ctx context.Context, dir string, progress func(done, all int)) (*Run, 
 		})
 	}
 	wait.Wait()
+	run.unequal()
 	return run, ctx.Err()
+}
+
+// unequal warns of trials of one kind that measured for different times: their percentiles and counts rest on
+// different numbers of requests.
+func (r *Run) unequal() {
+	type span struct{ least, most int64 }
+	spans := map[string]span{}
+	for i := range r.Trials {
+		t := &r.Trials[i]
+		if !t.Used() {
+			continue
+		}
+		kind := t.Kind
+		if t.Fault != nil {
+			kind += " " + t.Fault.Kind
+		}
+		length := t.WindowEndNs - t.WindowStartNs
+		s, ok := spans[kind]
+		if !ok {
+			s = span{length, length}
+		}
+		spans[kind] = span{min(s.least, length), max(s.most, length)}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(spans)) {
+		if s := spans[kind]; float64(s.most-s.least) > windowSlack*float64(s.most) {
+			r.warn(false, "%s trials are of unequal length, %.3g to %.3g s: each still counts as one", kind, float64(s.least)/1e9, float64(s.most)/1e9)
+		}
+	}
 }
 
 func (r *Run) warn(damage bool, format string, a ...any) {

@@ -49,10 +49,15 @@ func newShare(t results.Trial) *Share {
 	return s
 }
 
-// add counts a successful request that was due at an instant relative to the fault's begin. It does nothing for one
-// whose backend is not known.
-func (s *Share) add(f *results.Fault, at, total int64, backend string) {
-	if s == nil || backend == "" {
+// isTarget says whether the fault was done to a backend.
+func (s *Share) isTarget(f *results.Fault, backend string) bool {
+	return s != nil && backend != "" && strings.HasSuffix(f.Target, "/"+backend)
+}
+
+// add counts a successful request that was due at an instant relative to the fault's begin, by whether the fault's
+// target answered it.
+func (s *Share) add(f *results.Fault, at, total int64, byTarget bool) {
+	if s == nil {
 		return
 	}
 	part := &s.Parts[Before]
@@ -65,7 +70,7 @@ func (s *Share) add(f *results.Fault, at, total int64, backend string) {
 	i := min(max((floorTo(at, s.BinNs)-s.StartNs)/s.BinNs, 0), int64(len(s.Answered)-1))
 	s.Answered[i]++
 	target := uint64(0)
-	if strings.HasSuffix(f.Target, "/"+backend) {
+	if byTarget {
 		s.Target[i]++
 		target = 1
 	}

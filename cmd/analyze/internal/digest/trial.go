@@ -34,7 +34,9 @@ type Trial struct {
 	Phases   Phases
 	Usage    *Usage    // nil when resources.parquet could not be read
 	Timeline *Timeline // fault trials only
-	Share    *Share    // fault trials on a pod whose samples name backends, else nil
+	Heat     *Heat     // nil when the samples name no backends
+	Events   []Event
+	Share    *Share // fault trials on a pod whose samples name backends, else nil
 	Outage   stats.Outage
 	// ClockBoundNs is how far the fault's instant may be off on the clients' clocks.
 	ClockBoundNs int64
@@ -65,6 +67,8 @@ func (t *Trial) warn(damage bool, format string, a ...any) {
 	t.Warnings = append(t.Warnings, Warning{Trial: t.ID, Text: fmt.Sprintf(format, a...), Damage: damage})
 }
 
+func (t *Trial) file(name string) string { return filepath.Join(t.Dir, name) }
+
 // Used says whether the trial's figures count.
 func (t *Trial) Used() bool { return t.Verdict.Valid }
 
@@ -81,6 +85,11 @@ func readTrial(ctx context.Context, d results.TrialDir, c clocks, thinned bool) 
 		left := t.Warnings
 		defer func() { t.Warnings = left }() // what else is wrong with it touches no figure
 	}
+	if v := t.SchemaVersion; v < 0 || v > results.SchemaVersion {
+		t.warn(true, "left out: its schema version is %d, this program reads 1 to %d", v, results.SchemaVersion)
+		t.Verdict.Valid = false
+		return t
+	}
 	if t.WindowEndNs <= t.WindowStartNs {
 		t.warn(true, "the window ends before it starts: nothing in it can be counted")
 		t.Verdict.Valid = false
@@ -95,6 +104,7 @@ func readTrial(ctx context.Context, d results.TrialDir, c clocks, thinned bool) 
 	}
 	t.readSamples(ctx, c, thinned, logged)
 	t.readUsage()
+	t.readEvents(c)
 	return t
 }
 
@@ -125,12 +135,17 @@ func (t *Trial) readSamples(ctx context.Context, c clocks, thinned bool, logged 
 			t.ClockBoundNs = max(t.ClockBoundNs, bound)
 		}
 	}
-	err := readBlocks(filepath.Join(t.Dir, results.SamplesFile), func(b *block) error {
+	g.heat = newHeat(t.Trial)
+	missing, err := readBlocks(t.file(results.SamplesFile), func(b *block) error {
+		g.begin(b)
 		for i := range b.rows {
 			g.add(b, i)
 		}
 		return ctx.Err()
 	})
+	if len(missing) > 0 {
+		t.warn(true, "its samples have no column %s, or none of numbers: what rests on it is not drawn", strings.Join(missing, ", "))
+	}
 	if err != nil {
 		t.warn(true, "%v: what comes before the damage is used", err)
 	}
@@ -143,34 +158,78 @@ type gather struct {
 	counted  *stats.Latency
 	timeline *Timeline
 	share    *Share
+	heat     *Heat
 	shift    map[string]int64 // by client: to the clock of the fault's node
 
-	rows, ok, retries, broken, long uint64
-	sums                            [5]float64 // lag, dns, connect, tls, first byte
-	total                           float64
+	// Of the block: by its texts' places.
+	shifts  []int64
+	pods    []int // rows of heat; -1 for the empty text
+	targets []bool
+
+	rows, ok, retries, broken, void, long uint64
+	phased                                uint64     // successes whose phases are all there
+	sums                                  [5]float64 // lag, dns, connect, tls, first byte
+	total                                 float64    // of the phased
+}
+
+// begin looks up once a block what rows would look up by text.
+func (g *gather) begin(b *block) {
+	g.shifts, g.pods, g.targets = g.shifts[:0], g.pods[:0], g.targets[:0]
+	for _, client := range b.client.text {
+		g.shifts = append(g.shifts, g.shift[client])
+	}
+	for _, backend := range b.backend.text {
+		g.pods = append(g.pods, g.heat.row(backend))
+		g.targets = append(g.targets, g.share.isTarget(g.trial.Fault, backend))
+	}
 }
 
 func (g *gather) add(b *block, i int) {
 	t := g.trial
 	g.rows++
 	intended, sent, total := b.intended[i], b.sent[i], b.total[i]
+	if intended == none || total == none {
+		g.void++
+		return
+	}
 	if intended < t.WindowStartNs || intended >= t.WindowEndNs {
 		return
 	}
-	if total < 0 || b.dns[i] < 0 || b.connect[i] < 0 || b.tls[i] < 0 || b.first[i] < 0 || sent != 0 && sent < intended {
+	phases := [5]int64{sent - intended, b.dns[i], b.connect[i], b.tls[i], b.first[i]}
+	if sent == none {
+		phases[0] = none
+	} else if sent != 0 && sent < intended {
+		phases[0] = -1
+	} else if sent == 0 {
+		phases[0] = 0
+	}
+	whole := true
+	for _, ns := range phases {
+		if ns < 0 {
+			if ns != none {
+				g.broken++
+				return
+			}
+			whole = false
+		}
+	}
+	if total < 0 {
 		g.broken++
 		return
 	}
 	if b.attempt[i] > 0 {
 		g.retries++
 	}
+	at := intended
+	if f := t.Fault; f != nil {
+		at += g.shifts[b.client.index[i]] - f.BeginNs
+	}
 	if class := b.class.at(i); class != "" {
 		t.Failed++
 		t.Errors[class]++
 		if f := t.Fault; f != nil {
-			at := intended + g.shift[b.client.at(i)]
-			t.Outage.Add(f.BeginNs, at, total)
-			g.timeline.count(at-f.BeginNs, g.timeline.Failed)
+			t.Outage.Add(f.BeginNs, at+f.BeginNs, total)
+			g.timeline.count(at, g.timeline.Failed)
 		}
 		return
 	}
@@ -178,15 +237,23 @@ func (g *gather) add(b *block, i int) {
 	if g.counted.Record(total, 1) != nil {
 		g.long++
 	}
-	for phase, ns := range [5]int64{sent - intended, b.dns[i], b.connect[i], b.tls[i], b.first[i]} {
-		g.sums[phase] += float64(ns)
+	if whole {
+		g.phased++
+		for phase, ns := range phases {
+			g.sums[phase] += float64(ns)
+		}
+		g.total += float64(total)
 	}
-	g.total += float64(total)
+	pod := b.backend.index[i]
 	if f := t.Fault; f != nil {
-		at := intended + g.shift[b.client.at(i)] - f.BeginNs
 		g.timeline.count(at, g.timeline.OK)
-		g.share.add(f, at, total, b.backend.at(i))
+		if g.pods[pod] >= 0 {
+			g.share.add(f, at, total, g.targets[pod])
+		}
+	} else {
+		at -= t.WindowStartNs
 	}
+	g.heat.add(at, g.pods[pod])
 }
 
 // finish sets what needs all rows, and holds the trial's accounts against each other.
@@ -194,6 +261,15 @@ func (g *gather) finish(thinned bool, logged *stats.Latency) {
 	t := g.trial
 	if g.share.known() {
 		t.Share = g.share
+	}
+	if g.heat.known() {
+		t.Heat = g.heat
+	}
+	if g.void > 0 {
+		t.warn(true, "%d rows without a number for their time (NaN or null) were left out", g.void)
+	}
+	if g.phased < g.ok && g.phased > 0 {
+		t.warn(true, "%d requests lack the time of a phase (NaN or null): mean times by phase are of the other %d", g.ok-g.phased, g.phased)
 	}
 	if g.broken > 0 {
 		t.warn(true, "%d rows with negative times were left out", g.broken)
@@ -240,8 +316,8 @@ func (g *gather) finish(thinned bool, logged *stats.Latency) {
 			g.timeline.OK[i] *= weight
 		}
 	}
-	if n := float64(g.ok); n > 0 {
-		p := Phases{Requests: g.ok, Lag: g.sums[0] / n, DNS: g.sums[1] / n, Connect: g.sums[2] / n, TLS: g.sums[3] / n, FirstByte: g.sums[4] / n}
+	if n := float64(g.phased); n > 0 {
+		p := Phases{Requests: g.phased, Lag: g.sums[0] / n, DNS: g.sums[1] / n, Connect: g.sums[2] / n, TLS: g.sums[3] / n, FirstByte: g.sums[4] / n}
 		p.Rest = math.Max(0, g.total/n-p.Lag-p.DNS-p.Connect-p.TLS-p.FirstByte)
 		t.Phases = p
 	}

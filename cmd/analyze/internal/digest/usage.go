@@ -3,8 +3,6 @@
 package digest
 
 import (
-	"path/filepath"
-
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
@@ -55,7 +53,7 @@ func (t *Trial) readUsage() {
 	busy, attributed := 0.0, 0.0
 	off, negative := 0, 0
 	window := float64(t.WindowEndNs - t.WindowStartNs)
-	err := results.ReadRows(filepath.Join(t.Dir, results.ResourcesFile), func(rows []results.Resource) error {
+	err := results.ReadRows(t.file(results.ResourcesFile), func(rows []results.Resource) error {
 		for _, r := range rows {
 			if r.CPUNs < 0 || r.SoftirqNs < 0 {
 				negative++
