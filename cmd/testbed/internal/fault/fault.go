@@ -21,11 +21,12 @@ import (
 const (
 	PodSIGKILL   = "pod-sigkill"    // the processes of a backend pod are killed and kept from restarting
 	PodSlow      = "pod-slow"       // every request of a backend pod takes Slowness longer
+	PodDelete    = "pod-delete"     // a backend pod is deleted, and another with another address takes its place
 	NodePowerCut = "node-power-cut" // a worker loses its power
 )
 
 // Kinds lists what New makes.
-func Kinds() []string { return []string{PodSIGKILL, PodSlow, NodePowerCut} }
+func Kinds() []string { return []string{PodSIGKILL, PodSlow, PodDelete, NodePowerCut} }
 
 // Fault is one fault of one trial. Its methods are called in the order Aim, Begin, Hold, End,
 // Recover; End and Recover are also called, in this order, when something before them failed.
@@ -77,6 +78,8 @@ func New(kind string, e Env) (Fault, error) {
 		return &podKill{env: e}, nil
 	case PodSlow:
 		return &podSlow{env: e}, nil
+	case PodDelete:
+		return &podDelete{env: e}, nil
 	case NodePowerCut:
 		if e.Power == nil {
 			return nil, fmt.Errorf("fault %s needs control of the nodes' power, which this substrate has not", kind)

@@ -34,6 +34,7 @@ func (s *Scenario) check(f *strictyaml.File, v Vocabulary) {
 		}
 	}
 	s.checkSystems(f, v.Systems)
+	s.checkDNS(f, v)
 	s.checkLoad(f)
 	s.checkTrials(f, v.Faults)
 	s.checkValidity(f)

@@ -7,17 +7,19 @@ import (
 	"time"
 )
 
-// Cell is a trial to be executed: a system under a condition.
+// Cell is a trial to be executed: a system under a condition, and where the scenario has resolvers, over one of them. Equal
+// cells are repetitions.
 type Cell struct {
 	System string
 	Trials *Trials
+	Lookup Lookup
 }
 
-// Condition is the level of the factor "fault"; cells equal in System and Condition are repetitions.
+// Condition is the level of the factor "fault".
 func (c Cell) Condition() string { return c.Trials.Condition() }
 
 // Order is the order of execution: randomised complete blocks. A block holds one trial of every
-// system under one condition; the blocks, and the systems in each, are shuffled by the seed, so
+// system (and resolver, behaviour and tree) under one condition; the blocks, and the systems in each, are shuffled by the seed, so
 // that a drift of the machine meets all systems alike.
 func (s *Scenario) Order() []Cell {
 	rng := rand.New(rand.NewPCG(s.Seed, 0x6f72646572)) // "order"
@@ -31,7 +33,13 @@ func (s *Scenario) Order() []Cell {
 	var out []Cell
 	for _, t := range blocks {
 		for _, i := range rng.Perm(len(s.Systems)) {
-			out = append(out, Cell{s.Systems[i], t})
+			if !s.DNS.Given() {
+				out = append(out, Cell{System: s.Systems[i], Trials: t})
+				continue
+			}
+			for _, l := range s.DNS.lookups(rng) {
+				out = append(out, Cell{s.Systems[i], t, l})
+			}
 		}
 	}
 	return out
@@ -46,13 +54,10 @@ const (
 	recovery = 5 * time.Second // until all is healthy again after a fault
 )
 
-// Estimate is about how long all trials take if none must be repeated.
+// Estimate is about how long all trials take if none must be repeated, where there is a client node for each form of resolver.
 func (s *Scenario) Estimate() time.Duration {
-	sum := SetUp
-	for _, c := range s.Order() {
-		sum += s.EstimateCell(c)
-	}
-	return sum
+	cells := s.Order()
+	return SetUp + s.EstimateRounds(Rounds(cells, len(cells)))
 }
 
 // EstimateCell is about how long one trial takes.

@@ -32,6 +32,9 @@ type Scenario struct {
 	Systems []string `yaml:"systems"`
 	// Backend is the service behind every system.
 	Backend Backend `yaml:"backend"`
+	// DNS puts real resolvers and a delegation tree between the clients and dnsingress; without it the clients' node
+	// resolvers ask dnsingress.
+	DNS DNS `yaml:"dns"`
 	// Load that the clients offer.
 	Load Load `yaml:"load"`
 	// Trials of each system: one entry a condition.
@@ -58,7 +61,7 @@ const (
 
 // Load is an open loop: requests are sent at the instants that the rate gives, whatever came of those before.
 type Load struct {
-	// Rate in requests a second, constant, of all client nodes together.
+	// Rate in requests a second, constant, of all client nodes together; with DNS, of each trial, which has a node.
 	Rate float64 `yaml:"rate"`
 	// Connection is new (one a request) or keepalive.
 	Connection string `yaml:"connection"`
@@ -128,6 +131,8 @@ type Validity struct {
 type Vocabulary struct {
 	Systems []string
 	Faults  []string
+
+	Resolvers, Behaviours, Trees []string // the three factors of DNS
 }
 
 // Read reads the scenario in the file at path and checks it. The error holds everything that is
@@ -155,6 +160,7 @@ func Parse(name string, data []byte, v Vocabulary) (*Scenario, error) {
 func defaults() *Scenario {
 	return &Scenario{
 		Backend: Backend{Replicas: 6, ResponseBytes: 1024},
+		DNS:     DNS{TTL: 10 * time.Second, DelegationTTL: time.Minute, Cold: 3},
 		Load:    Load{Users: 20, Timeout: time.Second, Warmup: 3 * time.Second},
 		Validity: Validity{
 			LagP99: 10 * time.Millisecond, GeneratorCPU: 0.7, HostCPU: 0.9,
