@@ -136,6 +136,17 @@ bench-kube: ## How soon DNS answers what changed in Kubernetes, beside CoreDNS a
 	cd bench/kube/externaldns && go build -o ../../../build/bench-kube/external-dns sigs.k8s.io/external-dns
 	go run ./bench/kube --kube-bin "$${KUBE_BIN_DIR:-$$(ls -d $${TESTBED_CACHE_DIR:-$$HOME/.cache/dnsingress}/kube/v* | tail -1)}" $(ARGS)
 
+.PHONY: stats-reference
+stats-reference: ## What scipy, statsmodels and ruptures say of the data sets that package stats is tested with, written anew
+	@[ -x build/stats-venv/bin/python ] || python3 -m venv build/stats-venv
+	@build/stats-venv/bin/pip install -q -r tools/stats-reference/requirements.txt
+	build/stats-venv/bin/python tools/stats-reference/reference.py internal/stats/testdata/reference.json
+
+.PHONY: stats-coverage
+stats-coverage: ## How often 95 % intervals cover what they should, simulated: build/stats-coverage.md (REPETITIONS=2000)
+	@mkdir -p build
+	STATS_COVERAGE=$(or $(REPETITIONS),2000) go test -count=1 -timeout 1h -run '^TestCoverageTable$$' -v ./internal/stats
+
 .PHONY: gateway-conformance
 gateway-conformance: ## Gateway API's own conformance suite, as far as it needs no proxy
 	@$(MAKE) --no-print-directory kube-binaries build COMMANDS="testbed dnsingress"

@@ -64,8 +64,8 @@ func ChangePoints(values []float64, shortest int, penalty float64) []int {
 }
 
 // Penalty is that of Schwarz's criterion for a change of level: 2·σ²·ln n, for the place and the size of the change.
-// σ is estimated by the median absolute difference of neighbours, which changes of level hardly touch.
-// It is 0 only for a series that does not vary from one value to the next.
+// σ is estimated by the median absolute difference of neighbours, which changes of level hardly touch, or by their mean
+// square where most neighbours are equal. It is 0 only for a series of one value.
 func Penalty(values []float64) float64 {
 	if len(values) < 2 {
 		return 0
@@ -75,6 +75,12 @@ func Penalty(values []float64) float64 {
 		steps[i] = math.Abs(values[i+1] - values[i])
 	}
 	sigma := Median(steps) / (math.Sqrt2 * 0.6744897501960817) // the normal law's third quartile
+	if sigma == 0 {
+		for _, d := range steps {
+			sigma += d * d / 2
+		}
+		sigma = math.Sqrt(sigma / float64(len(steps)))
+	}
 	return 2 * sigma * sigma * math.Log(float64(len(values)))
 }
 

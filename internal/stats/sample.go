@@ -60,7 +60,9 @@ func Quantile(values []float64, p float64) float64 {
 	if len(values) == 0 || math.IsNaN(p) {
 		return math.NaN()
 	}
-	return quantileSorted(slices.Sorted(slices.Values(values)), p)
+	s := slices.Clone(values)
+	slices.Sort(s)
+	return quantileSorted(s, p)
 }
 
 // quantileSorted is Quantile of at least one value in ascending order.
