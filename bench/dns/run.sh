@@ -7,7 +7,7 @@
 #   OUTQ(dnsperf outstanding, 100) CLIENTS(10) WIN(dnsblast window 256) PROBE(name to wait for)
 #   PRIMARY(command of a primary on ::1:$PRIMARY_PORT (5301) whose zone changes, and which the server follows): started first,
 #   on core $CCORE; stopped before the last probe, so that p99 with changes and without are of the same process.
-# CSV: name,perf_qps,perf_us_per_q,perf_lost,perf_avg_lat_us,blast_qps,blast_us_per_q,p50,p99,p999,rss_kb,load_s,avg_an,avg_len,foreign_cpu_pct,perf_user_us,blast_user_us,p99_quiet,serials_behind,stolen_pct
+# CSV: name,perf_qps,perf_us_per_q,perf_lost,perf_avg_lat_us,blast_qps,blast_us_per_q,p50,p99,p999,rss_kb,load_s,avg_an,avg_len,foreign_cpu_pct,perf_user_us,blast_user_us,p99_quiet,serials_behind,others_pct
 set -u; here=$(cd "$(dirname "$0")" && pwd)
 NAME=$1; shift; [ "$1" = -- ] && shift
 PORT=${PORT:-5300}; SECS=${SECS:-10}; BSECS=${BSECS:-4}; RATE=${RATE:-5000}; OUTQ=${OUTQ:-100}; CLIENTS=${CLIENTS:-10}
@@ -33,7 +33,9 @@ cpu() { local s=0 u=0 p x; for p in $(tree); do x=$(sed 's/.*) //' /proc/$p/stat
 # Pages that processes share count once (Pss): NSD forks.
 rss() { local p; for p in $(tree); do awk '/^Pss:/{print $2}' /proc/$p/smaps_rollup 2>/dev/null; done | awk '{s+=$1}END{print s}'; }
 busy() { awk '/^cpu /{print $2+$3+$4+$7+$8+$9}' /proc/stat; }
-stolen() { awk '/^cpu /{print $9, $2+$3+$4+$5+$6+$7+$8+$9}' /proc/stat; }
+# others: busy or stolen time that was neither the server's, nor its primary's, nor of what this script ran, of all time
+ours() { local p s; read s _ <<<$(cpu); for p in $first $$; do s=$((s+$(sed 's/.*) //' /proc/$p/stat | awk '{print $12+$13+$14+$15}'))); done; echo $s; }
+others() { awk -v ours=$(ours) '/^cpu /{print $2+$3+$4+$7+$8+$9-ours, $2+$3+$4+$5+$6+$7+$8+$9}' /proc/stat; }
 stop() { local all; all=$(tree); kill $pid 2>/dev/null; for i in $(seq 50); do kill -0 $pid 2>/dev/null || break; sleep .1; done
   for p in $all; do kill -9 $p 2>/dev/null; done; wait $pid 2>/dev/null; }
 trap 'stop; end' EXIT
@@ -43,7 +45,7 @@ else wait_for $PORT && kill -0 $pid 2>/dev/null && ok=1; fi
 t1=$(date +%s.%N); load=$(echo "$t1 $t0" | awk '{printf "%.2f",$1-$2}')
 [ $ok = 1 ] || fail "no answer"
 sleep ${SETTLE:-0.5}
-st0=$(stolen)
+st0=$(others)
 read c0 u0 <<<$(cpu); b0=$(busy); w0=$(date +%s%N)
 if [ "$SECS" != 0 ]; then taskset -c $CCORE dnsperf -f inet6 -s ::1 -p $PORT -d "$Q" -c $CLIENTS -T 1 -q $OUTQ -l $SECS -t 1 >"$LOG.perf" 2>&1; else : >"$LOG.perf"; fi
 read c1 u1 <<<$(cpu); b1=$(busy); w1=$(date +%s%N)
@@ -62,10 +64,10 @@ if [ "$BSECS" != 0 ]; then read c0 u0 <<<$(cpu); b0=$(busy); w0=$(date +%s%N); o
   bus=$(echo "$c0 $c1 $g $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}'); buu=$(echo "$u0 $u1 $g $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}'); fi
 if [ "$RATE" != 0 ]; then o=$(taskset -c $CCORE $BLAST $PORT "$Q" ${LSECS:-3} 0 $RATE); echo "$o" >>"$LOG.perf"
   p50=$(echo "$o" | sed 's/.*p50=\([0-9.]*\)us.*/\1/'); p99=$(echo "$o" | sed 's/.*p99=\([0-9.]*\)us.*/\1/'); p999=$(echo "$o" | sed 's/.*p999=\([0-9.]*\)us.*/\1/'); fi
-r=$(rss); quiet=-; behind=-
+r=$(rss); quiet=-; behind=-; others=$(echo "$st0 $(others)" | awk '{printf "%.1f", 100*($3-$1)/($4-$2)}')
 if [ -n "$first" ]; then
   # One SOA query to each, the server first: what the primary has, and the server has not yet.
   behind=$("$here/behind.py" $PORT ${PRIMARY_PORT:-5301}); end; sleep 1
   o=$(taskset -c $CCORE $BLAST $PORT "$Q" ${LSECS:-3} 0 $RATE); echo "$o" >>"$LOG.perf"; quiet=$(echo "$o" | sed 's/.*p99=\([0-9.]*\)us.*/\1/')
 fi
-echo "$NAME,$qps,$pus,$pl,$al,$bq,$bus,$p50,$p99,$p999,$r,$load,$an,$ln,$fg,$puu,$buu,$quiet,$behind,$(echo "$st0 $(stolen)" | awk '{printf "%.1f", 100*($3-$1)/($4-$2)}')"
+echo "$NAME,$qps,$pus,$pl,$al,$bq,$bus,$p50,$p99,$p999,$r,$load,$an,$ln,$fg,$puu,$buu,$quiet,$behind,$others"

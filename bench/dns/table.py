@@ -40,7 +40,7 @@ for arg in sys.argv[1:]:
     changing = any(values(rows, n, 17) for n in rows)
     print("### %s\n" % title)
     head = ["server", "CPU a query, µs: min / median / max", "of Knot's", "CoreDNS's is", "queries/s: min / median / max",
-            "p50, µs", "p99, µs"] + (["p99 without changes, µs", "ratio of the two", "serials behind"] if changing else ["load, s"]) + ["RSS, MiB", "foreign CPU, %", "stolen, % at most"]
+            "p50, µs", "p99, µs"] + (["p99 without changes, µs", "ratio of the two", "serials behind"] if changing else ["load, s"]) + ["RSS, MiB", "foreign CPU, %", "others, % at most"]
     lines = []
     for n in rows:
         if not values(rows, n, 6): continue

@@ -63,9 +63,9 @@ func (s *settings) cost() error {
 	}
 	worst := 0.0
 	for _, t := range trials {
-		worst = max(worst, t.Stolen)
+		worst = max(worst, t.Others)
 	}
-	fmt.Printf("%s, %d rounds, medians; the server on one core, the generator on another. The host took at most %.0f %% of a measurement's time:\n\n| generator |", s.duration, s.rounds, 100*worst)
+	fmt.Printf("%s, %d rounds, medians; the server on one core, the generator on another. Others took at most %.0f %% of a measurement's time:\n\n| generator |", s.duration, s.rounds, 100*worst)
 	for _, r := range rates {
 		fmt.Printf(" CPU a request at %g/s; send lag p99 |", r)
 	}
@@ -178,11 +178,19 @@ func (s *settings) dns() error {
 				}
 				var p *process
 				var used time.Duration
-				share, err := s.wait.undisturbed(func() (err error) {
-					if p, err = start(1, args...); err == nil {
-						used, err = p.end()
+				share, err := s.wait.undisturbed(func() (own time.Duration, err error) {
+					before, err := server.used()
+					if err != nil {
+						return 0, err
 					}
-					return err
+					if p, err = start(1, args...); err != nil {
+						return 0, err
+					}
+					if used, err = p.end(); err != nil {
+						return 0, err
+					}
+					after, err := server.used()
+					return used + after - before, err
 				})
 				if err != nil {
 					return err
@@ -191,7 +199,7 @@ func (s *settings) dns() error {
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
-				if err := s.keep(map[string]any{"name": name, "round": round, "rate": rate, "cpu_ns": used, "sent": sent, "answered": answered, "lag_p99_ns": late, "stolen": share}); err != nil {
+				if err := s.keep(map[string]any{"name": name, "round": round, "rate": rate, "cpu_ns": used, "sent": sent, "answered": answered, "lag_p99_ns": late, "others": share}); err != nil {
 					return err
 				}
 				fmt.Fprintf(os.Stderr, "round %d, %g/s: %s: %s a query, %d sent, %d answered\n", round+1, rate, name, used/time.Duration(max(sent, 1)), sent, answered)

@@ -51,7 +51,7 @@ func run(args []string) error {
 	fs.DurationVar(&s.duration, "duration", 10*time.Second, "length of each measurement")
 	fs.Float64Var(&s.rate, "rate", 500, "truth: requests a second")
 	s.wait = new(patience)
-	fs.DurationVar(&s.wait.left, "patience", 5*time.Minute, "how long to wait in all while the host gives the processors to others")
+	fs.DurationVar(&s.wait.left, "patience", 5*time.Minute, "how long to wait in all while others have the processors")
 	fs.StringVar(&s.raw, "raw", "", "file to append every measurement to, as JSON lines")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err

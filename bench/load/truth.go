@@ -69,7 +69,7 @@ type trial struct {
 	Seen      seen            `json:"seen"`
 	CPU       time.Duration   `json:"cpu_ns"`
 	Elapsed   time.Duration   `json:"elapsed_ns"`
-	Stolen    float64         `json:"stolen"` // share of the processors' time that the host gave to others
+	Others    float64         `json:"others"` // share of the processors' time that was neither the generator's nor the server's
 	Generator string          `json:"-"`
 }
 
@@ -116,11 +116,18 @@ func (s *settings) truth() error {
 
 // once tries a generator while the machine is its own.
 func (s *settings) once(g generator, server *testServer, round int, stopped bool) (t trial, err error) {
-	share, err := s.wait.undisturbed(func() (err error) {
-		t, err = s.try(g, server, round, stopped)
-		return err
+	share, err := s.wait.undisturbed(func() (own time.Duration, err error) {
+		before, err := server.used()
+		if err != nil {
+			return 0, err
+		}
+		if t, err = s.try(g, server, round, stopped); err != nil {
+			return 0, err
+		}
+		after, err := server.used()
+		return t.CPU + after - before, err
 	})
-	t.Stolen = share
+	t.Others = share
 	return t, err
 }
 
