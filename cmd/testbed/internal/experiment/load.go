@@ -55,16 +55,18 @@ func (t *trial) load(ctx context.Context) error {
 			t.facts.fault = t.breakIt(ctx, open)
 			return nil
 		})
-		all.do(func() error {
-			events, err := watchPool(ctx, t.Nodes, t.bench.Kubectl().Node, shut)
-			if err != nil {
-				t.Log.Debug("watching the pool", "trial", t.out.ID, "error", err)
-			}
-			for _, e := range events {
-				t.event(e)
-			}
-			return nil
-		})
+		for _, cluster := range t.Inventory.Clusters() {
+			all.do(func() error {
+				events, err := watchPool(ctx, t.Nodes, cluster.Group(inventory.Control)[0].Name, shut)
+				if err != nil {
+					t.Log.Debug("watching the pool", "trial", t.out.ID, "error", err)
+				}
+				for _, e := range events {
+					t.event(e)
+				}
+				return nil
+			})
+		}
 	}
 	return all.wait()
 }
@@ -124,7 +126,7 @@ func (t *trial) count(ctx context.Context, open, shut time.Time) error {
 		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return // the trial is being given up
 		}
-		if t.fault != nil && node == t.aimed.Node {
+		if t.fault != nil && t.aimed.Strikes(node) {
 			return // it may be off
 		}
 		mu.Lock()
@@ -245,7 +247,7 @@ func (t *trial) attribute() (err error) {
 		u := &t.usage[i]
 		rows, missing := u.rows(t.pods)
 		t.facts.resources = append(t.facts.resources, rows...)
-		if t.fault == nil || t.aimed.Node != u.node {
+		if t.fault == nil || !t.aimed.Strikes(u.node) {
 			t.facts.missing = append(t.facts.missing, missing...)
 		}
 	}

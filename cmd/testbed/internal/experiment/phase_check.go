@@ -54,12 +54,14 @@ func (p *checkPhase) Run(ctx context.Context) error {
 
 // workersReady waits until Kubernetes says that every worker is ready.
 func (p *checkPhase) workersReady(ctx context.Context, deadline time.Time) error {
-	line := "kubectl wait --for=condition=Ready --timeout=" + time.Until(deadline).Round(time.Second).String()
-	for _, w := range p.Inventory.Group(inventory.Worker) {
-		line += " node/" + w.Name
-	}
-	if _, err := p.Nodes.Shell(ctx, p.bench.Kubectl().Node, line, nil); err != nil {
-		return fmt.Errorf("waiting for the workers: %w (hint: testbed status)", err)
+	for _, cluster := range p.Inventory.Clusters() {
+		line := "kubectl wait --for=condition=Ready --timeout=" + max(time.Until(deadline), time.Second).Round(time.Second).String()
+		for _, w := range cluster.Group(inventory.Worker) {
+			line += " node/" + w.Name
+		}
+		if _, err := p.Nodes.Shell(ctx, cluster.Group(inventory.Control)[0].Name, line, nil); err != nil {
+			return fmt.Errorf("waiting for the workers: %w (hint: testbed status)", err)
+		}
 	}
 	return nil
 }
@@ -95,7 +97,10 @@ func (p *preparePhase) Plan() []string {
 	for _, n := range p.Inventory.Group(inventory.Client) {
 		lines = append(lines, fmt.Sprintf("%s: copy %s to %s", n.Name, p.Loadgen, loadgenPath))
 	}
-	return append(lines, fmt.Sprintf("%s: copy deploy/, apply the backend with %d replicas", p.Inventory.Group(inventory.Control)[0].Name, p.Scenario.Backend.Replicas))
+	for _, c := range p.Inventory.Group(inventory.Control) {
+		lines = append(lines, fmt.Sprintf("%s: copy deploy/, apply the backend with %d replicas", c.Name, p.Scenario.Backend.Replicas))
+	}
+	return lines
 }
 
 // describePhase writes down what is measured: hosts, clocks, versions, settings.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
@@ -167,14 +166,14 @@ func (r *Runner) settings(ctx context.Context) (map[string]string, error) {
 
 func (r *Runner) faultEnv() fault.Env {
 	return fault.Env{
-		Inventory: r.Inventory, Shell: r.Nodes, Kubectl: r.bench.Kubectl(), Power: r.Power,
+		Inventory: r.Inventory, Shell: r.Nodes, Power: r.Power,
 		Backend: system.BackendSelector, Healthy: r.backendHealthy,
 	}
 }
 
 // backendHealthy waits until all of the backend's pods are ready.
 func (r *Runner) backendHealthy(ctx context.Context) error {
-	return r.bench.Kubectl().Await(ctx, 2*time.Minute, kubectl.Workload{Kind: "Deployment", Namespace: "bench", Name: "backend"})
+	return r.bench.AwaitBackend(ctx, 2*time.Minute)
 }
 
 // each runs fn for the nodes at once and joins their errors.

@@ -71,7 +71,7 @@ func (t *trial) execute(ctx context.Context) (results.Verdict, error) {
 	}
 	defer t.events.Close()
 
-	t.facts = facts{kind: t.out.Kind, replicas: t.Scenario.Backend.Replicas, generators: map[string]generator{}, clocks: map[string]clock{}}
+	t.facts = facts{kind: t.out.Kind, replicas: t.bench.Replicas(t.Scenario.Backend), generators: map[string]generator{}, clocks: map[string]clock{}}
 	err = t.measure(ctx)
 	err = errors.Join(err, t.restore(context.WithoutCancel(ctx)))
 	if ctx.Err() != nil {
@@ -124,7 +124,7 @@ func (t *trial) measure(ctx context.Context) error {
 // look finds out what stands before the load: pods, leftovers, clocks; and aims the fault.
 func (t *trial) look(ctx context.Context) error {
 	var err error
-	if t.pods, err = t.bench.Kubectl().Pods(ctx, system.ComponentLabel); err != nil {
+	if t.pods, err = t.bench.Pods(ctx, system.ComponentLabel); err != nil {
 		return err
 	}
 	for i := range t.pods {
@@ -144,7 +144,11 @@ func (t *trial) look(ctx context.Context) error {
 	if t.cell.Trials.Fault == nil {
 		return nil
 	}
-	if t.fault, err = fault.New(t.cell.Trials.Fault.Kind, t.faultEnv()); err != nil {
+	env := t.faultEnv()
+	if t.system.Dir != "" {
+		env.System = t.system.Selector()
+	}
+	if t.fault, err = fault.New(t.cell.Trials.Fault.Kind, env); err != nil {
 		return err
 	}
 	t.aimed, err = t.fault.Aim(ctx, t.random())
@@ -159,7 +163,7 @@ func (t *trial) clocks(ctx context.Context, when string) error {
 		all.do(func() error {
 			var err error
 			measured[i].offset, measured[i].rtt, err = t.Nodes.ClockOffset(ctx, n.Name)
-			if err != nil && t.fault != nil && n.Name == t.aimed.Node {
+			if err != nil && t.fault != nil && t.aimed.Strikes(n.Name) {
 				measured[i], err = clock{}, nil // it may be off
 			}
 			return err

@@ -44,15 +44,16 @@ echo "$before $(date +%%s%%N)"
 func (f *podDelete) Begin(ctx context.Context, at time.Time) (Instant, error) {
 	f.begun = true
 	line := fmt.Sprintf("at=%d\n"+deleteScript, at.UnixNano(), f.pod.Namespace, f.pod.Name)
-	out, err := f.env.Shell.Shell(ctx, f.env.Kubectl.Node, line, nil)
+	k := f.env.kubectl(f.pod.Node)
+	out, err := f.env.Shell.Shell(ctx, k.Node, line, nil)
 	if err != nil {
 		return Instant{}, fmt.Errorf("deleting %s: %w", f.pod.FullName(), err)
 	}
-	in, err := parseInstant(out, f.env.Kubectl.Node)
+	in, err := parseInstant(out, k.Node)
 	if err != nil {
 		return in, err
 	}
-	pods, err := f.env.Kubectl.Pods(ctx, f.env.Backend)
+	pods, err := k.Pods(ctx, f.env.Backend)
 	if err != nil {
 		return in, err
 	}
@@ -87,7 +88,7 @@ func (f *podDelete) Recover(ctx context.Context) error {
 		return nil
 	}
 	// The Deployment counts a pod that is ending as gone; the next trial must not find it.
-	if _, err := f.env.Kubectl.Run(ctx, "wait", "--for=delete", "--timeout=60s", "-n", f.pod.Namespace, "pod/"+f.pod.Name); err != nil {
+	if _, err := f.env.kubectl(f.pod.Node).Run(ctx, "wait", "--for=delete", "--timeout=60s", "-n", f.pod.Namespace, "pod/"+f.pod.Name); err != nil {
 		if !strings.Contains(err.Error(), "NotFound") {
 			return fmt.Errorf("waiting for %s to end: %w", f.pod.FullName(), err)
 		}

@@ -35,16 +35,21 @@ func (f *podKill) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
 		return Target{}, err
 	}
 	f.pod = ready[rng.IntN(len(ready))]
+	return Target{Node: f.pod.Node, Name: f.pod.FullName()}, f.find(ctx)
+}
+
+// find finds the pod's cgroup, and what in it is to be left alone.
+func (f *podKill) find(ctx context.Context) error {
 	// cgroup v1 has the controller in a hierarchy of its own. The systemd driver writes the UID with underscores.
 	out, err := f.env.Shell.Shell(ctx, f.pod.Node, fmt.Sprintf(
 		`for root in /sys/fs/cgroup/pids /sys/fs/cgroup; do [ -d "$root" ] && find "$root" -maxdepth 8 -type d '(' -name '*pod%s*' -o -name '*pod%s*' ')' -prune -print; done | head -n 1 | while read -r d; do echo "$d"; ls -F "$d" | sed -n 's,/$,,p'; done`,
 		f.pod.UID, strings.ReplaceAll(f.pod.UID, "-", "_")), nil)
 	if err != nil {
-		return Target{}, fmt.Errorf("finding the cgroup of %s: %w", f.pod.FullName(), err)
+		return fmt.Errorf("finding the cgroup of %s: %w", f.pod.FullName(), err)
 	}
 	found := strings.Fields(string(out))
 	if len(found) == 0 {
-		return Target{}, fmt.Errorf("finding the cgroup of %s: %s has none with the pids controller", f.pod.FullName(), f.pod.Node)
+		return fmt.Errorf("finding the cgroup of %s: %s has none with the pids controller", f.pod.FullName(), f.pod.Node)
 	}
 	f.cgroup = found[0]
 	for _, child := range found[1:] {
@@ -53,7 +58,7 @@ func (f *podKill) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
 			f.sandbox = append(f.sandbox, child)
 		}
 	}
-	return Target{Node: f.pod.Node, Name: f.pod.FullName()}, nil
+	return nil
 }
 
 // killScript kills every process of the containers named in "$@" below the pod's cgroup $pod at
@@ -127,13 +132,21 @@ func (f *podKill) Recover(ctx context.Context) error {
 	if !f.begun {
 		return nil
 	}
+	if err := f.replace(ctx); err != nil {
+		return err
+	}
+	return f.env.Healthy(ctx)
+}
+
+// replace lets the pod go, and has its owner make another.
+func (f *podKill) replace(ctx context.Context) error {
 	if _, err := releasePods(ctx, f.env, f.pod.Node); err != nil {
 		return err
 	}
-	if _, err := f.env.Kubectl.Run(ctx, "delete", "pod", "-n", f.pod.Namespace, f.pod.Name, "--grace-period=1", "--ignore-not-found", "--timeout=60s"); err != nil {
+	if _, err := f.env.kubectl(f.pod.Node).Run(ctx, "delete", "pod", "-n", f.pod.Namespace, f.pod.Name, "--grace-period=1", "--ignore-not-found", "--timeout=60s"); err != nil {
 		return fmt.Errorf("replacing %s: %w", f.pod.FullName(), err)
 	}
-	return f.env.Healthy(ctx)
+	return nil
 }
 
 // releasePods lifts every limit that a pod kill set on node and did not lift.

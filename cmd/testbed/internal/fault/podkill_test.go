@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
 )
 
@@ -123,7 +125,7 @@ func TestPodKill(t *testing.T) {
  "status":{"conditions":[{"type":"Ready","status":"True"}],"containerStatuses":[{"name":"b","containerID":"containerd://%s"}]}}]}`, uid, id)}
 	healthy := false
 	f, err := New(PodSIGKILL, Env{
-		Shell: shell, Kubectl: &kubectl.Client{Shell: shell, Node: "here"}, Backend: "app=backend", HeldDir: t.TempDir(),
+		Shell: shell, Inventory: here(), Backend: "app=backend", HeldDir: t.TempDir(),
 		Healthy: func(context.Context) error { healthy = true; return nil },
 	})
 	if err != nil {
@@ -134,7 +136,7 @@ func TestPodKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Target{"here", "bench/backend"}); target != want {
+	if want := (Target{Node: "here", Name: "bench/backend"}); !cmp.Equal(want, target) {
 		t.Errorf("target %v, want %v", target, want)
 	}
 	if i, err := f.End(ctx, time.Now()); err != nil || i != (Instant{}) {

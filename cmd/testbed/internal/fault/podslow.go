@@ -38,20 +38,26 @@ func (f *podSlow) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
 
 // readyBackends lists the pods that a fault can be aimed at.
 func readyBackends(ctx context.Context, e Env, kind string) ([]kubectl.Pod, error) {
-	pods, err := e.Kubectl.Pods(ctx, e.Backend)
+	pods, err := e.pods(ctx, e.Backend)
 	if err != nil {
 		return nil, err
 	}
+	ready := running(pods)
+	if len(ready) == 0 {
+		return nil, fmt.Errorf("aiming %s: none of %d backend pods is ready", kind, len(pods))
+	}
+	return ready, nil
+}
+
+// running picks the pods that are ready and not about to end.
+func running(pods []kubectl.Pod) []kubectl.Pod {
 	var ready []kubectl.Pod
 	for _, p := range pods {
 		if p.Ready && !p.Terminating && len(p.Containers) > 0 {
 			ready = append(ready, p)
 		}
 	}
-	if len(ready) == 0 {
-		return nil, fmt.Errorf("aiming %s: none of %d backend pods is ready", kind, len(pods))
-	}
-	return ready, nil
+	return ready
 }
 
 // slowProgram asks the pod at argv[2] to be slower by argv[3] at the instant argv[1] on a connection that stands before
@@ -109,7 +115,7 @@ func (f *podSlow) Recover(ctx context.Context) error {
 	if !f.begun {
 		return nil
 	}
-	if _, err := f.env.Kubectl.Run(ctx, "delete", "pod", "-n", f.pod.Namespace, f.pod.Name, "--grace-period=1", "--ignore-not-found", "--timeout=60s"); err != nil {
+	if _, err := f.env.kubectl(f.pod.Node).Run(ctx, "delete", "pod", "-n", f.pod.Namespace, f.pod.Name, "--grace-period=1", "--ignore-not-found", "--timeout=60s"); err != nil {
 		return fmt.Errorf("replacing %s: %w", f.pod.FullName(), err)
 	}
 	return f.env.Healthy(ctx)

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
+	"github.com/google/go-cmp/cmp"
 )
 
 // near runs a node's commands on this machine, at whose loopback, on another port, the only pod is.
@@ -71,7 +71,7 @@ func TestPodSlow(t *testing.T) {
 	aimed := func() Fault {
 		t.Helper()
 		f, err := New(PodSlow, Env{
-			Shell: shell, Kubectl: &kubectl.Client{Shell: shell, Node: "here"}, Backend: "app=backend",
+			Shell: shell, Inventory: here(), Backend: "app=backend",
 			Healthy: func(context.Context) error { healthy++; return nil },
 		})
 		if err != nil {
@@ -81,7 +81,7 @@ func TestPodSlow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (Target{"here", "bench/backend-7"}); target != want {
+		if want := (Target{Node: "here", Name: "bench/backend-7"}); !cmp.Equal(want, target) {
 			t.Errorf("target %v, want %v", target, want)
 		}
 		return f

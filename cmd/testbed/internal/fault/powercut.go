@@ -66,7 +66,7 @@ func (f *powerCut) Recover(ctx context.Context) error {
 	if !f.begun {
 		return nil
 	}
-	if _, err := f.env.Kubectl.Run(ctx, "wait", "node/"+f.node, "--for=condition=Ready", "--timeout=120s"); err != nil {
+	if _, err := f.env.kubectl(f.node).Run(ctx, "wait", "node/"+f.node, "--for=condition=Ready", "--timeout=120s"); err != nil {
 		return fmt.Errorf("waiting for %s: %w", f.node, err)
 	}
 	return f.env.Healthy(ctx)

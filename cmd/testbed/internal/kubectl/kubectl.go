@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -57,8 +58,16 @@ type Pod struct {
 
 // Container is one container of a pod.
 type Container struct {
-	Name string
-	ID   string // without the runtime's scheme; empty before it was created
+	Name    string
+	ID      string    // without the runtime's scheme; empty before it was created
+	Started time.Time // to the second; zero while it does not run
+}
+
+// StartedSince says whether all containers run, and were started at the instant or after it.
+func (p *Pod) StartedSince(t time.Time) bool {
+	return len(p.Containers) > 0 && !slices.ContainsFunc(p.Containers, func(c Container) bool {
+		return c.Started.Before(t.Truncate(time.Second)) // which a container that does not run is, too
+	})
 }
 
 // FullName is namespace/name.
@@ -93,7 +102,10 @@ func parsePods(data []byte) ([]Pod, error) {
 			Status struct {
 				PodIP             string
 				Conditions        []struct{ Type, Status string }
-				ContainerStatuses []struct{ Name, ContainerID string }
+				ContainerStatuses []struct {
+					Name, ContainerID string
+					State             struct{ Running struct{ StartedAt time.Time } }
+				}
 			}
 		}
 	}
@@ -112,7 +124,7 @@ func parsePods(data []byte) ([]Pod, error) {
 		}
 		for _, c := range i.Status.ContainerStatuses {
 			_, id, _ := strings.Cut(c.ContainerID, "://")
-			p.Containers = append(p.Containers, Container{c.Name, id})
+			p.Containers = append(p.Containers, Container{c.Name, id, c.State.Running.StartedAt})
 		}
 		for _, c := range i.Spec.Containers {
 			p.Images = append(p.Images, c.Image)

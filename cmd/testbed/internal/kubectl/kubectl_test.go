@@ -23,7 +23,7 @@ func TestParsePods(t *testing.T) {
 	want := []Pod{
 		{
 			Namespace: "bench", Name: "backend-1", UID: "u1", Node: "worker-1", Address: "fd00::2", Ready: true,
-			Labels: map[string]string{"app": "backend"}, Containers: []Container{{"backend", "abc"}}, Images: []string{"testbed.local/backend:1"},
+			Labels: map[string]string{"app": "backend"}, Containers: []Container{{Name: "backend", ID: "abc"}}, Images: []string{"testbed.local/backend:1"},
 		},
 		{Namespace: "bench", Name: "backend-2", UID: "u2", Node: "worker-2", HostNetwork: true, Terminating: true},
 	}

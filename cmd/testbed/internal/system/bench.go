@@ -3,14 +3,12 @@
 package system
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -28,127 +26,87 @@ const (
 	probeTimeout   = 30 * time.Second
 )
 
-// Bench puts systems on a cluster, one at a time, in front of the backend.
+// Bench puts systems on the inventory's clusters, one at a time and on all of them, in front of the backend of each.
 type Bench struct {
 	Repo      string // repository root
 	Inventory *inventory.Inventory
 	Shell     kubectl.Shell
 }
 
-// Kubectl runs on the first control node.
-func (b *Bench) Kubectl() *kubectl.Client {
-	return &kubectl.Client{Shell: b.Shell, Node: b.Inventory.Group(inventory.Control)[0].Name}
+// Kubectl runs on the control node of the first cluster.
+func (b *Bench) Kubectl() *kubectl.Client { return b.sites()[0].kubectl }
+
+// Pods lists the pods of all clusters that selector matches.
+func (b *Bench) Pods(ctx context.Context, selector string) ([]kubectl.Pod, error) {
+	var (
+		mu   sync.Mutex
+		pods []kubectl.Pod
+	)
+	err := b.each(func(s site) error {
+		own, err := s.kubectl.Pods(ctx, selector)
+		mu.Lock()
+		defer mu.Unlock()
+		pods = append(pods, own...)
+		return err
+	})
+	// Which cluster answers first shall decide nothing, least of all a fault's target.
+	slices.SortFunc(pods, func(a, b kubectl.Pod) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.FullName(), b.FullName()))
+	})
+	return pods, err
 }
 
-// Prepare copies the manifests to the control node, renders those of the backend and of the systems,
+// Replicas is how many pods a backend has in all clusters together.
+func (b *Bench) Replicas(backend scenario.Backend) int { return backend.Replicas * len(b.sites()) }
+
+// Prepare copies the manifests to the control nodes, renders those of the backend and of the systems,
 // removes what an earlier run left standing, applies what stays for the whole run (namespaces,
 // definitions of custom resources) and deploys the backend.
 func (b *Bench) Prepare(ctx context.Context, backend scenario.Backend, systems []System) error {
-	archive, err := manifests(b.Repo, b.Inventory, backend)
-	if err != nil {
-		return err
-	}
-	k := b.Kubectl()
-	unpack := fmt.Sprintf("rm -rf %[1]s && mkdir -p %[1]s && tar -x -C %[1]s", deployDir)
-	if _, err := b.Shell.Shell(ctx, k.Node, unpack, bytes.NewReader(archive)); err != nil {
-		return fmt.Errorf("copying manifests: %w", err)
-	}
-	if err := b.CleanUp(ctx); err != nil {
-		return err
-	}
-	if err := b.renderOne(ctx, "backend", path.Join(overlayDir, "backend")); err != nil {
-		return err
-	}
 	for _, s := range systems {
-		if s.Dir != "" {
-			if err := b.renderOne(ctx, s.Name, s.Dir); err != nil {
-				return err
-			}
+		if s.peers && b.Inventory.Clusters()[0].Member == "" {
+			return fmt.Errorf("system %s needs an inventory with several clusters (hint: -i pi-cluster/inventory.clusters.yaml)", s.Name)
 		}
 	}
-	workloads, err := k.Apply(ctx, path.Join(renderedDir, "backend"))
+	secret, err := newSecret()
 	if err != nil {
 		return err
 	}
-	return k.Await(ctx, rolloutTimeout, workloads...)
+	return b.each(func(s site) error { return s.prepare(ctx, backend, systems, secret) })
 }
 
-// renderOne renders a kustomization into one file an object. Namespaces and definitions are
-// applied at once and stay: deleting them takes Kubernetes longer than all the rest.
-func (b *Bench) renderOne(ctx context.Context, name, dir string) error {
-	line := fmt.Sprintf(`set -e
-to=%[1]s; stay=%[1]s.stay
-rm -rf "$to" "$stay"; mkdir -p "$to" "$stay"
-kubectl kustomize %[2]s -o "$to"
-find "$to" '(' -name 'v1_namespace_*' -o -name 'apiextensions.k8s.io_v1_customresourcedefinition_*' ')' -exec mv -t "$stay" {} +
-if [ -n "$(ls "$stay")" ]; then kubectl apply --server-side -f "$stay" >&2; fi
-if ls "$stay"/apiextensions* >/dev/null 2>&1; then kubectl wait --for=condition=Established --timeout=30s $(ls "$stay"/apiextensions* | sed 's/^/-f /') >&2; fi
-`, path.Join(renderedDir, name), path.Join(deployDir, dir))
-	if _, err := b.Shell.Shell(ctx, b.Kubectl().Node, line, nil); err != nil {
-		return fmt.Errorf("rendering the manifests of %s: %w", name, err)
-	}
-	return nil
-}
-
-// Deploy puts s on the cluster and returns when a request from every client has come through every
+// Deploy puts s on the clusters and returns when a request from every client has come through every
 // address that s offers.
 func (b *Bench) Deploy(ctx context.Context, s System) error {
-	k := b.Kubectl()
-	if s.plain {
-		if _, err := k.Run(ctx, append([]string{"annotate", "service", "-n", "bench", "backend"}, noSteering...)...); err != nil {
-			return fmt.Errorf("taking the steering off the backend: %w", err)
-		}
-	}
-	if s.Dir != "" {
-		workloads, err := k.Apply(ctx, path.Join(renderedDir, s.Name))
-		if err != nil {
-			return err
-		}
-		if err := k.Await(ctx, rolloutTimeout, workloads...); err != nil {
-			return err
-		}
+	if err := b.each(func(at site) error { return at.deploy(ctx, s) }); err != nil {
+		return err
 	}
 	return b.probe(ctx, s)
 }
 
-// noSteering takes what steers by annotation off the backend's Service.
-var noSteering = []string{"dnsingress.dev/promql-", "dnsingress.dev/keep-", "dnsingress.dev/readmit-"}
+// AwaitBackend waits until all of the backend's pods are ready.
+func (b *Bench) AwaitBackend(ctx context.Context, timeout time.Duration) error {
+	return b.each(func(s site) error {
+		return s.kubectl.Await(ctx, timeout, kubectl.Workload{Kind: "Deployment", Namespace: "bench", Name: "backend"})
+	})
+}
 
 // Remove deletes s and returns when none of its pods is left.
 func (b *Bench) Remove(ctx context.Context, s System) error {
 	if s.Dir == "" {
 		return nil
 	}
-	err := b.Kubectl().Delete(ctx, removeTimeout, path.Join(renderedDir, s.Name), s.Selector())
-	if s.plain { // as it was before
-		_, applied := b.Kubectl().Apply(ctx, path.Join(renderedDir, "backend"))
-		err = errors.Join(err, applied)
-	}
-	return err
+	return b.each(func(at site) error { return at.remove(ctx, s) })
 }
 
 // RemoveAll removes every system that stands.
 func (b *Bench) RemoveAll(ctx context.Context) error {
-	pods, err := b.Kubectl().Pods(ctx, SystemLabel)
-	if err != nil {
-		return err
-	}
-	if len(pods) == 0 {
-		return nil
-	}
-	rendered, err := b.Shell.Shell(ctx, b.Kubectl().Node, "ls "+renderedDir, nil)
-	if err != nil {
-		return fmt.Errorf("looking for what stands: %w", err)
-	}
-	var errs []error
-	for _, s := range All() {
-		// Which level of a product stands is not to be seen, so that all that were rendered go.
-		if slices.ContainsFunc(pods, func(p kubectl.Pod) bool { return p.Labels[SystemLabel] == s.Product() }) &&
-			slices.Contains(strings.Fields(string(rendered)), s.Name) {
-			errs = append(errs, b.Remove(ctx, s))
-		}
-	}
-	return errors.Join(errs...)
+	return b.each(func(s site) error { return s.removeAll(ctx) })
+}
+
+// CleanUp removes every system and the backend.
+func (b *Bench) CleanUp(ctx context.Context) error {
+	return b.each(func(s site) error { return s.cleanUp(ctx) })
 }
 
 // Target is what the load generators are told, given the backend's pods.
@@ -183,7 +141,7 @@ const zoneAnswers = 8
 // probe asks, from every client, for one answer through every address, until it comes. What the
 // client's resolver remembers of the system before is dropped first.
 func (b *Bench) probe(ctx context.Context, s System) error {
-	pods, err := b.Kubectl().Pods(ctx, BackendSelector)
+	pods, err := b.Pods(ctx, BackendSelector)
 	if err != nil {
 		return err
 	}
@@ -218,9 +176,4 @@ func (b *Bench) probe(ctx context.Context, s System) error {
 	}
 	wait.Wait()
 	return errors.Join(errs...)
-}
-
-// CleanUp removes every system and the backend.
-func (b *Bench) CleanUp(ctx context.Context) error {
-	return errors.Join(b.RemoveAll(ctx), b.Kubectl().Delete(ctx, removeTimeout, path.Join(renderedDir, "backend"), BackendSelector))
 }

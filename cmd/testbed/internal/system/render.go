@@ -5,6 +5,8 @@ package system
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"io/fs"
 	"os"
@@ -27,9 +29,26 @@ const (
 // overlayDir holds, in the copy of deploy/, what depends on the scenario.
 const overlayDir = "run"
 
-// manifests packs the repository's deploy/ directory as a tar archive, with the overlay of the
-// backend and dnsingress's configuration rendered from the inventory and the scenario.
-func manifests(repo string, inv *inventory.Inventory, b scenario.Backend) ([]byte, error) {
+// facts is what manifests are rendered from.
+type facts struct {
+	whole   *inventory.Inventory
+	member  *inventory.Inventory // the cluster that they are for
+	backend scenario.Backend
+	secret  string // that the clusters' name servers share
+}
+
+// newSecret makes a key for HMAC-SHA256, in base64.
+func newSecret() (string, error) {
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return "", fmt.Errorf("making a key for the peers: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(key), nil
+}
+
+// manifests packs the repository's deploy/ directory as a tar archive, with what is rendered from the
+// facts: the overlays of the backend and of peers, and dnsingress's configuration.
+func manifests(repo string, of facts) ([]byte, error) {
 	files := map[string][]byte{}
 	root := filepath.Join(repo, "deploy")
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
@@ -52,11 +71,16 @@ func manifests(repo string, inv *inventory.Inventory, b scenario.Backend) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("reading manifests: %w", err)
 	}
-	if files["dnsingress/config.yaml"], err = render(dnsingressConfig, inv, b); err != nil {
-		return nil, err
-	}
-	if files[path.Join(overlayDir, "backend/kustomization.yaml")], err = render(backendOverlay, inv, b); err != nil {
-		return nil, err
+	for name, text := range map[string]string{
+		"dnsingress/config.yaml":                            dnsingressConfig,
+		path.Join(overlayDir, "backend/kustomization.yaml"): backendOverlay,
+		path.Join(overlayDir, "peers/kustomization.yaml"):   peersOverlay,
+		path.Join(overlayDir, "peers/config.yaml"):          dnsingressConfig + peersConfig,
+		path.Join(overlayDir, "peers/peers.key"):            peersKey,
+	} {
+		if files[name], err = render(text, of); err != nil {
+			return nil, err
+		}
 	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -74,17 +98,27 @@ func manifests(repo string, inv *inventory.Inventory, b scenario.Backend) ([]byt
 	return buf.Bytes(), nil
 }
 
-func render(text string, inv *inventory.Inventory, b scenario.Backend) ([]byte, error) {
+func render(text string, of facts) ([]byte, error) {
 	t, err := template.New("manifest").Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("rendering manifests: %w", err)
 	}
+	var peers []*inventory.Inventory
+	for _, m := range of.whole.Clusters() {
+		if m.Member != of.member.Member {
+			peers = append(peers, m)
+		}
+	}
 	var buf bytes.Buffer
 	err = t.Execute(&buf, map[string]any{
-		"Zone":    strings.TrimSuffix(inv.Zone, "."),
-		"Workers": inv.Group(inventory.Worker),
-		"Control": inv.Group(inventory.Control)[0],
-		"Backend": b,
+		"Zone":    strings.TrimSuffix(of.whole.Zone, "."),
+		"Servers": of.whole.Group(inventory.Worker), // of the zone, in all clusters
+		"Workers": of.member.Group(inventory.Worker),
+		"Control": of.member.Group(inventory.Control)[0],
+		"Cluster": of.member.Member, // empty where there is one
+		"Peers":   peers,            // the other clusters: their Member, and {{.Group "worker"}}
+		"Secret":  of.secret,
+		"Backend": of.backend,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("rendering manifests: %w", err)
@@ -96,12 +130,39 @@ func render(text string, inv *inventory.Inventory, b scenario.Backend) ([]byte, 
 const dnsingressConfig = `zones:
   - origin: {{.Zone}}.
     nameservers:
-{{- range .Workers}}
+{{- range .Servers}}
       - {name: {{.Name}}.{{$.Zone}}., addresses: ["{{.Address}}"]}
 {{- end}}
 lameDuck: 0s
 prometheus:
   urls: ["http://[{{.Control.Address}}]:9090"]
+`
+
+// peersConfig is what the configuration of a cluster with peers has besides.
+const peersConfig = `tsigKeys: [/etc/dnsingress/peers.key]
+cluster: {name: "{{.Cluster}}"}
+peers:
+  zone: peers.test.
+  key: peers.
+  clusters:
+{{- range .Peers}}
+    - name: {{.Member}}
+      servers: [{{range $i, $w := .Group "worker"}}{{if $i}}, {{end}}"[{{$w.Address}}]:53"{{end}}]
+      hosts: ["*.{{$.Zone}}"]
+{{- end}}
+`
+
+const peersKey = `key "peers." { algorithm hmac-sha256; secret "{{.Secret}}"; };
+`
+
+const peersOverlay = `apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: dnsingress
+resources: [../../dnsingress]
+configMapGenerator:
+  - name: dnsingress
+    behavior: replace
+    files: [config.yaml, peers.key]
 `
 
 const backendOverlay = `apiVersion: kustomize.config.k8s.io/v1beta1

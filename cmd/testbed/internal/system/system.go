@@ -39,6 +39,8 @@ type System struct {
 	product string
 	// plain systems stand without the steering annotations of the backend's Service.
 	plain bool
+	// peers systems stand in several clusters, each of which answers with the members of all.
+	peers bool
 	// answers is how many addresses dnsingress gives at once; 0: as many as the zone's default.
 	answers int
 
@@ -87,6 +89,10 @@ func All() []System {
 		{
 			Name: "static", product: "dnsingress", Dir: "dnsingress", reach: byZone, plain: true,
 			Front: "as dnsingress, without steering: every ready pod's address by DNS",
+		},
+		{
+			Name: "dnsingress-peers", product: "dnsingress", Dir: "run/peers", reach: byZone, plain: true, peers: true,
+			Front: "as static, in several clusters: the servers of each answer with the ready pods of all, which they tell each other",
 		},
 		{Name: "dnsingress-threshold", product: "dnsingress", Dir: "policies/threshold", Front: steered + "threshold", reach: byZone, plain: true},
 		{Name: "dnsingress-outlier", product: "dnsingress", Dir: "policies/outlier", Front: steered + "outlier", reach: byZone, plain: true},

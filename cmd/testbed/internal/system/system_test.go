@@ -42,7 +42,7 @@ func twin(t *testing.T) *inventory.Inventory {
 // unpack writes the manifests for a scenario's backend below a directory.
 func unpack(t *testing.T) string {
 	t.Helper()
-	archive, err := manifests(repo, twin(t), scenario.Backend{Replicas: 4, ResponseBytes: 2048, ServiceTime: 3 * time.Millisecond})
+	archive, err := manifests(repo, facts{whole: twin(t), member: twin(t), backend: scenario.Backend{Replicas: 4, ResponseBytes: 2048, ServiceTime: 3 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

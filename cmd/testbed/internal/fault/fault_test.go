@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fault
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
+)
+
+// here is an inventory whose only node is this machine.
+func here() *inventory.Inventory {
+	return &inventory.Inventory{Nodes: []inventory.Node{{Name: "here", Groups: []string{inventory.Control, inventory.Worker}}}}
+}
+
+// three is an inventory of several clusters.
+func three(t *testing.T) *inventory.Inventory {
+	t.Helper()
+	inv, err := inventory.Load("../../../../pi-cluster/inventory.clusters.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inv
+}
+
+func TestClusterFaultsNeedSeveralClusters(t *testing.T) {
+	for _, kind := range []string{ClusterKill, ClusterPartition} {
+		if _, err := New(kind, Env{Inventory: here()}); err == nil || !strings.Contains(err.Error(), "several clusters (hint: ") {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	if _, err := New(ClusterKill, Env{Inventory: three(t)}); err == nil || !strings.Contains(err.Error(), "control of the nodes' power") {
+		t.Errorf("%s without power: %v", ClusterKill, err)
+	}
+	for _, kind := range Kinds() {
+		if kind == NodePowerCut || kind == ClusterKill {
+			continue
+		}
+		if f, err := New(kind, Env{Inventory: three(t)}); err != nil || f == nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+// What a role is is said by labels, or by there being none.
+func TestWithRole(t *testing.T) {
+	pod := func(name, role string, ready bool) kubectl.Pod {
+		p := kubectl.Pod{Name: name, Ready: ready, Containers: []kubectl.Container{{ID: "c"}}, Labels: map[string]string{}}
+		if role != "" {
+			p.Labels[RoleLabel] = role
+		}
+		return p
+	}
+	all := []kubectl.Pod{pod("dns", RoleAuthoritative, true), pod("forward", RoleForwarder, true), pod("late", RoleForwarder, false), pod("other", "", true)}
+	for role, want := range map[string]string{RoleAuthoritative: "dns", RoleForwarder: "forward", RoleProvisioning: ""} {
+		if got := names(withRole(all, role)); got != want {
+			t.Errorf("%s: %q, want %q", role, got, want)
+		}
+	}
+	if got := names(withRole(all[3:], RoleForwarder)); got != "other" {
+		t.Errorf("of a system without labels: %q", got)
+	}
+}
+
+func names(pods []kubectl.Pod) string {
+	var list []string
+	for _, p := range pods {
+		list = append(list, p.Name)
+	}
+	return strings.Join(list, " ")
+}
+
+func seconds(s int) time.Time { return time.Unix(int64(s), 0) }
+
+func TestTogether(t *testing.T) {
+	at := func(s int) Instant { return Instant{seconds(s), seconds(s + 2), fmt.Sprint("n", s)} }
+	got, err := together([]int{5, 3, 4}, func(s int) (Instant, error) {
+		if s == 4 {
+			return Instant{}, fmt.Errorf("four")
+		}
+		return at(s), nil
+	})
+	if want := (Instant{seconds(3), seconds(7), "n3"}); got != want || err == nil || err.Error() != "four" {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}
+
+func TestInside(t *testing.T) {
+	inv := three(t)
+	want := []string{
+		"::1", "::", "fe80::/10", "ff00::/8", "fd6e:7369:0:1::fffe", "fd6e:7369:0:f::1000/116", "fd6e:7369:0:1::12", "fd6e:7369:0:12::/64",
+	}
+	if d := cmp.Diff(want, inside(inv.Clusters()[1])); d != "" {
+		t.Errorf("inside south (-want +got):\n%s", d)
+	}
+	for _, p := range members(inv.Clusters()[2]) {
+		if !p.Overlaps(netip.MustParsePrefix("fd6e:7369:0:13::/64")) && p.Addr() != netip.MustParseAddr("fd6e:7369:0:1::13") {
+			t.Errorf("%s is no member of west", p)
+		}
+	}
+}
