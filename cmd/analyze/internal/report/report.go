@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report writes a run's report.html: one file that opens from disk,
-// needs no network and no script, and follows the reader's dark or light setting.
+// Package report writes report.html of a run, or of two set beside each other:
+// one file that opens from disk, needs no network and no library, follows the
+// reader's dark or light setting, and says without its script what it says with it.
+//
+//  1. view fills in what a template shows; templates hold no figures of their own.
+//  2. plots gives the data of interactive plots, which plot.js draws.
+//  3. A Content-Security-Policy lets the browser load nothing and run no script but that one.
 package report
 
 import (
 	"bytes"
-	_ "embed"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
@@ -21,20 +29,102 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/table"
 )
 
-//go:embed report.html.tmpl
-var source string
+//go:embed *.html.tmpl style.css plot.js
+var sources embed.FS
 
-// Page is what a report shows.
+// Page is what the report of one run shows.
 type Page struct {
 	Run     *digest.Run
 	Cells   []digest.Cell
 	Figures []*figure.Figure
 	Tables  []*table.Table // the first is the result
+	// Refresh makes the browser load the page again after so many seconds; 0: never.
+	Refresh int
+}
+
+// frame is what every page has around its contents.
+type frame struct {
+	Title            string
+	Refresh          int
+	Font, Style      template.CSS
+	Script, PlotData template.JS
+	ScriptHash       string // as a Content-Security-Policy names it
+	Plots            []plot
+	Left             []digest.Warning
+	Headlines        []string
+}
+
+func newFrame(title string, runs []source) (*frame, error) {
+	f := &frame{Title: title, Plots: plots(runs), Font: template.CSS(figure.FontFace())}
+	style, err := sources.ReadFile("style.css")
+	if err != nil {
+		return nil, fmt.Errorf("reading style sheet: %w", err)
+	}
+	script, err := sources.ReadFile("plot.js")
+	if err != nil {
+		return nil, fmt.Errorf("reading script: %w", err)
+	}
+	hash := sha256.Sum256(script)
+	f.Style, f.Script, f.ScriptHash = template.CSS(style), template.JS(script), "sha256-"+base64.StdEncoding.EncodeToString(hash[:]) //nolint:gosec // our own files
+	data, err := json.Marshal(f.Plots)                                                                                               // escapes <, > and &
+	if err != nil {
+		return nil, fmt.Errorf("encoding plots: %w", err)
+	}
+	f.PlotData = template.JS(data) //nolint:gosec // JSON without <
+	return f, nil
+}
+
+type view struct {
+	*frame
+	*Page
+	Refresh  int
+	Drawings []drawing
+	Order    order
+	Diaries  []diary
+	Valid    int
+	Damaged  int
+}
+
+// order is a table of trials in the order of execution.
+type order struct {
+	Caption string
+	Run     *digest.Run
+}
+
+type drawing struct {
+	ID, Title   string
+	Light, Dark template.HTML
 }
 
 // Write writes the page.
 func (p *Page) Write(w io.Writer) error {
-	t, err := template.New("report").Funcs(template.FuncMap{
+	m := p.Run.Manifest
+	f, err := newFrame(m.Experiment+" "+m.RunID, []source{{run: p.Run, cells: p.Cells}})
+	if err != nil {
+		return err
+	}
+	v := &view{
+		frame: f, Page: p, Refresh: p.Refresh, Order: order{"Every trial, in the order of execution", p.Run},
+		Damaged: p.Run.Damaged(), Diaries: diaries(p.Run),
+	}
+	f.Left = p.Run.AllWarnings()
+	for i := range p.Run.Trials {
+		if p.Run.Trials[i].Used() {
+			v.Valid++
+		}
+	}
+	if v.Drawings, err = drawings(p.Figures); err != nil {
+		return err
+	}
+	for i := range p.Cells {
+		f.Headlines = append(f.Headlines, headlines(&p.Cells[i])...)
+	}
+	return write(w, "run.html.tmpl", v, p.Run)
+}
+
+// write fills the template in whole before anything is written.
+func write(w io.Writer, name string, view any, runs ...*digest.Run) error {
+	t, err := template.New(name).Funcs(template.FuncMap{
 		"seconds": func(ns int64) string { return table.Round(float64(ns)/1e9) + " s" },
 		"millis":  func(ns int64) string { return table.Round(float64(ns)/1e6) + " ms" },
 		"percent": func(part, whole int64) string {
@@ -49,15 +139,11 @@ func (p *Page) Write(w io.Writer) error {
 		"join":       strings.Join,
 		"keys":       func(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) },
 		"nodes":      generators,
-		"components": p.components,
+		"components": func() []string { return components(runs...) },
 		"cpu":        func(u *digest.Usage, component string) string { return table.Round(u.Component[component]) },
-	}).Parse(source)
+	}).ParseFS(sources, "*.html.tmpl")
 	if err != nil {
 		return fmt.Errorf("parsing report template: %w", err)
-	}
-	view, err := p.view()
-	if err != nil {
-		return err
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, view); err != nil {
@@ -69,29 +155,9 @@ func (p *Page) Write(w io.Writer) error {
 	return nil
 }
 
-type view struct {
-	*Page
-	Font      template.CSS
-	Headlines []string
-	Drawings  []drawing
-	Left      []digest.Warning
-	Valid     int
-	Damaged   int
-}
-
-type drawing struct {
-	ID, Title   string
-	Light, Dark template.HTML
-}
-
-func (p *Page) view() (*view, error) {
-	v := &view{Page: p, Font: template.CSS(figure.FontFace()), Left: p.Run.AllWarnings(), Damaged: p.Run.Damaged()}
-	for i := range p.Run.Trials {
-		if p.Run.Trials[i].Used() {
-			v.Valid++
-		}
-	}
-	for _, f := range p.Figures {
+func drawings(figures []*figure.Figure) ([]drawing, error) {
+	var out []drawing
+	for _, f := range figures {
 		d := drawing{ID: f.Name, Title: f.Title}
 		for _, into := range []struct {
 			theme *figure.Theme
@@ -103,12 +169,9 @@ func (p *Page) view() (*view, error) {
 			}
 			*into.to = inline(string(svg))
 		}
-		v.Drawings = append(v.Drawings, d)
+		out = append(out, d)
 	}
-	for i := range p.Cells {
-		v.Headlines = append(v.Headlines, headlines(&p.Cells[i])...)
-	}
-	return v, nil
+	return out, nil
 }
 
 var svgHead = regexp.MustCompile(`^<svg width="[^"]*" height="[^"]*"`)
@@ -164,12 +227,14 @@ func headlines(c *digest.Cell) []string {
 }
 
 // components lists the components that any trial has a counter of, those between client and backend first.
-func (p *Page) components() []string {
+func components(runs ...*digest.Run) []string {
 	seen := map[string]bool{}
-	for _, t := range p.Run.Trials {
-		if t.Usage != nil {
-			for c := range t.Usage.Component {
-				seen[c] = true
+	for _, run := range runs {
+		for _, t := range run.Trials {
+			if t.Usage != nil {
+				for c := range t.Usage.Component {
+					seen[c] = true
+				}
 			}
 		}
 	}
