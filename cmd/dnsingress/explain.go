@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,9 +40,9 @@ The same, as it changes, is a web page at the admin address.`,
   dnsingress explain backend.apps.test -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			u, err := url.Parse(base)
-			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				return cli.Misuse("admin address %q is no URL (hint: --admin http://localhost:9153)", base)
+			u, err := adminURL(base)
+			if err != nil {
+				return err
 			}
 			if !slices.Contains([]string{"table", "json"}, output) {
 				return cli.Misuse("unknown output %q (hint: table or json)", output)
@@ -70,15 +71,43 @@ The same, as it changes, is a web page at the admin address.`,
 	return c
 }
 
+// adminURL reads the address of a running dnsingress.
+func adminURL(base string) (*url.URL, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, cli.Misuse("admin address %q is no URL (hint: --admin http://localhost:9153)", base)
+	}
+	return u, nil
+}
+
 // ask gets the explanation of name as JSON.
 func ask(ctx context.Context, base *url.URL, name string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
-	defer cancel()
 	u := base.JoinPath("explain")
 	u.RawQuery = url.Values{"name": {name}}.Encode()
+	body, err := askAdmin(ctx, u)
+	if missing := (*missingError)(nil); errors.As(err, &missing) {
+		return nil, fmt.Errorf("%w (hint: GET %s lists the names)", err, base.JoinPath("explain"))
+	}
+	return body, err
+}
+
+// missingError is what the admin address says of what is not there.
+type missingError struct {
+	from *url.URL
+	says string
+}
+
+func (e *missingError) Error() string {
+	return fmt.Sprintf("asking %s://%s: %s", e.from.Scheme, e.from.Host, e.says)
+}
+
+// askAdmin gets what is at an admin address.
+func askAdmin(ctx context.Context, u *url.URL) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", base, err)
+		return nil, fmt.Errorf("asking %s: %w", u, err)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -87,10 +116,10 @@ func ask(ctx context.Context, base *url.URL, name string) ([]byte, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", base, err)
+		return nil, fmt.Errorf("asking %s: %w", u, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("asking %s: %s (hint: GET %s lists the names)", base, strings.TrimSpace(string(body)), base.JoinPath("explain"))
+		return nil, &missingError{u, strings.TrimSpace(string(body))}
 	}
 	return body, nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/admin"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/alias"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/forward"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/health"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/location"
@@ -78,6 +79,9 @@ SIGUSR2 starts the program again and hands the sockets over to it once it is rea
 				for _, z := range c.Zones {
 					fmt.Fprintf(s.out, "would answer for %s on %s\n", z.Origin, strings.Join(c.Listen, ", "))
 				}
+				for _, z := range c.Forward {
+					fmt.Fprintf(s.out, "would forward %s to %v (%s)\n", z.Zone, z.To, z.Policy)
+				}
 				return nil
 			}
 			defer ignoreHangup(log)()
@@ -105,6 +109,7 @@ type daemon struct {
 	health    *health.Checker
 	aliases   *alias.Resolver
 	transfers *transfer.Service
+	forwards  *forward.Service
 	locations *location.Follower
 	dns       *server.Server
 	admin     *admin.Server
@@ -166,14 +171,21 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	if d.locations, err = configuredLocations(c, registry, log); err != nil {
 		return nil, err
 	}
+	if d.forwards, err = forward.New(forward.Options{Zones: c.Forwards(), Registerer: registry, Log: log}); err != nil {
+		return nil, err
+	}
 	dns := serverConfig(c)
+	if len(c.Forward) > 0 {
+		dns.Forward = d.forwards
+	}
 	dns.Locations = d.locations.Table()
 	dns.Catalog, dns.Transfer, dns.Registerer, dns.Log, dns.Sockets = catalog, d.transfers, registry, log, d.sockets
 	if d.sockets.Inherited() { // the process before answers in the meantime
 		dns.When = d.engine.Ready()
 	}
 	d.dns = server.New(dns)
-	d.admin, err = admin.New(admin.Options{Listen: c.Admin, Sockets: d.sockets, Ready: d.ready, Explainer: d.engine, Gatherer: registry, Log: log})
+	lists := map[string]func() any{"forwards": func() any { return d.forwards.Status() }}
+	d.admin, err = admin.New(admin.Options{Listen: c.Admin, Sockets: d.sockets, Ready: d.ready, Explainer: d.engine, Lists: lists, Gatherer: registry, Log: log})
 	return d, err
 }
 
@@ -280,7 +292,7 @@ func (d *daemon) run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wait sync.WaitGroup
-	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.aliases.Run, d.transfers.Run, d.locations.Run, d.source.Run, d.trim}, d.signers...) {
+	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.aliases.Run, d.transfers.Run, d.forwards.Run, d.locations.Run, d.source.Run, d.trim}, d.signers...) {
 		wait.Go(func() {
 			if err := part(work); err != nil && work.Err() == nil {
 				stop(err)

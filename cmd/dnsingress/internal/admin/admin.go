@@ -41,8 +41,10 @@ type Options struct {
 	Sockets   *handover.Sockets // outlive the process; nil: the listener ends with it
 	Ready     func() error      // nil: ready, else why not; must not block
 	Explainer Explainer
-	Gatherer  prometheus.Gatherer
-	Log       *slog.Logger
+	// Lists are what else is told as JSON, by name: what the function returns is at GET /NAME.
+	Lists    map[string]func() any
+	Gatherer prometheus.Gatherer
+	Log      *slog.Logger
 }
 
 // Server answers on the admin address.
@@ -95,6 +97,9 @@ func (s *Server) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /explain", s.explain)
 	mux.HandleFunc("GET /pools", s.pools)
+	for name, list := range s.options.Lists {
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, list()) })
+	}
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.HandleFunc("GET /page/{file}", servePage)
 	return mux

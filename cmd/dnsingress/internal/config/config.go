@@ -41,6 +41,8 @@ type Config struct {
 	Cluster Cluster `yaml:"cluster"`
 	// Peers are the clusters that exchange their pools with this one. Default: none.
 	Peers Peers `yaml:"peers"`
+	// Forward are zones that other servers are asked for. Default: none.
+	Forward []Forward `yaml:"forward"`
 	// TSIGKeys are files of keys: BIND's key "NAME" { algorithm hmac-sha256; secret "BASE64"; }; or lines of
 	// NAME:ALGORITHM:BASE64. Default: none.
 	TSIGKeys []string `yaml:"tsigKeys"`
@@ -147,6 +149,9 @@ func (c *Config) fill() {
 	c.Prometheus.fill()
 	c.Kubernetes.fill()
 	c.Peers.fill()
+	for i := range c.Forward {
+		c.Forward[i].fill()
+	}
 	for i := range c.Zones {
 		z := &c.Zones[i]
 		z.Origin = canonical(z.Origin)
@@ -192,6 +197,7 @@ func (c *Config) check(f *strictyaml.File) {
 	}
 	c.checkTransfers(f)
 	c.checkPeers(f)
+	c.checkForwards(f)
 	c.Prometheus.check(f)
 	c.Kubernetes.check(f)
 }

@@ -13,7 +13,7 @@
 // header.
 //
 // What needs more than a lookup (AXFR, IXFR, NOTIFY, TSIG) is handed to a [Handler], whose answers other queries of the
-// same connection overtake.
+// same connection overtake. So are questions for names in no zone, where there is a [Forwarder].
 //
 // What clients can take is bounded: connections, of all and of one client, of which the longest idle give way; the time
 // that a query may take to come and a reply to go; the octets of all buffers; over UDP, if asked for, the replies to one

@@ -23,6 +23,14 @@ type Handler interface {
 	Handle(ctx context.Context, x *Exchange)
 }
 
+// Forwarder is the Handler of questions that no zone of the server covers, from clients that want recursion.
+type Forwarder interface {
+	Handler
+	// Forwards tells whether questions of a client for a name, in lower-case wire form, are for the Forwarder. It must
+	// neither wait nor keep the name.
+	Forwards(name []byte, from netip.Addr) bool
+}
+
 // Exchange is one message that a Handler answers. Its query is well-formed: one question, and every record
 // whole to the end of the message.
 type Exchange struct {
@@ -34,31 +42,42 @@ type Exchange struct {
 	// Answer gives the server's own reply to a query of the same peer, such as Query without its signature, in
 	// at most limit octets. The reply is the Handler's own.
 	Answer func(query []byte, limit int) []byte
+	// Complete makes a reply to the query out of one that has its question and no OPT record: with that record, as the
+	// server's own replies have it, and an extended error (RFC 8914; 0: none). What does not fit is truncated. It may
+	// change the reply.
+	Complete func(reply []byte, extended uint16) []byte
 	// Reply sends one message. Over TCP it waits for the client to take it, for as long as a client may take;
 	// an error means that the connection is gone. It is safe for concurrent use.
 	Reply func(message []byte) error
 }
 
-// handedMost bounds the messages that a Handler works on at once: over UDP all, over TCP those of one connection.
-const handedMost = 64
+// What bounds the messages that a Handler, and the Forwarder, work on at once: over UDP all of a socket, over TCP those of
+// one connection.
+const (
+	handedMost    = 64
+	forwardedMost = 1024
+)
 
-// office hands messages to a Handler, of one socket or of one connection.
+// office hands messages to a Handler or a Forwarder, of one socket or of one connection.
 type office struct {
 	handler Handler
+	forward Handler
 	guards  *sync.Pool // of *guard that hand nothing over
 	panics  *panics
 	tally   *tally
 	idle    func()           // told when nothing is in work; nil: nobody to tell
 	reserve func(n int) bool // of the limit on memory; nil: none
-	open    atomic.Int32
-	over    atomic.Int32 // replies beyond the limit on their rate
-	all     sync.WaitGroup
+	open    atomic.Int32     // in work
+	// of them for the Handler, and for the Forwarder
+	handling, forwarding atomic.Int32
+	over                 atomic.Int32 // replies beyond the limit on their rate
+	all                  sync.WaitGroup
 }
 
 // job is one message in an office.
 type job struct {
 	x     *Exchange
-	seen  outcome
+	seen  outcome // and whose it is
 	begin time.Time
 	judge func(reply []byte) verdict // nil: every reply is sent
 	taps  []*feed                    // that get query and first reply
@@ -79,23 +98,41 @@ func (j *job) tap(taps []*tap, query []byte, from, to netip.AddrPort, proto stri
 
 // enter makes room for a message of n octets. It is false where there is none, for the memory or since too many are in
 // work already.
-func (o *office) enter(n int) bool {
-	if o.open.Add(1) > handedMost || o.reserve != nil && !o.reserve(n) {
-		o.open.Add(-1)
+func (o *office) enter(n int, whose reason) bool {
+	busy, most := o.bound(whose)
+	if busy.Add(1) > most || o.reserve != nil && !o.reserve(n) {
+		busy.Add(-1)
 		return false
 	}
+	o.open.Add(1)
 	return true
+}
+
+// leave takes back what enter made room for, and tells whether nothing is in work any more.
+func (o *office) leave(whose reason) (empty bool) {
+	busy, _ := o.bound(whose)
+	busy.Add(-1)
+	return o.open.Add(-1) == 0
+}
+
+// bound is how many messages are in work for the one whose a message is, and how many may be.
+func (o *office) bound(whose reason) (busy *atomic.Int32, most int32) {
+	if whose == forwarded {
+		return &o.forwarding, forwardedMost
+	}
+	return &o.handling, handedMost
 }
 
 // work hands over a message that has entered and returns at once.
 func (o *office) work(ctx context.Context, j *job) {
 	n := len(j.x.Query)
 	o.all.Go(func() {
+		whose := j.seen.ignored
 		o.handle(ctx, j)
 		if o.reserve != nil {
 			o.reserve(-n)
 		}
-		if o.open.Add(-1) == 0 && o.idle != nil {
+		if o.leave(whose) && o.idle != nil {
 			o.idle()
 		}
 	})
@@ -128,6 +165,10 @@ func emptied(query []byte) []byte {
 
 func (o *office) handle(ctx context.Context, j *job) {
 	x, seen := j.x, j.seen
+	handler := o.handler
+	if seen.ignored == forwarded {
+		handler = o.forward
+	}
 	asked := len(x.Query)
 	query := bytes.Clone(x.Query)
 	done := event{family: familyOf(x.Peer.Addr), asked: asked}
@@ -168,6 +209,11 @@ func (o *office) handle(ctx context.Context, j *job) {
 		reply, _ := g.respond(make([]byte, limit), query, x.Peer, false)
 		return reply
 	}
+	x.Complete = func(reply []byte, extended uint16) []byte {
+		g := o.guards.Get().(*guard)
+		defer o.guards.Put(g)
+		return g.complete(reply, query, extended, x.Peer, x.Limit)
+	}
 	defer func() {
 		if cause := recover(); cause != nil {
 			o.panics.caught(cause, query, debug.Stack())
@@ -184,5 +230,5 @@ func (o *office) handle(ctx context.Context, j *job) {
 			f.take(j.begin, j.copy.from, j.copy.to, j.copy.proto, j.copy.query, j.copy.reply)
 		}
 	}()
-	o.handler.Handle(ctx, x)
+	handler.Handle(ctx, x)
 }

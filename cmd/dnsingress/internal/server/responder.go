@@ -35,6 +35,7 @@ type Responder struct {
 	locations *atomic.Pointer[zone.Locations] // nil: nowhere
 	idle      uint16                          // what a client is told of idle connections (RFC 7828), in 100 ms; 0: nothing
 	hands     bool                            // to a Handler what is for one
+	forwards  Forwarder                       // nil: what is in no zone is refused
 	question  zone.Question
 	reply     zone.Reply
 	opt       opt
@@ -62,6 +63,7 @@ const (
 	unanswered        // by the Handler that it was handed to
 	reasonsEnd        // how many there are
 	handed            // to a Handler: counted when that has answered
+	forwarded         // likewise, to the Forwarder
 )
 
 func (r reason) String() string {
@@ -135,6 +137,9 @@ func (r *Responder) Respond(buf, query []byte, peer Peer) []byte {
 	case questions == 0: // RFC 7873 §5.4: to learn a cookie
 	default:
 		rcode, extended = r.answer(query[headerLen:end-4], peer)
+		if rcode == dns.RcodeRefused && r.forward(query, extended, peer) {
+			return nil
+		}
 	}
 	return r.finish(buf[:r.limit], rcode, extended, peer)
 }
@@ -180,6 +185,41 @@ func (r *Responder) answer(name []byte, peer Peer) (rcode int, extended uint16) 
 	}
 	z.Answer(&r.question, &r.reply)
 	return r.reply.Rcode, noExtendedError
+}
+
+// forward gives a question that would be refused to the Forwarder, and tells whether that takes it.
+func (r *Responder) forward(query []byte, extended uint16, peer Peer) bool {
+	const recursionDesired = 0x01
+	if r.forwards == nil || extended != dns.ExtendedErrorCodeNotAuthoritative || r.question.Class != dns.ClassINET ||
+		query[2]&recursionDesired == 0 || len(query) > queryMost || !r.forwards.Forwards(r.question.Wire(), peer.Addr) {
+		return false
+	}
+	r.seen.ignored = forwarded
+	return true
+}
+
+// complete adds the OPT record that the server's own reply to a query would have to a reply that was made elsewhere and has
+// the query's question. What is longer than limit has TC and nothing else.
+func (r *Responder) complete(reply, query []byte, extended uint16, peer Peer, limit int) []byte {
+	end, err := r.question.Parse(query)
+	if err != nil || len(reply) < headerLen {
+		return reply
+	}
+	r.reply.Scope = 0
+	var record []byte
+	if r.opt.find(query, end); r.opt.present {
+		record = r.appendOPT(int(reply[3]&0xF), extended, peer)
+	}
+	if len(reply)+len(record) > limit {
+		reply = reply[:end]
+		clear(reply[6:headerLen])
+		reply[2] |= 0x02
+	}
+	if record != nil {
+		reply = append(reply, record...)
+		binary.BigEndian.PutUint16(reply[10:], binary.BigEndian.Uint16(reply[10:])+1)
+	}
+	return reply
 }
 
 // finish adds the OPT record to a query that had one and returns the message.

@@ -39,6 +39,8 @@ type Config struct {
 	// Transfer answers transfers, NOTIFY and what is signed with TSIG; nil: transfers are refused, NOTIFY is
 	// not implemented, and signatures are not looked at.
 	Transfer Handler
+	// Forward answers questions for names that are in no zone; nil: they are refused.
+	Forward Forwarder
 	// When is closed as soon as there is all to answer from; until then queries wait in the sockets. nil: at once.
 	When <-chan struct{}
 	// Sockets outlive the process; nil: they end with it.
@@ -137,7 +139,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return err
 		}
 		w.ctx, w.rates, w.taps = working, s.rates, s.taps()
-		w.office = &office{handler: s.config.Transfer, guards: guards, panics: s.panics, tally: w.tally}
+		w.office = &office{handler: s.config.Transfer, forward: s.config.Forward, guards: guards, panics: s.panics, tally: w.tally}
 		all.Go(func() {
 			if err := w.run(); err != nil {
 				broken(err)
@@ -148,7 +150,7 @@ func (s *Server) Run(ctx context.Context) error {
 	workers := &sync.Pool{New: func() any { return &tcpWorker{serve: s.guard(true)} }}
 	for _, l := range open.tcp {
 		t := &tcpServer{
-			listener: l.TCPListener, tls: l.tls, proto: l.proto, conns: s.conns, workers: workers, guards: guards, handler: s.config.Transfer,
+			listener: l.TCPListener, tls: l.tls, proto: l.proto, conns: s.conns, workers: workers, guards: guards, handler: s.config.Transfer, forward: s.config.Forward,
 			panics: s.panics, tally: s.collector.add(l.proto), taps: s.feeds, log: s.config.Log,
 		}
 		all.Go(func() { t.run(working) })
@@ -180,6 +182,9 @@ func (s *Server) guard(hands bool) *guard {
 	r := &Responder{
 		catalog: s.config.Catalog, cookies: s.cookies, names: s.config.Names, hands: hands && s.config.Transfer != nil,
 		idle: uint16(min(s.config.TCP.Idle/(100*time.Millisecond), 0xFFFF)), locations: s.config.Locations,
+	}
+	if hands {
+		r.forwards = s.config.Forward
 	}
 	return &guard{Responder: r, panics: s.panics}
 }

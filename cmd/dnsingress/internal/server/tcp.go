@@ -46,6 +46,7 @@ type tcpServer struct {
 	workers  *sync.Pool // of *tcpWorker
 	guards   *sync.Pool // of *guard
 	handler  Handler
+	forward  Handler
 	panics   *panics
 	tally    *tally
 	taps     []*feed
@@ -156,11 +157,11 @@ func (s *tcpServer) open(ctx context.Context, c *stream) bool {
 
 // serve answers one connection until it ends, breaks a rule or stays idle.
 func (s *tcpServer) serve(ctx context.Context, c *stream) {
-	if s.handler != nil {
+	if s.handler != nil || s.forward != nil {
 		var quit context.CancelFunc
 		ctx, quit = context.WithCancel(ctx)
 		c.office = &office{
-			handler: s.handler, guards: s.guards, panics: s.panics, tally: s.tally,
+			handler: s.handler, forward: s.forward, guards: s.guards, panics: s.panics, tally: s.tally,
 			idle: func() { s.conns.rest(c) }, reserve: func(n int) bool { return s.conns.reserve(c, n) },
 		}
 		// Whoever writes then stops.
@@ -239,13 +240,13 @@ func (s *tcpServer) answer(ctx context.Context, c *stream, b []byte) (used int, 
 		}
 		out := w.out[size+lengthLen:][:maxMessage]
 		reply, seen := w.serve.respond(out, query, peer, false)
-		if seen.ignored == handed && !c.hand(ctx, s.proto, query, peer, seen) {
+		if seen.ignored >= handed && !c.hand(ctx, s.proto, query, peer, seen) {
 			reply = headerOnly(out, query, rcodeServFail)
 			seen.ignored, seen.rcode = answered, rcodeServFail
 		}
 		w.events = append(w.events, event{outcome: seen, family: familyOf(c.from), asked: len(query), replied: len(reply)})
 		for _, t := range c.taps {
-			if seen.ignored != handed && t.wants() {
+			if seen.ignored < handed && t.wants() {
 				t.take(begin, c.RemoteAddr().(*net.TCPAddr).AddrPort(), c.LocalAddr().(*net.TCPAddr).AddrPort(), s.proto, query, reply)
 			}
 		}
@@ -261,7 +262,7 @@ func (s *tcpServer) answer(ctx context.Context, c *stream, b []byte) (used int, 
 
 // hand gives a query to the Handler, which answers while others are answered.
 func (c *stream) hand(ctx context.Context, proto string, query []byte, peer Peer, seen outcome) bool {
-	if !c.office.enter(len(query)) {
+	if !c.office.enter(len(query), seen.ignored) {
 		return false
 	}
 	j := &job{seen: seen, begin: time.Now()}

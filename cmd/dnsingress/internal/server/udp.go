@@ -221,7 +221,7 @@ func (w *udpWorker) answer() error {
 		peer := Peer{Addr: w.peer(i)}
 		k := w.queued
 		reply, seen := w.serve.respond(w.out[k][:], query, peer, m.hdr.Flags&unix.MSG_TRUNC != 0)
-		if seen.ignored == handed && !w.hand(i, query, peer, seen, begin) {
+		if seen.ignored >= handed && !w.hand(i, query, peer, seen, begin) {
 			reply = headerOnly(w.out[k][:], query, rcodeServFail)
 			seen.ignored, seen.rcode = answered, rcodeServFail
 		}
@@ -235,7 +235,7 @@ func (w *udpWorker) answer() error {
 		}
 		w.events[i] = event{outcome: seen, family: familyOf(peer.Addr), verdict: v, asked: int(m.size), replied: len(reply)}
 		for _, t := range w.taps {
-			if seen.ignored != handed && t.wants() {
+			if seen.ignored < handed && t.wants() {
 				t.take(begin, netip.AddrPortFrom(peer.Addr, w.port(i)), w.local, protoUDP, query, reply)
 			}
 		}
@@ -306,7 +306,7 @@ func (w *udpWorker) judge(peer Peer, seen outcome, reply []byte, now time.Time) 
 
 // hand gives message i to the Handler. Its reply leaves from the address that was asked.
 func (w *udpWorker) hand(i int, query []byte, peer Peer, seen outcome, now time.Time) bool {
-	if !w.office.enter(len(query)) {
+	if !w.office.enter(len(query), seen.ignored) {
 		return false
 	}
 	to := netip.AddrPortFrom(peer.Addr, w.port(i))

@@ -36,5 +36,8 @@ func (q *Question) Parse(msg []byte) (end int, err error) {
 	return at + 4, nil
 }
 
+// Wire returns the question's name in lower-case wire form, until the next Parse.
+func (q *Question) Wire() []byte { return q.name.bytes() }
+
 // Name returns the question's name in presentation form, lower case.
 func (q *Question) Name() string { return unpack(string(q.name.bytes())) }
