@@ -213,6 +213,9 @@ const (
 	EventFault = "fault"
 	EventPool  = "pool"
 	EventClock = "clock" // of a node, against the orchestrator's: Detail has offset_ns and rtt_ns
+	// EventAnswer is that the server Target began to answer Node with something else: Name is addresses (in Detail), silent, or
+	// a response code; Detail has until_ns, the instant of its last such answer.
+	EventAnswer = "answer"
 )
 
 // Event is something that happened at an instant: a line of events.jsonl.

@@ -55,6 +55,12 @@ func (t *trial) load(ctx context.Context) error {
 			t.facts.fault = t.breakIt(ctx, open)
 			return nil
 		})
+		if len(t.aimed.Members) > 0 {
+			all.do(func() (err error) {
+				t.answers, err = t.watchAnswers(ctx, shut)
+				return err
+			})
+		}
 		for _, cluster := range t.Inventory.Clusters() {
 			all.do(func() error {
 				events, err := watchPool(ctx, t.Nodes, cluster.Group(inventory.Control)[0].Name, shut)
@@ -222,6 +228,12 @@ func (t *trial) collect(ctx context.Context) error {
 	}
 	if t.facts.outcome.latency, err = mergeHistograms(filepath.Join(t.dir, results.HistogramFile), histograms); err != nil {
 		return err
+	}
+	if t.out.Fault != nil && len(t.aimed.Members) > 0 {
+		for _, s := range t.answers {
+			t.event(s.event())
+		}
+		t.out.Measures = answerMeasures(t.answers, t.aimed.Members, t.out.Fault.BeginNs, t.out.Fault.EndNs)
 	}
 	t.logs(ctx)
 	return t.attribute()

@@ -41,6 +41,8 @@ type trial struct {
 	fault fault.Fault // nil for a steady trial
 	aimed fault.Target
 	usage []usage
+	// answers of DNS servers while the fault was watched
+	answers []span
 }
 
 func newTrial(r *Runner, index int, c scenario.Cell) *trial {
