@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,10 +26,14 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
-			return os.CopyFS(filepath.Join(e.WorkDir, "run"), os.DirFS(v1))
+			return errors.Join(
+				os.CopyFS(filepath.Join(e.WorkDir, "run"), os.DirFS(v1)),
+				os.CopyFS(filepath.Join(e.WorkDir, "other-machine"), os.DirFS(v1)),
+			)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"truncate": truncate,
+			"made":     made,
 			"status":   status,
 			"smaller":  smaller,
 		},
