@@ -43,6 +43,10 @@ type Config struct {
 	Peers Peers `yaml:"peers"`
 	// Forward are zones that other servers are asked for. Default: none.
 	Forward []Forward `yaml:"forward"`
+	// Register says with which uppers zones are registered. Default: with none.
+	Register []Register `yaml:"register"`
+	// Delegations says how DNSDelegations are compared with their children.
+	Delegations Delegations `yaml:"delegations"`
 	// TSIGKeys are files of keys: BIND's key "NAME" { algorithm hmac-sha256; secret "BASE64"; }; or lines of
 	// NAME:ALGORITHM:BASE64. Default: none.
 	TSIGKeys []string `yaml:"tsigKeys"`
@@ -83,6 +87,8 @@ type Zone struct {
 	DNSSEC DNSSEC `yaml:"dnssec"`
 	// Transfer says who may have the zone. Default: nobody.
 	Transfer Transfer `yaml:"transfer"`
+	// Registrations say who may enter name servers of children in the zone. Default: nobody.
+	Registrations *Registrations `yaml:"registrations"`
 }
 
 // Role is what a zone is in the tree of zones.
@@ -148,6 +154,7 @@ func (c *Config) fill() {
 	orPointer(&c.LameDuck, 3*time.Second)
 	c.Prometheus.fill()
 	c.Kubernetes.fill()
+	c.fillRegister()
 	c.Peers.fill()
 	for i := range c.Forward {
 		c.Forward[i].fill()
@@ -159,6 +166,7 @@ func (c *Config) fill() {
 			z.Nameservers[j].Name = canonical(z.Nameservers[j].Name)
 		}
 		z.SOA.Primary, z.SOA.Mailbox = canonical(z.SOA.Primary), canonical(z.SOA.Mailbox)
+		c.fillServers(z)
 		orElse(&z.Role, Leaf)
 		orPointer(&z.TTL, record.DefaultTTL)
 		orPointer(&z.NegativeTTL, record.DefaultNegativeTTL)
@@ -167,6 +175,7 @@ func (c *Config) fill() {
 		m := z.Model()
 		z.SOA = SOA(m.SOA)
 		z.DNSSEC.fill()
+		z.Registrations.fill(*z.InfrastructureTTL)
 	}
 }
 
@@ -196,6 +205,7 @@ func (c *Config) check(f *strictyaml.File) {
 		f.Problem("lameDuck", "", "%v is negative", *c.LameDuck)
 	}
 	c.checkTransfers(f)
+	c.checkRegistration(f)
 	c.checkPeers(f)
 	c.checkForwards(f)
 	c.Prometheus.check(f)

@@ -44,3 +44,20 @@ type Delegation struct {
 
 // Equal reports whether two zones say the same of themselves.
 func (z *Zone) Equal(o *Zone) bool { return reflect.DeepEqual(z, o) }
+
+// RegistrationKind is the kind of what name servers have registered themselves, which comes from no object.
+const RegistrationKind = "Registration"
+
+// LastOfAll is when what was registered was created, as far as names go: whatever an object says counts more.
+var LastOfAll = time.Unix(1<<40, 0)
+
+// Registered refers to what is registered of a child zone.
+func Registered(child string) Ref { return Ref{Kind: RegistrationKind, Name: child} }
+
+// RegisteredServer refers to the addresses of a name server that serves registered children.
+func RegisteredServer(name string) Ref {
+	return Ref{Kind: RegistrationKind, Name: name, Part: "name server"}
+}
+
+// IsRegistered reports whether a reference is to something registered.
+func (r Ref) IsRegistered() bool { return r.Kind == RegistrationKind }

@@ -4,6 +4,8 @@ package record
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/miekg/dns"
 
@@ -51,4 +53,21 @@ func Delegation(d *model.Delegation, above string, ttl uint32) (sets []model.Rec
 		add(d.Child, dns.TypeDS, ds)
 	}
 	return sets, problems
+}
+
+// IPv6Only is the reason of a notice that resolvers without IPv6 find no name server.
+const IPv6Only = "IPv6Only"
+
+// Unreachable warns where all name servers have IPv6 addresses alone. One whose addresses are not known here may have others.
+func Unreachable(what, name string, servers []model.Nameserver) []model.Problem {
+	for _, n := range servers {
+		if len(n.Addresses) == 0 || slices.ContainsFunc(n.Addresses, netip.Addr.Is4) {
+			return nil
+		}
+	}
+	if len(servers) == 0 {
+		return nil
+	}
+	return []model.Problem{{Reason: IPv6Only, Notice: true, Message: fmt.Sprintf(
+		"all name servers of the %s %s have IPv6 addresses alone: resolvers without IPv6 cannot reach it (hint: an IPv4 address for one of them, where such resolvers ask)", what, name)}}
 }

@@ -44,7 +44,8 @@ func TestHanded(t *testing.T) {
 		{"a signed query", raw(msg(ask("www.example.org.", dns.TypeA)), signed), true, true},
 		{"a signed query with EDNS", raw(edns(1232, nil), signed), true, true},
 		{"a signed query of version 1", raw(edns(1232, func(o *dns.OPT) { o.SetVersion(1) }), signed), false, false},
-		{"a signed UPDATE", raw(opcode(5), signed), false, false},
+		{"UPDATE", opcode(5), true, true},
+		{"a signed UPDATE", raw(opcode(5), signed), true, true},
 		{"a query", msg(ask("www.example.org.", dns.TypeA)), false, false},
 		{"AXFR of class CH", msg(ask("example.org.", dns.TypeAXFR), class(dns.ClassCHAOS)), false, false},
 	} {
@@ -72,7 +73,7 @@ func TestHanded(t *testing.T) {
 	}
 	awaitMetrics(t, s, `dnsingress_dns_requests_total{family="2",proto="tcp",type="IXFR",zone="example.org."} 1`,
 		`dnsingress_dns_requests_total{family="2",proto="udp",type="IXFR",zone="example.org."} 1`,
-		`dnsingress_dns_responses_total{proto="udp",rcode="NOTAUTH",zone="example.org."} 4`)
+		`dnsingress_dns_responses_total{proto="udp",rcode="NOTAUTH",zone="example.org."} 6`)
 }
 
 // TestHandlerIsOvertaken asks for a transfer that does not end and then for other things on the same connection: they

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registration
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Listing is all that is to be known of registrations in a process, as the admin address gives it.
+type Listing struct {
+	Leases   []Lease    `json:"leases"`
+	Left     []Gone     `json:"left"`
+	Refusals []Refusal  `json:"refusals"`
+	Uppers   []Upper    `json:"uppers"`
+	Compared []Compared `json:"compared"`
+}
+
+// Lease is one name server of one child.
+type Lease struct {
+	Zone       string       `json:"zone"` // of the upper
+	Child      string       `json:"child"`
+	Nameserver string       `json:"nameserver"`
+	Addresses  []netip.Addr `json:"addresses,omitempty"`
+	DS         []string     `json:"ds,omitempty"`
+	Key        string       `json:"key"`
+	State      string       `json:"state"` // leased, or last: its lease has ended and nobody else is there
+	Seconds    float64      `json:"lease_seconds"`
+	Left       float64      `json:"left_seconds"` // until it ends, or goes all the same
+	Since      time.Time    `json:"since"`
+}
+
+// Gone is a name server that has left, and that caches may hold.
+type Gone struct {
+	Zone       string    `json:"zone"`
+	Child      string    `json:"child"`
+	Nameserver string    `json:"nameserver"`
+	At         time.Time `json:"at"`
+	Held       time.Time `json:"held_until"`
+}
+
+// Leases lists what is registered, those who left, and what was refused.
+func (r *Registry) Leases() (leases []Lease, left []Gone, no []Refusal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	leases, left = []Lease{}, []Gone{}
+	for _, origin := range slices.Sorted(maps.Keys(r.books)) {
+		b := r.books[origin]
+		for _, claims := range b.children {
+			for _, c := range claims {
+				h := b.hosts[c.host]
+				l := Lease{
+					Zone: origin, Child: c.child, Nameserver: c.host, Addresses: h.addresses, DS: c.ds, Key: h.key, State: "leased",
+					Seconds: c.lease.Seconds(), Left: max(0, c.until.Sub(now).Seconds()), Since: c.since.UTC(),
+				}
+				if !c.ended.IsZero() {
+					l.State = "last"
+				}
+				leases = append(leases, l)
+			}
+		}
+		for child, list := range b.left {
+			for _, d := range list {
+				left = append(left, Gone{origin, child, d.host, d.at.UTC(), d.held.UTC()})
+			}
+		}
+	}
+	slices.SortFunc(leases, func(x, y Lease) int {
+		return cmp.Or(cmp.Compare(x.Zone, y.Zone), cmp.Compare(x.Child, y.Child), cmp.Compare(x.Nameserver, y.Nameserver))
+	})
+	slices.SortFunc(left, func(x, y Gone) int {
+		return cmp.Or(cmp.Compare(x.Zone, y.Zone), cmp.Compare(x.Child, y.Child), x.At.Compare(y.At))
+	})
+	return leases, left, r.refusals.list()
+}
+
+// Upper is one upper of this server's zones.
+type Upper struct {
+	Zone       string     `json:"zone"` // of the upper
+	Upper      string     `json:"upper"`
+	Nameserver string     `json:"nameserver,omitempty"` // that is registered; empty: what it says is only compared
+	Zones      int        `json:"zones"`                // that it has been asked for
+	Renewed    *time.Time `json:"renewed,omitempty"`
+	Trouble    string     `json:"trouble,omitempty"`
+}
+
+// Uppers lists the uppers and how they take registrations.
+func (l *Leaf) Uppers() []Upper {
+	out := []Upper{}
+	for _, k := range l.links {
+		k.mu.Lock()
+		u := Upper{Zone: k.section.Zone, Upper: k.to.Addr.String(), Nameserver: k.section.Server.Name, Zones: len(k.views), Trouble: k.trouble}
+		if !k.renewed.IsZero() {
+			at := k.renewed.UTC()
+			u.Renewed = &at
+		}
+		k.mu.Unlock()
+		out = append(out, u)
+	}
+	return out
+}
