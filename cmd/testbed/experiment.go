@@ -16,9 +16,12 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/experiment"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/resolver"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/tree"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -34,7 +37,10 @@ func experimentCommand(s streams) *cobra.Command {
 
 // vocabulary is what scenarios may name.
 func vocabulary() scenario.Vocabulary {
-	return scenario.Vocabulary{Systems: system.Names(), Faults: fault.Kinds()}
+	return scenario.Vocabulary{
+		Systems: system.Names(), Faults: fault.Kinds(),
+		Resolvers: resolver.Resolvers(), Behaviours: resolver.Behaviours(), Trees: tree.Names(),
+	}
 }
 
 // runFlags are the flags of "experiment run" as given.
@@ -108,10 +114,7 @@ func (f *runFlags) run(cmd *cobra.Command, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	var estimate time.Duration
-	for _, c := range cells {
-		estimate += sc.EstimateCell(c)
-	}
+	estimate := sc.EstimateRounds(scenario.Rounds(cells, len(inv.Group(inventory.Client))))
 	fmt.Fprintf(s.Out, "%s: %d trials of %d systems, about %s\n", sc.Name, len(cells), len(sc.Systems), (estimate + scenario.SetUp).Round(time.Second))
 	m := phase.Manager{Log: log, Out: s.Out, Dry: *f.dry}
 	if *f.dry {

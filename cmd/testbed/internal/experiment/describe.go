@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/resolver"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -101,6 +102,22 @@ func describeVersions(ctx context.Context, nodes Nodes, inv *inventory.Inventory
 		}
 	}
 	return versions, nil
+}
+
+// resolverVersions adds the versions of the resolvers that the scenario names.
+func (r *Runner) resolverVersions(ctx context.Context, versions map[string]string) error {
+	lines := resolver.Versions()
+	for _, name := range r.Scenario.DNS.Resolvers {
+		if lines[name] == "" {
+			continue
+		}
+		out, err := r.Nodes.Shell(ctx, r.Inventory.Group(inventory.Client)[0].Name, lines[name], nil)
+		if err != nil {
+			return fmt.Errorf("asking for the version of %s: %w", name, err)
+		}
+		versions[name] = strings.TrimSpace(string(out))
+	}
+	return nil
 }
 
 // Source tells the state of the repository at dir; without git, it is what this program was built from.

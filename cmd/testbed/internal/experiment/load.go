@@ -21,8 +21,15 @@ import (
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
-// sampleDir is where the load generator writes on a client node.
-const sampleDir = "/run/testbed/samples"
+// sampleDir is where the load generator writes on a client node; beside others it has a directory below.
+func (t *trial) sampleDir() string {
+	if t.inRound() {
+		return samplesDir + "/" + t.out.ID
+	}
+	return samplesDir
+}
+
+const samplesDir = "/run/testbed/samples"
 
 // load starts the generators at one instant and does, at the instants that follow from it, what
 // belongs into the window: counters at its edges and the fault.
@@ -85,24 +92,29 @@ func (t *trial) generate(ctx context.Context, node string, start, shut time.Time
 	s := t.Scenario
 	ctx, cancel := context.WithDeadlineCause(ctx, shut.Add(s.Load.Timeout+writing), fmt.Errorf("the load generator runs on %s after its window", writing))
 	defer cancel()
-	target := t.bench.Target(t.system, t.readyBackends())
+	target := t.target()
 	args := []string{
 		loadgenPath, "http", target.URL,
 		"--rate", strconv.FormatFloat(s.Load.Rate/float64(len(t.clients())), 'g', -1, 64),
 		"--duration", t.cell.Trials.Window.String(), "--warmup", s.Load.Warmup.String(),
 		"--connection", s.Load.Connection, "--clients", strconv.Itoa(s.Load.Users), "--timeout", s.Load.Timeout.String(),
 		"--seed", strconv.FormatUint(s.Seed+uint64(t.out.Index), 10), "--start-at", strconv.FormatInt(start.UnixNano(), 10),
-		"--family", "ipv6", "--client", node, "--out", sampleDir, "-q", "-o", "json",
+		"--family", "ipv6", "--client", node, "--out", t.sampleDir(), "-q", "-o", "json",
 		"--max-lag", "0", "--max-cpu", "0", // the scenario's rules judge
 	}
 	if len(target.Addresses) > 0 {
 		args = append(args, "--addresses", strings.Join(target.Addresses, ","))
 	}
+	// Who runs beside others knows of them.
+	alone := `if pgrep -x loadgen >/dev/null; then echo "a load generator of another trial is running" >&2; exit 1; fi`
+	if t.inRound() {
+		args = append(args, "--resolver", t.resolverAddress())
+		alone = ":"
+	}
 	for i := range args {
 		args[i] = kubectl.Quote(args[i])
 	}
-	line := fmt.Sprintf(`if pgrep -x loadgen >/dev/null; then echo "a load generator of another trial is running" >&2; exit 1; fi
-rm -rf %[1]s && mkdir -p %[1]s && exec %[2]s`, sampleDir, strings.Join(args, " "))
+	line := fmt.Sprintf("%[1]s\nrm -rf %[2]s && mkdir -p %[2]s && exec %[3]s", alone, t.sampleDir(), strings.Join(args, " "))
 	out, err := t.Nodes.Shell(ctx, node, line, nil)
 	if len(out) > 0 {
 		err = errors.Join(err, os.WriteFile(filepath.Join(t.dir, results.LogsDir, "loadgen-"+node+".json"), out, 0o644))
@@ -111,6 +123,14 @@ rm -rf %[1]s && mkdir -p %[1]s && exec %[2]s`, sampleDir, strings.Join(args, " "
 		return fmt.Errorf("generating load: %w", err)
 	}
 	return nil
+}
+
+// target is what the load generators are told.
+func (t *trial) target() system.Target {
+	if t.inRound() {
+		return system.Target{URL: "http://" + strings.TrimSuffix(t.tree.Host(), ".") + "/"}
+	}
+	return t.bench.Target(t.system, t.readyBackends())
 }
 
 // settle bounds the reading at the end of the window: a node without power answers never.
@@ -201,7 +221,7 @@ func (t *trial) collect(ctx context.Context) error {
 	names := []string{results.SamplesFile, results.HistogramFile, generatorFile}
 	if err := each(ctx, t.clients(), func(ctx context.Context, n inventory.Node) error {
 		for _, name := range names {
-			if err := t.fetch(ctx, n.Name, sampleDir+"/"+name, partPath(parts, n.Name, name)); err != nil {
+			if err := t.fetch(ctx, n.Name, t.sampleDir()+"/"+name, partPath(parts, n.Name, name)); err != nil {
 				return err
 			}
 		}
@@ -229,13 +249,15 @@ func (t *trial) collect(ctx context.Context) error {
 	if t.facts.outcome.latency, err = mergeHistograms(filepath.Join(t.dir, results.HistogramFile), histograms); err != nil {
 		return err
 	}
-	if t.out.Fault != nil && len(t.aimed.Members) > 0 {
+	if t.out.Fault != nil && len(t.aimed.Members) > 0 && !t.inRound() {
 		for _, s := range t.answers {
 			t.event(s.event())
 		}
 		t.out.Measures = answerMeasures(t.answers, t.aimed.Members, t.out.Fault.BeginNs, t.out.Fault.EndNs)
 	}
-	t.logs(ctx)
+	if !t.inRound() || t.beside != nil {
+		t.logs(ctx)
+	}
 	return t.attribute()
 }
 

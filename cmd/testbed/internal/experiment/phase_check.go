@@ -129,6 +129,9 @@ func (p *describePhase) Run(ctx context.Context) error {
 		return err
 	}
 	versions["kubelet"] = kubelets
+	if err := p.resolverVersions(ctx, versions); err != nil {
+		return err
+	}
 	if err := p.newRun(ctx, hosts, versions); err != nil {
 		return err
 	}

@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/resolver"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
 	"github.com/dnsingress/dnsingress/internal/results"
@@ -44,6 +46,9 @@ type Runner struct {
 // Phases returns the run as a list of phases.
 func (r *Runner) Phases() []phase.Phase {
 	r.bench = &system.Bench{Repo: r.Repo, Inventory: r.Inventory, Shell: r.Nodes}
+	if r.Scenario.DNS.Given() {
+		return []phase.Phase{&checkPhase{r}, &preparePhase{r}, &treePhase{r}, &describePhase{r}, &roundsPhase{Runner: r}}
+	}
 	return []phase.Phase{
 		&checkPhase{r},
 		&preparePhase{r},
@@ -71,29 +76,44 @@ func remaining(order []scenario.Cell, trials []results.TrialDir) []scenario.Cell
 	done := map[string]int{}
 	for _, t := range trials {
 		if t.Verdict.Valid {
-			done[t.Trial.System+" "+t.Trial.Factors[factorFault]]++
+			done[cellKey(t.Trial.System, t.Trial.Factors)]++
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(order), func(c scenario.Cell) bool {
-		key := c.System + " " + c.Condition()
+		key := cellKey(c.System, map[string]string{
+			factorFault: c.Condition(), factorResolver: c.Lookup.Resolver, factorBehaviour: c.Lookup.Behaviour, factorTree: c.Lookup.Tree,
+		})
 		done[key]--
 		return done[key] >= 0
 	})
 }
 
-// Factors of every trial.
+// cellKey is the same for repetitions of a cell.
+func cellKey(system string, levels map[string]string) string {
+	return strings.Join([]string{system, levels[factorFault], levels[factorResolver], levels[factorBehaviour], levels[factorTree]}, " ")
+}
+
+// Factors of every trial, and those of scenarios with resolvers.
 const (
 	factorSystem     = "system"
 	factorFault      = "fault"
 	factorConnection = "connection"
 	factorRate       = "rate"
+
+	factorResolver  = "resolver"
+	factorBehaviour = "behaviour"
+	factorTree      = "tree"
 )
 
 func (r *Runner) factors(c scenario.Cell) map[string]string {
-	return map[string]string{
+	levels := map[string]string{
 		factorSystem: c.System, factorFault: c.Condition(),
 		factorConnection: r.Scenario.Load.Connection, factorRate: number(r.Scenario.Load.Rate),
 	}
+	if r.Scenario.DNS.Given() {
+		levels[factorResolver], levels[factorBehaviour], levels[factorTree] = c.Lookup.Resolver, c.Lookup.Behaviour, c.Lookup.Tree
+	}
+	return levels
 }
 
 func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
@@ -114,6 +134,15 @@ func (r *Runner) newRun(ctx context.Context, hosts []results.Host, versions map[
 			factorConnection: {s.Load.Connection}, factorRate: {number(s.Load.Rate)},
 		},
 		Source: Source(ctx, r.Repo), Versions: versions, Settings: settings, Differences: map[string]string{}, Hosts: hosts,
+	}
+	if d := s.DNS; d.Given() {
+		m.Factors[factorResolver], m.Factors[factorBehaviour], m.Factors[factorTree] = d.Resolvers, d.Behaviours, d.Trees
+		for _, c := range s.Order() {
+			form := resolver.Form{Resolver: c.Lookup.Resolver, Behaviour: c.Lookup.Behaviour}
+			if text := form.Difference(); text != "" {
+				m.Differences[form.String()] = text
+			}
+		}
 	}
 	for _, name := range s.Systems {
 		if sys, ok := system.ByName(name); ok && sys.Difference != "" {
@@ -155,6 +184,9 @@ func (r *Runner) settings(ctx context.Context) (map[string]string, error) {
 		if sys, ok := system.ByName(name); ok {
 			settings["front."+name] = sys.Front
 		}
+	}
+	if d := s.DNS; d.Given() {
+		settings["dns.ttl"], settings["dns.delegation_ttl"] = d.TTL.String(), d.DelegationTTL.String()
 	}
 	for key, value := range service.Metadata.Annotations {
 		if key != "kubectl.kubernetes.io/last-applied-configuration" {

@@ -18,8 +18,10 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/resolver"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/tree"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
@@ -36,6 +38,13 @@ type trial struct {
 	out    results.Trial
 	events *results.EventLog
 	facts  facts
+
+	// In a round: the one client node, what it runs, and the tree of the name that its clients ask for; and in the round's
+	// first trial the others, which get its events too.
+	client inventory.Node
+	form   resolver.Form
+	tree   tree.Tree
+	beside []*trial
 
 	pods  []kubectl.Pod
 	fault fault.Fault // nil for a steady trial
@@ -60,26 +69,36 @@ func newTrial(r *Runner, index int, c scenario.Cell) *trial {
 // execute runs the trial and writes its directory. What goes wrong within the trial makes it
 // invalid; an error is returned only when ctx ended or nothing could be written.
 func (t *trial) execute(ctx context.Context) (results.Verdict, error) {
-	if err := os.MkdirAll(filepath.Join(t.dir, results.LogsDir), 0o755); err != nil {
-		return results.Verdict{}, fmt.Errorf("making the trial's directory: %w", err)
-	}
-	t.out.StartedUnixNs = time.Now().UnixNano()
-	if err := t.save(); err != nil {
-		return results.Verdict{}, err
-	}
-	var err error
-	if t.events, err = results.OpenEvents(filepath.Join(t.dir, results.EventsFile)); err != nil {
+	if err := t.begin(); err != nil {
 		return results.Verdict{}, err
 	}
 	defer t.events.Close()
-
-	t.facts = facts{kind: t.out.Kind, replicas: t.bench.Replicas(t.Scenario.Backend), generators: map[string]generator{}, clocks: map[string]clock{}}
-	err = t.measure(ctx)
+	err := t.measure(ctx)
 	err = errors.Join(err, t.restore(context.WithoutCancel(ctx)))
 	if ctx.Err() != nil {
 		return results.Verdict{}, ctx.Err()
 	}
-	t.facts.trial = err
+	return t.finish(err)
+}
+
+// begin makes the trial's directory.
+func (t *trial) begin() error {
+	if err := os.MkdirAll(filepath.Join(t.dir, results.LogsDir), 0o755); err != nil {
+		return fmt.Errorf("making the trial's directory: %w", err)
+	}
+	t.out.StartedUnixNs = time.Now().UnixNano()
+	if err := t.save(); err != nil {
+		return err
+	}
+	t.facts = facts{kind: t.out.Kind, replicas: t.bench.Replicas(t.Scenario.Backend), generators: map[string]generator{}, clocks: map[string]clock{}}
+	var err error
+	t.events, err = results.OpenEvents(filepath.Join(t.dir, results.EventsFile))
+	return err
+}
+
+// finish judges the trial; failed is what ended it early.
+func (t *trial) finish(failed error) (results.Verdict, error) {
+	t.facts.trial = failed
 	t.out.FinishedUnixNs = time.Now().UnixNano()
 	if err := t.save(); err != nil {
 		return results.Verdict{}, err
@@ -98,8 +117,10 @@ func (t *trial) phase(name string) {
 }
 
 func (t *trial) event(e results.Event) {
-	if err := t.events.Add(e); err != nil {
-		t.Log.Warn("writing an event", "trial", t.out.ID, "error", err)
+	for _, of := range append([]*trial{t}, t.beside...) {
+		if err := of.events.Add(e); err != nil {
+			t.Log.Warn("writing an event", "trial", of.out.ID, "error", err)
+		}
 	}
 }
 
@@ -232,7 +253,16 @@ func (t *trial) noteImages() {
 	}
 }
 
-func (t *trial) clients() []inventory.Node { return t.Inventory.Group(inventory.Client) }
+// clients are the nodes that generate the trial's load.
+func (t *trial) clients() []inventory.Node {
+	if t.inRound() {
+		return []inventory.Node{t.client}
+	}
+	return t.Inventory.Group(inventory.Client)
+}
+
+// inRound says whether the trial is executed beside others.
+func (t *trial) inRound() bool { return t.client.Name != "" }
 
 // summary is the trial in a few words.
 func (t *trial) summary(v results.Verdict) string {

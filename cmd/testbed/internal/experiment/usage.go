@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/resolver"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -19,6 +20,10 @@ import (
 func services() map[string]string {
 	return map[string]string{
 		"unbound.service":                 results.ComponentResolver,
+		resolver.Unit:                     results.ComponentResolver,
+		"testbed-dns-root.service":        results.ComponentDNSIngress,
+		"testbed-dns-upper.service":       results.ComponentDNSIngress,
+		"testbed-dns-middle.service":      results.ComponentDNSIngress,
 		"prometheus.service":              results.ComponentPrometheus,
 		"etcd.service":                    results.ComponentControlPlane,
 		"kube-apiserver.service":          results.ComponentControlPlane,

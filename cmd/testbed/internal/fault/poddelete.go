@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -27,11 +28,15 @@ func (f *podDelete) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
 		return Target{}, err
 	}
 	f.pod = ready[rng.IntN(len(ready))]
-	return Target{Node: f.pod.Node, Name: f.pod.FullName()}, nil
+	target := Target{Node: f.pod.Node, Name: f.pod.FullName()}
+	if a, err := netip.ParseAddr(f.pod.Address); err == nil {
+		target.Members = []netip.Prefix{netip.PrefixFrom(a, a.BitLen())}
+	}
+	return target, nil
 }
 
-// deleteScript tells the API server to delete the pod argv[3] of namespace argv[2] at the instant argv[1], by one request of
-// a kubectl proxy that stands before that, and prints the instants before and after.
+// deleteScript tells the API server to delete a pod at the instant $at, by one request through a kubectl proxy that stands
+// before that, and prints the instants before and after.
 const deleteScript = `
 socket=$(mktemp -u); kubectl proxy --unix-socket="$socket" >/dev/null & proxy=$!; trap 'kill $proxy; rm -f "$socket"' EXIT
 until [ -S "$socket" ]; do sleep 0.05; done

@@ -3,11 +3,11 @@
 package resolver
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/template"
 )
 
@@ -107,7 +107,7 @@ KillMode=mixed
 
 // Files returns what a client node needs to run the form, by path: its configuration out of the templates in
 // deploy/resolvers/ of the repository, the root's address, a script and a unit. Form None needs nothing.
-func (f Form) Files(repo string, root netip.Addr) (map[string][]byte, error) {
+func (f Form) Files(repo string, root netip.Addr) (map[string]string, error) {
 	for _, p := range programs() {
 		if p.name != f.Resolver {
 			continue
@@ -116,26 +116,26 @@ func (f Form) Files(repo string, root netip.Addr) (map[string][]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rendering the configuration of %s: %w", f, err)
 		}
-		return map[string][]byte{
-			Dir + "/" + p.file:             text,
-			Dir + "/root.hints":            fmt.Appendf(nil, ". 3600000 NS ns.root.\nns.root. 3600000 AAAA %s\n", root),
-			Dir + "/run":                   []byte("exec " + p.line + "\n"),
-			"/etc/systemd/system/" + Unit: []byte(unit),
+		return map[string]string{
+			Dir + "/" + p.file:            text,
+			Dir + "/root.hints":           fmt.Sprintf(". 3600000 NS ns.root.\nns.root. 3600000 AAAA %s\n", root),
+			Dir + "/run":                  "exec " + p.line + "\n",
+			"/etc/systemd/system/" + Unit: unit,
 		}, nil
 	}
 	return nil, nil
 }
 
-func (p program) render(repo, behaviour string) ([]byte, error) {
+func (p program) render(repo, behaviour string) (string, error) {
 	src, err := os.ReadFile(filepath.Join(repo, "deploy", "resolvers", p.template))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	t, err := template.New(p.template).Parse(string(src))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	var buf bytes.Buffer
-	err = t.Execute(&buf, struct{ Behaviour, Dir, Run string }{behaviour, Dir, Run})
-	return buf.Bytes(), err
+	var text strings.Builder
+	err = t.Execute(&text, struct{ Behaviour, Dir, Run string }{behaviour, Dir, Run})
+	return text.String(), err
 }
