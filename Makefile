@@ -156,6 +156,16 @@ gateway-conformance: ## Gateway API's own conformance suite, as far as it needs 
 dnsviz: ## DNSViz judges signed zones that dnsingress serves (apt and PyPI once, then a minute)
 	@tools/dnsviz
 
+.PHONY: paper
+paper: ## The paper from the committed runs: build/paper/paper.pdf (needs TeX: tools/bootstrap paper)
+	@$(MAKE) --no-print-directory build COMMANDS=analyze
+	@tools/paper
+
+.PHONY: paper-numbers
+paper-numbers: ## Write paper/numbers.tex from the newest runs and hold the paper's claims against them; no TeX
+	@$(MAKE) --no-print-directory build COMMANDS=analyze
+	@tools/paper numbers
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser, FUZZTIME each (default 30s)
 	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \

@@ -115,28 +115,36 @@ func (c *Claim) hold(e *evidence) Outcome {
 		return says("%v", e.err)
 	}
 	o.Run = e.run.Manifest.RunID
-	left, err := e.take(c.Statistic)
+	left, err := e.each(c.Statistic)
 	if err != nil {
 		return says("%v", err)
 	}
-	references, err := c.references(e)
+	right, err := c.references(e)
 	if err != nil {
 		return says("%v", err)
 	}
-	o.Measured = left.String() + "; "
-	var against, contrary []string
-	for _, right := range references {
-		against = append(against, right.String())
-		if !c.holds(left, right) {
-			contrary = append(contrary, right.of)
+	o.Measured = list(left) + "; " + list(right)
+	var contrary []string
+	for _, l := range left {
+		for _, r := range right {
+			if !c.holds(l, r) {
+				contrary = append(contrary, l.of+" beside "+r.of)
+			}
 		}
 	}
-	o.Measured += strings.Join(against, ", ")
 	o.Holds = len(contrary) == 0
-	if !o.Holds && len(references) > 1 {
+	if !o.Holds && len(left)*len(right) > 1 {
 		return says("run %s says %s: not so for %s", o.Run, o.Measured, strings.Join(contrary, ", "))
 	}
 	return says("run %s says %s", o.Run, o.Measured)
+}
+
+func list(values []value) string {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = v.String()
+	}
+	return strings.Join(words, ", ")
 }
 
 // holds is the relation of two numbers; of a lower bound no more is known than that it is one.
@@ -176,45 +184,45 @@ func (c *Claim) references(e *evidence) ([]value, error) {
 		}
 		maps.Copy(s.Levels, r.Levels)
 	}
-	systems := r.Systems
-	if len(systems) == 0 {
-		systems = []string{s.System}
+	if len(r.Systems) > 0 {
+		s.Systems = r.Systems
 	}
-	var out []value
+	out, err := e.each(s)
+	for i := range out {
+		if r.Times != nil {
+			out[i].v *= *r.Times
+		}
+	}
+	return out, err
+}
+
+// each reads a statistic of all its systems.
+func (e *evidence) each(s Statistic) (out []value, err error) {
+	levels, err := e.cell(s.Levels)
+	if err != nil {
+		return nil, err
+	}
 	var errs []error
-	for _, system := range systems {
-		s.System = system
-		v, err := e.take(s)
+	for _, system := range s.Systems {
+		q, err := numbers.Find(e.all, levels, system, s.Fault, s.Quantity)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		v.of = system
-		if r.Times != nil {
-			v.v *= *r.Times
-		}
-		out = append(out, v)
+		out = append(out, take(q, s.Take))
 	}
 	return out, errors.Join(errs...)
 }
 
-// take reads a statistic.
-func (e *evidence) take(s Statistic) (value, error) {
-	levels, err := e.cell(s.Levels)
-	if err != nil {
-		return value{}, err
-	}
-	q, err := numbers.Find(e.all, levels, s.System, s.Fault, s.Quantity)
-	if err != nil {
-		return value{}, err
-	}
-	out := value{of: s.System, cut: q.IsCut(), unit: q.Unit}
-	switch s.Take {
+// take is the number that stands for the trials of a quantity.
+func take(q *numbers.Quantity, what string) value {
+	out := value{of: q.System, cut: q.IsCut(), unit: q.Unit}
+	switch what {
 	case "", "median":
 		out.v = q.Median
 	case "min":
 		out.v = q.Min
-		// The least of several is known as long as one that is no bound is no greater.
+		// The least of several is known where no bound is below it.
 		out.cut = out.cut && !leastKnown(q)
 	case "max":
 		out.v = q.Max
@@ -223,7 +231,7 @@ func (e *evidence) take(s Statistic) (value, error) {
 	case "high":
 		out.v = edges(&q.Summary).High
 	}
-	return out, nil
+	return out
 }
 
 func leastKnown(q *numbers.Quantity) bool {
@@ -280,7 +288,7 @@ func matches(levels string, want map[string]string) bool {
 func (c *Claim) expected() string {
 	s, r := c.Statistic, c.Reference
 	relation := strings.ReplaceAll(c.Relation, "-", " ")
-	left := phrase(s.Take, s.Quantity, []string{s.System}, s.Fault, s.Levels)
+	left := phrase(s.Take, s.Quantity, s.Systems, s.Fault, s.Levels)
 	if r.Value != nil {
 		if r.Percent != nil {
 			relation += fmt.Sprintf(" %g %% of", *r.Percent)
@@ -295,7 +303,7 @@ func (c *Claim) expected() string {
 	}
 	systems := r.Systems
 	if len(systems) == 0 && (len(r.Levels) == 0 && r.Fault == "") {
-		systems = []string{s.System}
+		systems = s.Systems
 	}
 	return left + " " + relation + " " + phrase(r.Take, r.Quantity, systems, r.Fault, r.Levels)
 }

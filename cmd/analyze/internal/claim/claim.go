@@ -10,15 +10,15 @@
 //	  - id: cpu-below-proxies
 //	    claim: A request costs less CPU time through dnsingress than through any proxy.
 //	    scenario: quickstart
-//	    statistic: {quantity: cpu, system: dnsingress, take: max}
+//	    statistic: {quantity: cpu, systems: [dnsingress], take: max}
 //	    relation: below                 # below | at-most | above | at-least | within
 //	    reference: {systems: [nginx, traefik, envoy], take: min, times: 0.5}
 //	names: [IPv6, p99]                  # words with digits that are no quantities
 //
 // A reference is a number (value), or the same quantity of other systems, at other levels, under another fault, or another
 // quantity: what it does not say is the statistic's. take says what stands for the trials: their median (default), min, max,
-// or low and high, the ends of the median's 95 % interval, or of the range where there are too few trials for one. A relation
-// that has to hold for several systems is one to each of them.
+// or low and high, the ends of the median's 95 % interval, or of the range where there are too few trials for one. Where there are
+// several systems, the relation has to hold between each of the one side and each of the other.
 //
 // A value that is a lower bound, because a measured window ended before the thing did, holds a claim only where it can: it is
 // above what it exceeds, and never below anything.
@@ -60,7 +60,7 @@ type Claim struct {
 // Statistic picks a number of a run.
 type Statistic struct {
 	Quantity string            `yaml:"quantity"`
-	System   string            `yaml:"system"`
+	Systems  []string          `yaml:"systems"`
 	Fault    string            `yaml:"fault"`  // kind; empty: steady trials
 	Levels   map[string]string `yaml:"levels"` // of the cell, where the run has several
 	Take     string            `yaml:"take"`
@@ -145,8 +145,8 @@ func (l *Ledger) check(f *strictyaml.File) {
 		if c.Statistic.Quantity == "" {
 			f.Problem(at+".statistic.quantity", "analyze numbers lists them", "no quantity")
 		}
-		if c.Statistic.System == "" {
-			f.Problem(at+".statistic.system", "", "no system")
+		if len(c.Statistic.Systems) == 0 {
+			f.Problem(at+".statistic.systems", "systems: [dnsingress]", "no system")
 		}
 		checkTake(f, at+".statistic.take", c.Statistic.Take)
 		if !slices.Contains(relations, c.Relation) {

@@ -3,7 +3,6 @@
 package numbers
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -115,14 +114,12 @@ func ReadSource(path string) (Source, error) {
 	if err != nil {
 		return s, fmt.Errorf("reading numbers: %w", err)
 	}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, 1<<20)
-	for n := 1; lines.Scan(); n++ {
-		line := lines.Text()
-		if n == 1 && line != firstLine {
-			return s, fmt.Errorf("%s:1:1: this is no file that `analyze numbers` wrote (hint: its first line is %q)", path, firstLine)
-		}
-		if line == "" {
+	first, header, _ := strings.Cut(string(data), "\n")
+	if first != firstLine {
+		return s, fmt.Errorf("%s:1:1: this is no file that `analyze numbers` wrote (hint: the first line of one is %q)", path, firstLine)
+	}
+	for line := range strings.Lines(header) {
+		if line = strings.TrimSuffix(line, "\n"); line == "" {
 			break
 		}
 		if run, ok := strings.CutPrefix(line, runKey); ok {
@@ -130,9 +127,6 @@ func ReadSource(path string) (Source, error) {
 		} else if cited, ok := strings.CutPrefix(line, citedKey); ok {
 			s.Cited = append(s.Cited, cited)
 		}
-	}
-	if err := lines.Err(); err != nil {
-		return s, fmt.Errorf("reading %s: %w", path, err)
 	}
 	if len(s.Runs) == 0 {
 		return s, fmt.Errorf("%s: its header names no run (hint: `analyze numbers RUN... -o %s` writes it anew)", path, path)

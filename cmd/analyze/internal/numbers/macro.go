@@ -54,21 +54,21 @@ func Macros(run *digest.Run) ([]Macro, error) {
 			unit = ", " + unit
 		}
 		says := fmt.Sprintf("%s%s (%s)", q, unit, q.Means)
-		add("", bound(q.IsCut(), number(q.Median)), says+": "+middle(q))
-		add("Spread", spread(&q.Summary), says+": "+spreadMeans(&q.Summary))
-		add("Min", number(q.Min), says+": least of the trials")
-		add("Max", bound(q.IsCut(), number(q.Max)), says+": greatest of the trials")
-		add("Trials", number(float64(q.N())), says+": number of trials")
+		add("", bound(q.IsCut(), number(q.Median, q.Unit)), says+": "+middle(q))
+		add("Spread", spread(q), says+": "+spreadMeans(&q.Summary))
+		add("Min", number(q.Min, q.Unit), says+": least of the trials")
+		add("Max", bound(q.IsCut(), number(q.Max, q.Unit)), says+": greatest of the trials")
+		add("Trials", number(float64(q.N()), ""), says+": number of trials")
 		if q.Unit == "" {
-			add("Sum", bound(q.IsCut(), number(q.Sum())), says+": sum over the trials")
+			add("Sum", bound(q.IsCut(), number(q.Sum(), q.Unit)), says+": sum over the trials")
 		}
 		for j := range all {
 			o := &all[j]
 			if o.System == q.System || o.Levels != q.Levels || o.Fault != q.Fault || o.Name != q.Name || q.IsCut() || o.IsCut() || !(o.Median > 0) || !(q.Median > 0) {
 				continue
 			}
-			add("Over"+Camel(o.System), number(q.Median/o.Median), fmt.Sprintf("%s over that of %s: ratio of medians", says, o.System))
-			add("Under"+Camel(o.System), number(100*(1-q.Median/o.Median)), fmt.Sprintf("%s below that of %s, %%: of medians", says, o.System))
+			add("Over"+Camel(o.System), number(q.Median/o.Median, "times"), fmt.Sprintf("%s over that of %s: ratio of medians", says, o.System))
+			add("Under"+Camel(o.System), number(100*(1-q.Median/o.Median), "%"), fmt.Sprintf("%s below that of %s, %%: of medians", says, o.System))
 		}
 	}
 	seen := map[string]string{}
@@ -99,10 +99,10 @@ func trialsOf(ids []string) string {
 }
 
 // spread is the interval of the median where there is one, else the range; the value itself where there is one trial.
-func spread(s *stats.Summary) string {
-	low, high := number(s.Min), number(s.Max)
-	if s.Interval != nil {
-		low, high = number(s.Interval.Low), number(s.Interval.High)
+func spread(q *Quantity) string {
+	low, high := number(q.Min, q.Unit), number(q.Max, q.Unit)
+	if q.Interval != nil {
+		low, high = number(q.Interval.Low, q.Unit), number(q.Interval.High, q.Unit)
 	}
 	if low == high {
 		return low
@@ -117,12 +117,15 @@ func spreadMeans(s *stats.Summary) string {
 	return "range over trials"
 }
 
-// number writes v with three significant digits, as tables do, for LaTeX.
-func number(v float64) string {
+// number writes v with three significant digits, as tables do, for LaTeX; a count whole.
+func number(v float64, unit string) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return "--"
 	}
 	s := table.Round(v)
+	if unit == "" && v == math.Trunc(v) && math.Abs(v) < 1000 {
+		s = strconv.FormatFloat(v, 'f', 0, 64)
+	}
 	if mantissa, exponent, ok := strings.Cut(s, "e"); ok {
 		n, _ := strconv.Atoi(exponent)
 		return fmt.Sprintf("$%s\\cdot 10^{%d}$", mantissa, n)
