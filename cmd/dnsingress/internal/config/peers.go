@@ -176,8 +176,8 @@ func (p *Peers) fill() {
 
 // The bounds of a lease.
 const (
-	leastLease = 500 * time.Millisecond
-	mostLease  = time.Hour
+	leastPeerLease = 500 * time.Millisecond
+	mostPeerLease  = time.Hour
 )
 
 var clusterName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -192,7 +192,7 @@ func (c *Config) checkPeers(f *strictyaml.File) {
 		f.Problem("cluster.identity", "63 letters, digits and hyphens at most, such as a UUID", "%q is no identity", id)
 	}
 	checkLocation(f, "cluster.location", c.Cluster.Location)
-	if p.Lease < leastLease || p.Lease > mostLease {
+	if p.Lease < leastPeerLease || p.Lease > mostPeerLease {
 		f.Problem("peers.lease", "500ms to 1h, such as 5s", "%v is no lease", p.Lease)
 	}
 	p.Publish.check(f, "peers.publish")
