@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -115,9 +116,9 @@ func (s *span) event() results.Event {
 	return results.Event{UnixNs: s.FromNs, Kind: results.EventAnswer, Name: name, Node: s.Client, Target: s.Server, Detail: detail}
 }
 
-// answerMeasures tells, of the servers and of the resolvers that were asked, after the fault's begin how long it took until
-// none answered with a member any more (gone), and after its end until all had answered with one again (back, if they have).
-// Where servers still held members when the fault ended, how many did is told in place of both.
+// answerMeasures looks at the servers and at the resolvers that answered with members before the fault. It tells how long
+// after the fault's begin it took until none answered with a member any more (gone), and after its end until all had answered
+// with one again (back, if they have). Where some still held members when the fault ended, how many is told in place of both.
 func answerMeasures(spans []span, members []netip.Prefix, begin, end int64) map[string]float64 {
 	measures := map[string]float64{}
 	for who, own := range map[string]bool{"servers": false, "resolvers": true} {
@@ -129,6 +130,9 @@ func answerMeasures(spans []span, members []netip.Prefix, begin, end int64) map[
 		}
 		var holding, missing int
 		var gone, back int64
+		maps.DeleteFunc(asked, func(_ string, list []span) bool {
+			return !slices.ContainsFunc(list, func(s span) bool { return s.FromNs < begin && s.holds(members) })
+		})
 		for _, list := range asked {
 			last, again := lastHeld(list, members, begin, end)
 			gone = max(gone, last-begin)

@@ -45,6 +45,10 @@ func TestAnswerMeasures(t *testing.T) {
 			[]span{is("c1", "n", 1, 9, both), is("c1", "n", 9.5, 31, north), is("c1", "n", 31, 60, both)},
 			map[string]float64{"gone_servers_s": 0, "back_servers_s": 1},
 		},
+		"a server that knew none is not counted": {
+			[]span{is("c1", "n", 1, 60), is("c1", "w", 1, 12, both), is("c1", "w", 12, 60, north)},
+			map[string]float64{"gone_servers_s": 2},
+		},
 		"nobody asked": {nil, map[string]float64{}},
 	} {
 		t.Run(name, func(t *testing.T) {
