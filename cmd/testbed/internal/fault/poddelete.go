@@ -39,7 +39,7 @@ func (f *podDelete) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
 // before that, and prints the instants before and after.
 const deleteScript = `
 socket=$(mktemp -u); kubectl proxy --unix-socket="$socket" >/dev/null & proxy=$!; trap 'kill $proxy; rm -f "$socket"' EXIT
-until [ -S "$socket" ]; do sleep 0.05; done
+until [ -S "$socket" ]; do kill -0 $proxy || exit 1; sleep 0.05; done
 d=$((at - $(date +%%s%%N))); [ $d -gt 0 ] && sleep "$((d / 1000000000)).$(printf %%09d $((d %% 1000000000)))"
 before=$(date +%%s%%N)
 curl -sS --fail --unix-socket "$socket" -X DELETE "http://localhost/api/v1/namespaces/%s/pods/%s" >/dev/null || exit 1

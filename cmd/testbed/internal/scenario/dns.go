@@ -57,7 +57,7 @@ func (s *Scenario) checkDNS(f *strictyaml.File, v Vocabulary) {
 		for i, level := range factor.have {
 			path := fmt.Sprintf("dns.%s[%d]", factor.name, i)
 			if !slices.Contains(factor.levels, level) {
-				f.Problem(path, known, "unknown: %q", level)
+				f.Problem(path, known, "unknown %s %q", strings.TrimSuffix(factor.name, "s"), level)
 			}
 			if slices.Contains(factor.have[:i], level) {
 				f.Problem(path, "", "%q given twice", level)
