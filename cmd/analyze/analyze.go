@@ -15,19 +15,41 @@ import (
 	"golang.org/x/term"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/figure"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 type options struct {
 	out, output string
+	figures     string // a figures file; empty: the default set
 	dryRun      bool
+}
+
+// figureSet reads a figures file; without one it gives the default set.
+func figureSet(path string) ([]figure.Spec, error) {
+	if path == "" {
+		return figure.Defaults(), nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &cli.MisuseError{Err: fmt.Errorf("reading figures: %w", err)}
+	}
+	set, err := figure.Parse(path, data)
+	if err != nil {
+		return nil, &cli.MisuseError{Err: err}
+	}
+	return set, nil
 }
 
 // analyze draws every run; one that cannot be read does not keep the others from being drawn.
 func analyze(ctx context.Context, o options, dirs []string, stdout, stderr io.Writer) error {
 	if o.output != "table" && o.output != "json" {
 		return cli.Misuse("unknown output %q (hint: table or json)", o.output)
+	}
+	set, err := figureSet(o.figures)
+	if err != nil {
+		return err
 	}
 	var errs []error
 	var summaries []summary
@@ -48,7 +70,7 @@ func analyze(ctx context.Context, o options, dirs []string, stdout, stderr io.Wr
 		case len(dirs) > 1:
 			out = filepath.Join(out, filepath.Base(filepath.Clean(dir)))
 		}
-		sheet := lay(run)
+		sheet := lay(run, set)
 		if o.dryRun {
 			for _, f := range sheet.files() {
 				fmt.Fprintln(stdout, filepath.Join(out, f.name))

@@ -31,6 +31,7 @@ rest shows is drawn); 2 misuse, or RUN is no run that this version reads.`,
 		Example: `  analyze results/quickstart/20261121T200000Z
   analyze --out /tmp/figures results/quickstart/*
   analyze -o json RUN | jq '.cells[0].systems[] | {name, p99_ms}'
+  analyze figures >mine.yaml && analyze --figures mine.yaml RUN
   analyze compare RUN OTHER
   analyze thin RUN results/quickstart/small`,
 		Args:    cobra.MinimumNArgs(1),
@@ -40,8 +41,9 @@ rest shows is drawn); 2 misuse, or RUN is no run that this version reads.`,
 		},
 	}
 	c.Flags().StringVar(&o.out, "out", "", "directory for what is drawn (default RUN/figures; with several runs a directory for each in it)")
+	c.Flags().StringVar(&o.figures, "figures", "", "file that declares what is drawn (default: every figure that the run has data for; analyze figures shows that set)")
 	c.Flags().StringVarP(&o.output, "output", "o", "table", "what is printed: table or json")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "read and check the runs, print which files would be written, write none")
-	c.AddCommand(thinCommand(stdout), compareCommand(stdout, stderr), numbersCommand(stdout, stderr), claimsCommand(stdout, stderr), manual.Command(c))
+	c.AddCommand(thinCommand(stdout), figuresCommand(stdout), compareCommand(stdout, stderr), numbersCommand(stdout, stderr), claimsCommand(stdout, stderr), manual.Command(c))
 	return c
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/figure"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
 
@@ -43,7 +44,7 @@ func TestSharesAreDrawn(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := map[string]bool{}
-	for _, f := range lay(run).files() {
+	for _, f := range lay(run, figure.Defaults()).files() {
 		names[f.name] = true
 		if f.name != "pod-share.csv" {
 			continue

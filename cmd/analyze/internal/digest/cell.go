@@ -19,6 +19,9 @@ var order = []string{
 	"nginx", "nginx-least", "traefik", "traefik-least", "envoy", "envoy-least",
 }
 
+// Floor is the system that is no competitor: what clients see that know the pods already.
+const Floor = "direct"
+
 // Cell holds the trials that differ in nothing but system, fault and chance: they may be compared, and steady ones pooled.
 type Cell struct {
 	// Levels names the levels that set the cell apart ("connection=new"); empty when the run has one cell.
@@ -40,8 +43,9 @@ type System struct {
 	CPU           stats.Summary // seconds for 1,000 requests, between client and backend
 }
 
-// Cells groups the run's trials: one cell for each combination of the levels of all factors but system and fault.
-func (r *Run) Cells() []Cell {
+// Levels returns what gives a trial's levels of the factors that vary in the run, all but system and fault: the cell that it
+// belongs to.
+func (r *Run) Levels() func(*Trial) string {
 	varying := []string{}
 	for name, levels := range r.Manifest.Factors {
 		// A fault is no level to pool by: fault trials are kept apart from steady ones, and by kind, as it is.
@@ -50,14 +54,22 @@ func (r *Run) Cells() []Cell {
 		}
 	}
 	slices.Sort(varying)
+	return func(t *Trial) string {
+		levels := make([]string, len(varying))
+		for i, name := range varying {
+			levels[i] = name + "=" + t.Factors[name]
+		}
+		return strings.Join(levels, ",")
+	}
+}
+
+// Cells groups the run's trials: one cell for each combination of the levels of all factors but system and fault.
+func (r *Run) Cells() []Cell {
+	levels := r.Levels()
 	byLevels := map[string]map[string]*System{}
 	for i := range r.Trials {
 		t := &r.Trials[i]
-		levels := make([]string, len(varying))
-		for j, name := range varying {
-			levels[j] = name + "=" + t.Factors[name]
-		}
-		key := strings.Join(levels, ",")
+		key := levels(t)
 		if byLevels[key] == nil {
 			byLevels[key] = map[string]*System{}
 		}
@@ -84,13 +96,14 @@ func (r *Run) Cells() []Cell {
 			s.summarize(r.Manifest.Seed)
 			c.Systems = append(c.Systems, *s)
 		}
-		slices.SortFunc(c.Systems, func(a, b System) int {
-			return cmp.Or(cmp.Compare(rank(a.Name), rank(b.Name)), cmp.Compare(a.Name, b.Name))
-		})
+		slices.SortFunc(c.Systems, func(a, b System) int { return CompareSystems(a.Name, b.Name) })
 		cells = append(cells, c)
 	}
 	return cells
 }
+
+// CompareSystems orders names of systems as they are listed everywhere.
+func CompareSystems(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) }
 
 func rank(system string) int {
 	if i := slices.Index(order, system); i >= 0 {

@@ -87,6 +87,23 @@ func QuantityOf(name string) (Quantity, bool) {
 	return Quantity{}, false
 }
 
+// Measure returns the quantity that trials' measures of a name are (results.Trial.Measures). Nanoseconds are given in ms.
+func Measure(name string) Quantity {
+	words := strings.Split(name, "_")
+	label, factor := strings.Join(words, " "), 1.0
+	units := map[string]string{"s": "s", "ms": "ms", "us": "us", "ns": "ms", "percent": "%", "bytes": "bytes", "mib": "MiB"}
+	if unit, ok := units[words[len(words)-1]]; ok && len(words) > 1 {
+		label = strings.Join(words[:len(words)-1], " ") + " (" + unit + ")"
+		if words[len(words)-1] == "ns" {
+			factor = 1e-6
+		}
+	}
+	return Quantity{name, label, false, func(t *Trial) (float64, bool) {
+		v, ok := t.Measures[name]
+		return v * factor, ok
+	}}
+}
+
 func latencyLabel(name string) string { return fmt.Sprintf("%s latency (ms)", name) }
 
 func percentile(p float64) func(*Trial) (float64, bool) {

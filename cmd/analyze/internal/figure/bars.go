@@ -8,6 +8,8 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/dnsingress/dnsingress/internal/stats"
 )
 
 // Part is one segment of a bar.
@@ -22,21 +24,10 @@ type Bar struct {
 	Parts  []Part
 	Apart  []Part
 	Trials []float64
+	Seed   uint64 // of the bootstrap
 }
 
-// CPU draws CPU seconds for 1,000 requests, stacked by component between client and backend.
-// It returns nil when there is no bar.
-func CPU(name string, bars []Bar) *Figure {
-	return stacked(name, "CPU seconds for 1,000 requests by system and component", "CPU seconds for 1,000 requests",
-		"Thick: everything between client and backend, the middle trial; thin: shown apart, not part of the sum.", bars)
-}
-
-// Phases draws the mean time of a successful request by phase. It returns nil when there is no bar.
-func Phases(name string, bars []Bar) *Figure {
-	return stacked(name, "Mean time of a successful request by phase", "mean time of a successful request (ms)",
-		"Means over trials; rest: the body and what lies between phases.", bars)
-}
-
+// stacked draws bars. It returns nil when there is none.
 func stacked(name, title, label, note string, bars []Bar) *Figure {
 	if len(bars) == 0 {
 		return nil
@@ -83,11 +74,11 @@ func drawBars(p *pen, label, note string, bars []Bar) {
 	points := slices.Max(trials) > 0
 	if points {
 		keys = append(keys, key{name: "a trial", ring: true})
-		note += " " + count(trials, "trial") + " each"
-		if slices.Max(trials) > 1 {
-			note += "; line: their range"
+		var over []stats.Summary
+		for _, b := range bars {
+			over = append(over, b.over())
 		}
-		note += "."
+		note += " " + uncertainty("Line", over)
 	}
 	head := p.legend(keys)
 	foot := p.note(note, false)
@@ -106,6 +97,9 @@ func drawBars(p *pen, label, note string, bars []Bar) {
 	below := f.xAxis(true)
 	p.write(label, labelSize, p.theme.Ink, draw.XCenter, draw.YTop, vg.Point{X: (f.left + f.right) / 2, Y: below - 1})
 }
+
+// over summarises the trials' sums.
+func (b Bar) over() stats.Summary { return stats.Summarize(b.Trials, b.Seed) }
 
 func (b Bar) parts(apart bool) []Part {
 	if apart {
@@ -146,7 +140,8 @@ func (f *frame) bar(b Bar, row float64) {
 		return
 	}
 	y := f.py(middle)
-	f.line(f.theme.Ink, 0.8, nil, vg.Point{X: f.px(slices.Min(b.Trials)), Y: y}, vg.Point{X: f.px(slices.Max(b.Trials)), Y: y})
+	low, high := bounds(b.over())
+	f.line(f.theme.Ink, 1.1, nil, vg.Point{X: f.px(low), Y: y}, vg.Point{X: f.px(high), Y: y})
 	for _, v := range b.Trials {
 		f.dot(f.theme.Ink, vg.Point{X: f.px(v), Y: y})
 	}

@@ -9,7 +9,6 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/dnsingress/dnsingress/internal/stats"
 )
@@ -38,80 +37,108 @@ func (d *Distribution) failures() (sum uint64) {
 	return sum
 }
 
+// LatencyCDF is the kind latency-cdf.
+func (Catalog) LatencyCDF() Kind {
+	return Kind{
+		Name: "latency-cdf", Does: "share of requests that are at most so slow, with as much room for the tail as for the body",
+		Draw: func(d Data) *Figure { return CDF(d.Name, distributions(d)) },
+	}
+}
+
+// distributions takes the histograms of each series' trials, and merges them.
+func distributions(d Data) []Distribution {
+	var out []Distribution
+	for _, s := range d.Series {
+		x := Distribution{System: s.Name, Pooled: s.system().Pooled()}
+		for _, t := range s.Trials {
+			l := t.Latency
+			if l == nil { // every request failed
+				l = stats.NewLatency()
+			}
+			x.Trials, x.Failed = append(x.Trials, l), append(x.Failed, t.Failed)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
 // CDF draws the share of requests that are at most so slow. The share's axis counts nines, so that the tail has as
 // much room as the body. A curve ends where fewer than stats.TailSupport requests are slower.
 // It returns nil when no system has a latency.
 func CDF(name string, systems []Distribution) *Figure {
-	var drawn []Distribution
-	least, most, top := math.Inf(1), 0.0, 0.0
+	return distribution(name, "Latency of requests, from the intended send", systems, func(c *cumulative) {
+		c.y, c.label = nines(max(c.top, 0.32)), "requests at most so slow (%)"
+		c.height = func(nines float64) float64 { return nines }
+	})
+}
+
+// cumulative is a figure of distributions, with an axis for shares that is a matter of taste.
+type cumulative struct {
+	drawn            []Distribution
+	least, most, top float64 // ms, ms and nines
+	y                axis
+	label            string
+	height           func(nines float64) float64 // on y
+}
+
+func distribution(name, title string, systems []Distribution, shape func(*cumulative)) *Figure {
+	c := &cumulative{least: math.Inf(1)}
 	for _, d := range systems {
 		if d.Pooled == nil {
 			continue
 		}
-		drawn = append(drawn, d)
+		c.drawn = append(c.drawn, d)
 		points := curve(d.Pooled, d.failures())
 		for i, l := range d.Trials {
 			points = append(points, curve(l, d.failed(i))...)
 		}
 		for _, pt := range points {
-			least, most, top = min(least, pt.ms), max(most, pt.ms), max(top, pt.nines)
+			c.least, c.most, c.top = min(c.least, pt.ms), max(c.most, pt.ms), max(c.top, pt.nines)
 		}
 	}
-	if len(drawn) == 0 || most == 0 {
+	if len(c.drawn) == 0 || c.most == 0 {
 		return nil
 	}
-	return &Figure{
-		Name: name, Title: "Latency of requests by system, from the intended send", Height: 2.45 * vg.Inch,
-		draw: func(p *pen) { drawCDF(p, drawn, least, most, top) },
-	}
+	shape(c)
+	return &Figure{Name: name, Title: title, Height: chartHeight, draw: c.draw}
 }
 
-func drawCDF(p *pen, systems []Distribution, least, most, top float64) {
-	var keys []key
-	for i, d := range systems {
-		s := p.theme.system(d.System, i)
-		keys = append(keys, key{name: d.System, line: &s})
-	}
-	head := p.legend(keys)
-	n, failures := int64(0), int64(0)
-	trials := []int{}
-	for _, d := range systems {
+func (c *cumulative) draw(p *pen) {
+	var names []string
+	n, failures, trials := int64(0), int64(0), []int{}
+	for _, d := range c.drawn {
+		names = append(names, d.System)
 		n += d.Pooled.Count()
 		failures += int64(d.failures())
 		trials = append(trials, len(d.Trials))
 	}
-	note := fmt.Sprintf("%s each; %s requests in all.", count(trials, "trial"), thousands(n+failures))
+	strokes := p.theme.strokes(names)
+	keys := lineKeys(names, strokes)
+	for i := range keys {
+		keys[i].mark = false
+	}
+	note := fmt.Sprintf("n = %s each; %s requests in all.", count(trials, "trial"), thousands(n+failures))
 	if failures > 0 {
 		note += fmt.Sprintf(" %s failed: slower than any.", thousands(failures))
 	}
 	if slices.Max(trials) > 1 {
-		note += " Thick: trials pooled; thin: each trial."
+		note += " Thick: trials pooled; thin: each trial, the spread."
 	}
 	note += fmt.Sprintf(" A curve ends where fewer than %d requests are slower.", stats.TailSupport)
-	foot := p.note(note, false)
-	f := &frame{pen: p, bottom: p.Min.Y + foot + 24, top: p.Max.Y - head}
-	f.x = logarithmic(least, most)
-	f.right = p.Max.X - max(8, p.overhang(f.x))
-	f.y = nines(max(top, 0.32))
-	f.left = p.Min.X + p.margin(f.y)
-	f.grid(true, true)
+	f := p.chart(keys, note, logarithmic(c.least, c.most), c.y)
 	for pass := range 2 {
-		for i, d := range systems {
-			s := p.theme.system(d.System, i)
+		for i, d := range c.drawn {
 			if pass == 0 && len(d.Trials) > 1 {
 				for j, l := range d.Trials {
-					f.plot(curve(l, d.failed(j)), stroke{blend(s.color, p.theme.Paper, 0.45), nil}, 0.35)
+					f.plot(c, curve(l, d.failed(j)), stroke{color: blend(strokes[i].color, p.theme.Paper, 0.45)}, 0.35)
 				}
 			}
 			if pass == 1 {
-				f.plot(curve(d.Pooled, d.failures()), s, 1.1)
+				f.plot(c, curve(d.Pooled, d.failures()), strokes[i], 1.1)
 			}
 		}
 	}
-	f.yAxis()
-	below := f.xAxis(true)
-	p.write("latency from intended send (ms)", labelSize, p.theme.Ink, draw.XCenter, draw.YTop, vg.Point{X: (f.left + f.right) / 2, Y: below - 1})
-	p.turned("requests at most so slow (%)", labelSize, p.theme.Ink, vg.Point{X: p.Min.X + edge, Y: (f.top + f.bottom) / 2})
+	f.axes("latency from intended send (ms)", c.label)
 }
 
 // nines is the axis of -log10(1 - share).
@@ -153,10 +180,10 @@ func curve(l *stats.Latency, failed uint64) []point {
 }
 
 // plot draws a curve.
-func (f *frame) plot(c []point, s stroke, width float64) {
-	pts := make([]vg.Point, len(c))
-	for i, pt := range c {
-		pts[i] = f.at(pt.ms, pt.nines)
+func (f *frame) plot(c *cumulative, points []point, s stroke, width float64) {
+	pts := make([]vg.Point, len(points))
+	for i, pt := range points {
+		pts[i] = f.at(pt.ms, c.height(pt.nines))
 	}
 	f.line(s.color, width, s.dashes, simplify(pts, 0.08)...)
 }

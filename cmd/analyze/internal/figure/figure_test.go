@@ -40,7 +40,7 @@ func latencies(t testing.TB, rng *rand.Rand, n int, median float64) *stats.Laten
 	return l
 }
 
-func distributions(t testing.TB, names []string, trials, n int) []Distribution {
+func someDistributions(t testing.TB, names []string, trials, n int) []Distribution {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var out []Distribution
 	for i, name := range names {
@@ -55,7 +55,7 @@ func distributions(t testing.TB, names []string, trials, n int) []Distribution {
 	return out
 }
 
-func panels(names []string) []Panel {
+func somePanels(names []string) []Panel {
 	var out []Panel
 	for i, name := range names {
 		p := Panel{System: name, Bin: 0.25, Start: -4, FaultEnd: 12, First: math.NaN(), Last: math.NaN(), Trials: 1}
@@ -76,10 +76,14 @@ func panels(names []string) []Panel {
 		out = append(out, p)
 	}
 	out[len(out)-1].Open = true
+	for _, at := range []float64{0.3, 2.1, 6.4} {
+		out[len(out)-1].Events = append(out[len(out)-1].Events, Mark{"pool change", at})
+	}
+	out[0].Events = append(out[0].Events, Mark{"node not ready", 8})
 	return out
 }
 
-func sharePanels(names []string) []SharePanel {
+func someShares(names []string) []SharePanel {
 	var out []SharePanel
 	for i, name := range names {
 		p := SharePanel{System: name, Bin: 1, Start: -15, FaultEnd: 40, Parts: [3]float64{0.1, 0.1 / float64(i+1), math.NaN()}, Trials: 1}
@@ -104,7 +108,7 @@ func cpuBars(names []string) []Bar {
 			System: name,
 			Parts:  []Part{{"proxy", v}, {"controller", v / 4}, {"dnsingress", float64((i+4)%5/4) * 0.1}, {"resolver", 0.05}},
 			Apart:  []Part{{"prometheus", 0.21}, {"softirq", 0.33}},
-			Trials: []float64{0.05 + 1.2*v, 0.05 + 1.25*v, 0.05 + 1.4*v},
+			Trials: []float64{0.04 + 1.2*v, 0.05 + 1.25*v, 0.07 + 1.3*v},
 		})
 	}
 	return out
@@ -122,12 +126,115 @@ func phaseBars(names []string) []Bar {
 	return out
 }
 
+// some makes a trial's values, n of them.
+func some(seed uint64, n int, median, spread float64) stats.Summary {
+	rng := rand.New(rand.NewPCG(seed, 9))
+	v := make([]float64, n)
+	for i := range v {
+		v[i] = median * math.Exp(spread*rng.NormFloat64())
+	}
+	return stats.Summarize(v, seed)
+}
+
+// someTraces rise gently up to a knee and steeply from there, another knee for each name.
+func someTraces(names []string, xs []float64, trials int) []trace {
+	var out []trace
+	for i, name := range names {
+		t := trace{name: name}
+		for j, x := range xs {
+			t.places = append(t.places, place{x, some(uint64(10*i+j), trials, (1+0.3*float64(i))*math.Exp(0.0002*x+0.006*max(0, x-900+130*float64(i))), 0.08)})
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+func ladders(names []string, trials int) []trace {
+	var out []trace
+	for i, name := range names {
+		t := trace{name: name}
+		for j, p := range []float64{50, 75, 90, 95, 99, 99.5, 99.9} {
+			t.places = append(t.places, place{-math.Log10(1 - p/100), some(uint64(10*i+j), trials, (1+0.4*float64(i))*math.Pow(1.6, float64(j)), 0.1)})
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+func kneesOf(all []trace) []knee {
+	var out []knee
+	for _, t := range all {
+		out = append(out, findKnee(t, true, 1))
+	}
+	return out
+}
+
+func rates() []float64 { return []float64{100, 200, 300, 400, 500, 600, 700, 800, 900, 1000} }
+
+func rows(names []string, n ...int) []Row {
+	var out []Row
+	for i, name := range names {
+		out = append(out, Row{name, some(uint64(i), n[i%len(n)], 3+0.7*float64(i), 0.12)})
+	}
+	return out
+}
+
+func trades(names []string, trials int) []Trade {
+	var out []Trade
+	for i, name := range names {
+		out = append(out, Trade{name, some(uint64(i), trials, 0.3*float64(i), 0.1), some(uint64(20+i), trials, 3+2*float64(i*i%5), 0.15)})
+	}
+	return out
+}
+
+func heats(names []string, pods int) []HeatPanel {
+	var out []HeatPanel
+	for i, name := range names {
+		d := HeatPanel{System: name, Bin: 1, Start: -15, FaultEnd: 40, Target: 0}
+		for row := range pods {
+			d.Pods = append(d.Pods, fmt.Sprintf("backend-%d", row))
+			cells := make([]float64, 75)
+			for col := range cells {
+				cells[col] = 10 + float64((7*row+3*col)%5)
+				if at := col - 15; row == 0 && at > 3*i && at < 42 {
+					cells[col] = float64(3 - i)
+				}
+			}
+			d.Counts = append(d.Counts, cells)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+func memoryBars(names []string) []Bar {
+	var out []Bar
+	for i, name := range names {
+		v := 60 * float64(i)
+		out = append(out, Bar{
+			System: name, Parts: []Part{{"proxy", v}, {"controller", v / 3}, {"dnsingress", float64((i+4)%5/4) * 40}, {"resolver", 31}},
+			Apart: []Part{{"prometheus", 110}}, Trials: []float64{31 + 1.3*v, 31 + 1.36*v, 31 + 1.4*v},
+		})
+	}
+	return out
+}
+
+// figures has one figure of every kind at least.
 func figures(t testing.TB) []*Figure {
+	bent := someTraces(names[1:], rates(), 10)
 	return []*Figure{
-		CDF("latency-cdf", distributions(t, names, 3, 4000)),
-		Timeline("error-timeline", "pod-sigkill", panels(names)),
-		Share("pod-share", "pod-slow", sharePanels([]string{"static", "dnsingress-outlier", "nginx-least", "envoy-least"})),
+		CDF("latency-cdf", someDistributions(t, names, 3, 4000)),
+		Tail("latency-tail", someDistributions(t, names, 3, 4000)),
+		Ladder("percentiles", ladders(names, 10)),
+		Rate("rate-latency", "Latency against the offered rate", "offered rate (requests/s)", "p99 latency (ms)", true, bent, kneesOf(bent)),
+		Scaling("scaling", "CPU seconds for 1,000 requests", "replicas", false, someTraces(names, []float64{2, 4, 8, 16, 32}, 6)),
+		Rain("trials", "p99 latency (ms)", true, rows(names, 20, 12, 10, 7, 3)),
+		Pareto("pareto", "CPU seconds for 1,000 requests", "p99 latency (ms)", true, trades(names, 10)),
+		Timeline("error-timeline", "pod-sigkill", somePanels(names)),
+		Share("pod-share", "pod-slow", someShares([]string{"static", "dnsingress-outlier", "nginx-least", "envoy-least"})),
+		Heatmap("pod-heatmap", "pod-slow", heats([]string{"static", "dnsingress-outlier", "nginx-least"}, 10)),
 		CPU("cpu", cpuBars(names)),
+		Memory("memory", memoryBars(names)),
 		Phases("phases", phaseBars(names)),
 	}
 }
@@ -190,21 +297,33 @@ func TestIdenticalBytes(t *testing.T) {
 func TestNothingClippedOrOverlapping(t *testing.T) {
 	long := []string{"direct", "dnsingress", "nginx-with-cache", "a-system-of-a-quite-long-name", "envoy", "haproxy", "sechstes"}
 	cases := append(figures(t),
-		CDF("many", distributions(t, long, 12, 300)),
-		CDF("one", distributions(t, long[:1], 1, 50)),
+		CDF("many", someDistributions(t, long, 12, 300)),
+		CDF("one", someDistributions(t, long[:1], 1, 50)),
 		CDF("wide", []Distribution{
 			{System: "a", Pooled: latencies(t, rand.New(rand.NewPCG(3, 4)), 200_000, 0.002)},
 			{System: "b", Pooled: latencies(t, rand.New(rand.NewPCG(3, 4)), 200_000, 20_000)},
 		}),
 		CDF("narrow", []Distribution{{System: "a", Pooled: constant(t, 5_000_000, 100)}}),
-		Timeline("many", "node-power-cut", panels(long)),
-		Timeline("one", "pod-sigkill", panels(long[:1])),
-		Share("many", "pod-slow", sharePanels(long)), Share("one", "pod-slow", sharePanels(long[:1])),
-		CPU("many", cpuBars(long)), CPU("one", cpuBars(long[:1])), Phases("many", phaseBars(long)),
+		Timeline("many", "node-power-cut", somePanels(long)),
+		Timeline("one", "pod-sigkill", somePanels(long[:1])),
+		Share("many", "pod-slow", someShares(long)), Share("one", "pod-slow", someShares(long[:1])),
+		CPU("many", cpuBars(long)), CPU("intervals", []Bar{{System: "nginx", Parts: []Part{{"proxy", 1}}, Trials: []float64{0.9, 1, 1.1, 1, 1.05, 0.95, 1.2, 0.8, 1, 1}}}), CPU("one", cpuBars(long[:1])), Phases("many", phaseBars(long)),
 		CPU("huge", []Bar{{System: "direct", Parts: []Part{{"proxy", 123_456}}, Trials: []float64{123_456}}}),
 		CPU("nothing", []Bar{{System: "direct"}}),
+		Memory("many", memoryBars(long)),
+		Tail("many", someDistributions(t, long, 12, 300)), Tail("one", someDistributions(t, long[:1], 1, 50)),
+		Tail("narrow", []Distribution{{System: "a", Pooled: constant(t, 5_000_000, 100)}}),
+		Ladder("many", ladders(long, 7)), Ladder("one", ladders(long[:1], 1)),
+		Rate("many", "x", "offered rate (requests/s)", "p99 latency (ms)", true, someTraces(long, rates(), 6), kneesOf(someTraces(long, rates(), 6))),
+		Rate("three trials", "x", "offered rate (requests/s)", "p99 latency (ms)", true, someTraces(long[:3], rates(), 3), kneesOf(someTraces(long[:3], rates(), 3))),
+		Scaling("wide", "memory (MiB)", "endpoints", false, someTraces(long, []float64{1, 10, 100, 1000, 10_000}, 1)),
+		Scaling("two", "failed requests (%)", "ttl (s)", false, someTraces(long[:2], []float64{5, 30}, 6)),
+		Rain("many", "p99 latency (ms)", true, rows(long, 2, 6, 9, 10, 40)), Rain("equal", "failed requests (%)", false, []Row{{"a", stats.Summarize([]float64{0, 0, 0}, 1)}}),
+		Rain("huge", "requests", false, rows([]string{"a"}, 8)),
+		Pareto("many", "CPU seconds for 1,000 requests", "p99 latency (ms)", true, trades(long, 3)),
+		Heatmap("many", "node-power-cut", heats(long, 40)), Heatmap("steady", "", heats(long[:1], 3)),
 	)
-	failing := distributions(t, long, 3, 2000)
+	failing := someDistributions(t, long, 3, 2000)
 	for i := range failing {
 		failing[i].Failed = []uint64{0, 123_456, 7}
 	}
@@ -248,7 +367,9 @@ func constant(t testing.TB, ns int64, n int64) *stats.Latency {
 
 // Figures without data are not drawn at all.
 func TestNoData(t *testing.T) {
-	if CDF("x", nil) != nil || CDF("x", []Distribution{{System: "nginx"}}) != nil || Timeline("x", "y", nil) != nil || Share("x", "y", nil) != nil || CPU("x", nil) != nil {
+	if CDF("x", nil) != nil || CDF("x", []Distribution{{System: "nginx"}}) != nil || Timeline("x", "y", nil) != nil || Share("x", "y", nil) != nil || CPU("x", nil) != nil ||
+		Tail("x", nil) != nil || Ladder("x", nil) != nil || Rate("x", "", "", "", true, nil, nil) != nil || Scaling("x", "", "", true, nil) != nil ||
+		Rain("x", "", true, rows(names, 1)) != nil || Pareto("x", "", "", true, trades(names[:1], 3)) != nil || Heatmap("x", "", heats(names[:1], 1)) != nil {
 		t.Error("something was drawn of nothing")
 	}
 }
@@ -282,8 +403,17 @@ func TestThemes(t *testing.T) {
 				}
 			}
 		}
-		patterns := map[string]string{}
-		for system, s := range theme.systems {
+		patterns, shapes := map[string]string{}, map[shape]string{}
+		var all []string
+		for system := range theme.systems {
+			all = append(all, system)
+		}
+		for i, s := range theme.strokes(all) {
+			system := all[i]
+			if other, taken := shapes[s.shape]; taken {
+				t.Errorf("%s: %s and %s have one shape", name, system, other)
+			}
+			shapes[s.shape] = system
 			if got := contrast(s.color, theme.Paper); got < 2.9 {
 				t.Errorf("%s: %s has contrast %.1f", name, system, got)
 			}
@@ -331,7 +461,7 @@ func TestCurve(t *testing.T) {
 // Failures lower the curve of the trial that they are of, and not of another.
 func TestFailuresByTrial(t *testing.T) {
 	drawn := func(failed ...uint64) []byte {
-		d := distributions(t, []string{"nginx"}, 2, 1000)
+		d := someDistributions(t, []string{"nginx"}, 2, 1000)
 		d[0].Failed = failed
 		return encode(t, CDF("x", d), "png")
 	}

@@ -104,6 +104,24 @@ func (p *pen) overhang(a axis) vg.Length {
 	return edge
 }
 
+// thin returns the ticks of a horizontal axis without the labels that would touch the one before.
+func (f *frame) thin(a axis) []plot.Tick {
+	room := f.right - f.left
+	out := slices.Clone(a.ticks)
+	end := vg.Length(math.Inf(-1))
+	for i, t := range out {
+		at, half := vg.Length(a.scale.Normalize(a.min, a.max, t.Value))*room, f.width(t.Label, labelSize)/2
+		if t.Label != "" && at-half < end+2 {
+			out[i].Label = ""
+			continue
+		}
+		if t.Label != "" {
+			end = at + half
+		}
+	}
+	return out
+}
+
 // niceStep returns 1, 2 or 5 times a power of ten such that span holds at most n of it.
 func niceStep(span float64, n int) float64 {
 	if span <= 0 || math.IsInf(span, 0) || math.IsNaN(span) {

@@ -30,18 +30,6 @@ func (p *pen) rect(c color.Color, x0, y0, x1, y1 vg.Length) {
 	}
 }
 
-// dot draws a trial's point: a ring that shows on every colour.
-func (p *pen) dot(c color.Color, at vg.Point) {
-	const r = 1.7
-	p.DrawGlyphNoClip(draw.GlyphStyle{Color: p.theme.Paper, Radius: r, Shape: draw.CircleGlyph{}}, at)
-	p.SetLineStyle(draw.LineStyle{Color: c, Width: 0.7})
-	var path vg.Path
-	path.Move(vg.Point{X: at.X + r, Y: at.Y})
-	path.Arc(at, r, 0, 2*math.Pi)
-	path.Close()
-	p.Stroke(path)
-}
-
 // write draws a line of text aligned at a point.
 func (p *pen) write(s string, size float64, c color.Color, x draw.XAlignment, y draw.YAlignment, at vg.Point) {
 	p.set(s, p.theme.style(size, c, x, y), at)
@@ -100,16 +88,22 @@ func (p *pen) note(s string, dry bool) vg.Length {
 	return vg.Length(len(lines))*lead + edge
 }
 
+// markRadius is that of a series' points.
+const markRadius = vg.Length(2)
+
 // edge is the margin around everything.
 const edge = vg.Length(2)
 
 // key is one entry of a legend.
 type key struct {
-	name string
-	line *stroke     // a line sample, or
-	fill color.Color // a patch
-	ring bool        // a trial's point
-	last bool        // ends its row
+	name  string
+	line  *stroke     // a line sample, or
+	fill  color.Color // a patch
+	ring  bool        // a trial's point
+	mark  bool        // the shape on the line sample
+	point bool        // the shape alone
+	drop  bool        // a mark that stands on an axis
+	last  bool        // ends its row
 }
 
 // legend draws the entries in centred rows, hanging from the top, and returns the height that it takes.
@@ -119,7 +113,7 @@ func (p *pen) legend(keys []key) vg.Length {
 		lead             = vg.Length(1.35 * labelSize)
 	)
 	patch := func(k key) vg.Length {
-		if k.line != nil {
+		if k.line != nil && !k.point {
 			return sample
 		}
 		return labelSize * 0.8
@@ -146,10 +140,17 @@ func (p *pen) legend(keys []key) vg.Length {
 		y := p.Max.Y - edge - (vg.Length(i)+0.5)*lead
 		for _, k := range row {
 			switch {
+			case k.point:
+				p.mark(*k.line, vg.Point{X: x + patch(k)/2, Y: y}, 1.25*markRadius)
 			case k.line != nil:
 				p.line(k.line.color, 1.2, k.line.dashes, vg.Point{X: x, Y: y}, vg.Point{X: x + sample, Y: y})
+				if k.mark {
+					p.mark(*k.line, vg.Point{X: x + sample/2, Y: y}, markRadius)
+				}
 			case k.ring:
 				p.dot(p.theme.Ink, vg.Point{X: x + patch(k)/2, Y: y})
+			case k.drop:
+				p.drop(p.theme.Ink, vg.Point{X: x + patch(k)/2, Y: y - 2})
 			default:
 				h := patch(k) / 2
 				p.rect(k.fill, x, y-h, x+2*h, y+h)

@@ -4,6 +4,8 @@ package figure
 
 import (
 	"image/color"
+	"slices"
+	"strings"
 
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/text"
@@ -15,15 +17,16 @@ import (
 type Theme struct {
 	Paper, Ink, Muted, Grid, Fault color.Color
 	systems                        map[string]stroke
-	others                         []stroke
+	others                         []stroke // of names that the theme does not know, in order
 	parts                          map[string]color.Color
 	text                           text.Handler
 }
 
-// stroke is how a system's lines look: the dash pattern tells systems apart where colour does not.
+// stroke is how a system's lines and points look: dash pattern and shape tell systems apart where colour does not.
 type stroke struct {
 	color  color.Color
 	dashes []vg.Length
+	shape  shape
 }
 
 // The palette of Okabe and Ito, "Color universal design" (2008), told apart by readers of every colour vision.
@@ -57,13 +60,23 @@ func theme(paper, ink, muted, grid, fault, black, blue color.RGBA) *Theme {
 		Paper: paper, Ink: ink, Muted: muted, Grid: grid, Fault: fault,
 		text: text.Plain{Fonts: font.NewCache(fonts)},
 		systems: map[string]stroke{
-			"direct":     {black, []vg.Length{0.8, 1.6}},
-			"dnsingress": {blue, nil},
-			"nginx":      {green, []vg.Length{4, 1.8}},
-			"traefik":    {purple, []vg.Length{4, 1.5, 0.9, 1.5}},
-			"envoy":      {vermillion, []vg.Length{1.8, 1.2}},
+			"direct":     {black, []vg.Length{0.8, 1.6}, cross},
+			"dnsingress": {blue, nil, disc},
+			"nginx":      {green, []vg.Length{4, 1.8}, square},
+			"traefik":    {purple, []vg.Length{4, 1.5, 0.9, 1.5}, triangle},
+			"envoy":      {vermillion, []vg.Length{1.8, 1.2}, diamond},
+			"static":     {blend(ink, paper, 0.55), []vg.Length{6, 1.6}, wedge},
 		},
-		others: []stroke{{orange, []vg.Length{6, 2}}, {sky, []vg.Length{6, 1.5, 0.9, 1.5, 0.9, 1.5}}, {muted, []vg.Length{3, 3}}},
+		others: []stroke{
+			{orange, []vg.Length{7, 2}, hexagon},
+			{sky, []vg.Length{6, 1.5, 0.9, 1.5, 0.9, 1.5}, wedge},
+			{purple, []vg.Length{3, 1.2}, star},
+			{green, []vg.Length{1, 1}, plus},
+			{blend(ink, paper, 0.7), []vg.Length{9, 1.5, 3, 1.5}, square},
+			{vermillion, []vg.Length{5, 1, 1, 1}, triangle},
+			{blue, []vg.Length{2.5, 2.5}, diamond},
+			{black, []vg.Length{10, 2}, disc},
+		},
 	}
 	pale := blend(sky, paper, 0.55)
 	t.parts = map[string]color.Color{ // neighbours in a stack differ in lightness; dnsingress keeps its system's colour
@@ -82,18 +95,57 @@ func blend(a, b color.Color, share float64) color.RGBA {
 	return color.RGBA{mix(ar, br), mix(ag, bg), mix(ab, bb), 0xff}
 }
 
-// system returns the line of a system; i tells systems that the theme does not know apart.
-func (t *Theme) system(name string, i int) stroke {
-	if s, ok := t.systems[name]; ok {
-		return s
+// strokes returns a stroke for each of the names of one figure. A level of a product ("nginx-least") that stands there
+// without its product has the product's colour; all dash patterns and shapes differ as long as there are any.
+func (t *Theme) strokes(names []string) []stroke {
+	out := make([]stroke, len(names))
+	taken := map[string]bool{}
+	for i, name := range names {
+		s, ok := t.systems[name]
+		if product, _, level := strings.Cut(name, "-"); !ok && level && !slices.Contains(names, product) {
+			if s, ok = t.systems[product]; taken[product] {
+				ok = false
+			}
+			taken[product] = taken[product] || ok
+		}
+		out[i] = s
+		if !ok {
+			out[i].shape = unset
+		}
 	}
-	return t.others[i%len(t.others)]
+	used := map[shape]bool{}
+	for _, s := range out {
+		used[s.shape] = true
+	}
+	next := 0
+	for i := range out {
+		if out[i].shape != unset {
+			continue
+		}
+		for tries := 0; tries < len(t.others) && used[t.others[next%len(t.others)].shape]; tries++ {
+			next++
+		}
+		out[i] = t.others[next%len(t.others)]
+		used[out[i].shape] = true
+		next++
+	}
+	return out
 }
 
-// knows tells whether a system has a line of its own.
-func (t *Theme) knows(system string) bool {
-	_, ok := t.systems[system]
-	return ok
+// heat is the colour of a share of the whole scale, 0 to 1: from paper to dark, so that greyscale keeps the order.
+func (t *Theme) heat(share float64) color.RGBA {
+	stops := []color.Color{t.Paper, sky, blue, blend(blue, t.Ink, 0.25)}
+	if luma(t.Paper) < 0.5 { // on dark pages more is lighter
+		stops = []color.Color{t.Paper, blend(blue, t.Paper, 0.7), sky, blend(sky, t.Ink, 0.25)}
+	}
+	at := min(max(share, 0), 1) * float64(len(stops)-1)
+	i := min(int(at), len(stops)-2)
+	return blend(stops[i+1], stops[i], at-float64(i))
+}
+
+func luma(c color.Color) float64 {
+	r, g, b, _ := c.RGBA()
+	return (0.2126*float64(r) + 0.7152*float64(g) + 0.0722*float64(b)) / 0xffff
 }
 
 // Sizes of type, in points: seven is the least that ACM and IEEE print.

@@ -3,13 +3,18 @@
 package figure
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 // Panel is what clients of one system saw around a fault. Times are seconds relative to the fault's begin.
@@ -26,7 +31,94 @@ type Panel struct {
 	RequestSum uint64
 	Trials     int
 	Open       bool // requests still failed when the measured window ended
+	Events     []Mark
 }
+
+// Mark is something that happened: seconds relative to the fault's begin.
+type Mark struct {
+	Name string
+	At   float64
+}
+
+// ErrorTimeline is the kind error-timeline.
+func (Catalog) ErrorTimeline() Kind {
+	return Kind{
+		Name: "error-timeline", Does: "share of requests that failed around a fault, with the fault, events and the client error window", Faults: true,
+		Draw: func(d Data) *Figure { return Timeline(d.Name, d.Fault, panels(d)) },
+	}
+}
+
+// timelineBins is how many bins fit a column before a bar is thinner than a hair.
+const timelineBins = 80
+
+// panels aligns the fault trials of each series at the fault's begin and adds them up in bins that figures can show.
+func panels(d Data) []Panel {
+	bin, start, end := int64(0), int64(math.MaxInt64), int64(math.MinInt64)
+	for _, s := range d.Series {
+		for _, t := range s.Trials {
+			if l := t.Timeline; l != nil {
+				bin = max(bin, l.BinNs)
+				start, end = min(start, l.StartNs), max(end, t.WindowEndNs-t.Fault.BeginNs)
+			}
+		}
+	}
+	if bin == 0 {
+		return nil
+	}
+	for factor := int64(1); ; factor++ { // in steps of the finest bin; 250 ms and 1 s rather than 300 ms and 1.15 s
+		if nice := factor * bin; (end-start)/nice <= timelineBins && (1e9%nice == 0 || nice%1e9 == 0) {
+			bin = nice
+			break
+		}
+	}
+	first := start / bin * bin
+	if first > start {
+		first -= bin
+	}
+	var out []Panel
+	for _, s := range d.Series {
+		p := Panel{System: s.Name, Bin: sec(bin), Start: sec(first), First: math.NaN(), Last: math.NaN()}
+		n := (end - first + bin - 1) / bin
+		p.Requests, p.Failed = make([]float64, n), make([]float64, n)
+		for _, t := range s.Trials {
+			l := t.Timeline
+			if l == nil {
+				continue
+			}
+			p.Trials++
+			for i := range l.OK {
+				at := min((l.StartNs+int64(i)*l.BinNs-first)/bin, n-1)
+				p.Requests[at] += l.OK[i] + l.Failed[i]
+				p.Failed[at] += l.Failed[i]
+			}
+			p.FaultEnd = max(p.FaultEnd, sec(l.EndNs))
+			p.FailedSum += t.Outage.Failed
+			p.RequestSum += t.Requests
+			p.Open = p.Open || t.StillFailing()
+			if o := t.Outage; o.Failed > 0 {
+				// NaN loses every comparison: the first trial with an outage sets both.
+				if from := sec(o.FirstNs - t.Fault.BeginNs); !(p.First <= from) {
+					p.First = from
+				}
+				if to := sec(o.LastNs - t.Fault.BeginNs); !(p.Last >= to) {
+					p.Last = to
+				}
+			}
+			for _, e := range t.Events {
+				// Phases are the runner's own, clocks are compared all the time, the fault is the band.
+				if e.Kind != results.EventPhase && e.Kind != results.EventClock && e.Kind != results.EventFault && e.AtNs >= l.StartNs && e.AtNs <= end {
+					p.Events = append(p.Events, Mark{cmp.Or(e.Name, e.Kind), sec(e.AtNs)})
+				}
+			}
+		}
+		if p.Trials > 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func sec(ns int64) float64 { return float64(ns) / 1e9 }
 
 // Timeline draws the share of requests that failed, by when they were due, one panel a system on one scale, the time of the fault shaded.
 // It returns nil when there is no panel.
@@ -35,7 +127,7 @@ func Timeline(name, fault string, panels []Panel) *Figure {
 		return nil
 	}
 	return &Figure{
-		Name: name, Title: "Failed requests around the fault " + fault + " by system",
+		Name: name, Title: "Failed requests around the fault " + fault,
 		Height: stack{}.height(len(panels)),
 		draw:   func(p *pen) { drawTimeline(p, fault, panels) },
 	}
@@ -43,8 +135,9 @@ func Timeline(name, fault string, panels []Panel) *Figure {
 
 func drawTimeline(p *pen, fault string, panels []Panel) {
 	from, to, peak, bin := math.Inf(1), math.Inf(-1), 0.0, 0.0
-	trials := []int{}
+	trials, names := []int{}, []string{}
 	for _, d := range panels {
+		names = append(names, d.System)
 		from, to = min(from, d.Start), max(to, d.Start+d.Bin*float64(len(d.Requests)))
 		bin = max(bin, d.Bin)
 		trials = append(trials, d.Trials)
@@ -54,13 +147,48 @@ func drawTimeline(p *pen, fault string, panels []Panel) {
 			}
 		}
 	}
+	marks := marksOf(panels)
+	keys := []key{{name: "fault: " + fault, fill: p.theme.Fault}, {name: "client error window", line: &stroke{color: p.theme.Ink}}}
+	for i, name := range marks {
+		keys = append(keys, key{name: name, line: &stroke{color: p.theme.Ink, shape: eventShapes()[i]}, point: true})
+	}
 	s := &stack{
-		pen: p, from: from, to: to, peak: peak, label: "failed requests (%)",
-		head: p.legend([]key{{name: "fault: " + fault, fill: p.theme.Fault}, {name: "client error window", line: &stroke{color: p.theme.Ink}}}),
-		foot: p.note(fmt.Sprintf("Shares of requests due within %s; %s a system. Window: first failed intended send to last failure seen.",
+		pen: p, from: from, to: to, peak: peak, label: "failed requests (%)", series: names,
+		head: p.legend(keys),
+		foot: p.note(fmt.Sprintf("Shares of requests due within %s; n = %s a system. Window: first failed intended send to last failure seen.",
 			span(bin), count(trials, "trial")), false),
 	}
-	s.draw(len(panels), func(f *frame, i int) { f.panel(panels[i], i) })
+	s.draw(len(panels), func(f *frame, i int) {
+		f.panel(panels[i], s.strokes[i])
+		for _, m := range panels[i].Events {
+			if m.At >= f.x.min && m.At <= f.x.max {
+				k := slices.Index(marks, m.Name)
+				if k < 0 {
+					k = len(marks) - 1
+				}
+				at := vg.Point{X: f.px(m.At), Y: f.top - 3.5}
+				f.line(f.theme.Muted, 0.4, []vg.Length{0.8, 0.8}, at, vg.Point{X: at.X, Y: f.bottom})
+				f.mark(stroke{color: f.theme.Ink, shape: eventShapes()[k]}, at, 1.6)
+			}
+		}
+	})
+}
+
+func eventShapes() []shape { return []shape{wedge, diamond, square, hexagon} }
+
+// marksOf names the events of panels, by how often they happened; those that are more than there are shapes are "other events".
+func marksOf(panels []Panel) []string {
+	times := map[string]int{}
+	for _, d := range panels {
+		for _, e := range d.Events {
+			times[e.Name]++
+		}
+	}
+	out := slices.SortedFunc(maps.Keys(times), func(a, b string) int { return cmp.Or(cmp.Compare(times[b], times[a]), cmp.Compare(a, b)) })
+	if most := len(eventShapes()); len(out) > most {
+		out = append(out[:most-1], "other events")
+	}
+	return out
 }
 
 // stack is panels one below the other, with shares in per cent over the time since a fault began, on one scale.
@@ -69,6 +197,8 @@ type stack struct {
 	head, foot     vg.Length // what legend and note take
 	from, to, peak float64
 	label          string
+	series         []string
+	strokes        []stroke
 }
 
 // height is that of a figure with so many panels.
@@ -78,6 +208,7 @@ func (stack) height(panels int) vg.Length {
 
 func (s *stack) draw(panels int, each func(f *frame, i int)) {
 	p := s.pen
+	s.strokes = p.theme.strokes(s.series)
 	bottom := p.Min.Y + s.foot + 24
 	slot := (p.Max.Y - s.head - bottom) / vg.Length(panels)
 	f := &frame{pen: p}
@@ -99,8 +230,7 @@ func (s *stack) draw(panels int, each func(f *frame, i int)) {
 	p.turned(s.label, labelSize, p.theme.Ink, vg.Point{X: p.Min.X + edge, Y: (p.Max.Y - s.head + bottom) / 2})
 }
 
-func (f *frame) panel(d Panel, i int) {
-	s := f.theme.system(d.System, i)
+func (f *frame) panel(d Panel, s stroke) {
 	f.parts(s, d.FaultEnd, d.Start, d.Bin, d.Requests, d.Failed)
 	f.write(d.System, labelSize, f.theme.Ink, draw.XLeft, draw.YBottom, vg.Point{X: f.left, Y: f.top + 1.6})
 	outcome := "no request failed"

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/figure"
+)
+
+// figuresCommand shows what a figures file may say.
+func figuresCommand(stdout io.Writer) *cobra.Command {
+	kinds, check := false, ""
+	c := &cobra.Command{
+		Use:   "figures",
+		Short: "Print the default set of figures, a file to begin with",
+		Long: `Print the default set of figures, a file to begin with.
+
+A figures file declares what analyze draws, a few lines a figure:
+
+  version: 1
+  figures:
+    - name: keepalive-p999          # of the files
+      kind: rate-latency            # how it is drawn: analyze figures --kinds
+      where: {connection: [keepalive], system: [nginx, dnsingress]}
+      series: [system]              # the factors whose levels are lines, rows or panels
+      each: [connection]            # a figure for each level; without it: of each factor that varies and is told apart by nothing else
+      x: rate                       # a factor with numbers; of pareto a quantity
+      y: p99.9                      # a quantity: analyze figures --kinds lists them
+      title: Latency of kept connections
+
+Besides the run's factors there are "kind" (steady, fault) and "fault" (the fault's kind).`,
+		Example: "  analyze figures --kinds\n  analyze figures --check mine.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			switch {
+			case check != "":
+				set, err := figureSet(check)
+				if err != nil {
+					return err
+				}
+				return say(stdout, fmt.Sprintf("%s: %d figures\n", check, len(set)))
+			case kinds:
+				return say(stdout, kindList())
+			default:
+				return say(stdout, string(figure.DefaultFile()))
+			}
+		},
+	}
+	c.Flags().BoolVar(&kinds, "kinds", false, "list the kinds of figures and the quantities instead")
+	c.Flags().StringVar(&check, "check", "", "check a figures file instead")
+	return c
+}
+
+func say(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}
+
+func kindList() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KIND\tX\tY\tSHOWS")
+	for _, k := range figure.Kinds() {
+		y := k.Y
+		if y == "" {
+			y = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.Name, k.X, y, k.Does)
+	}
+	fmt.Fprintln(w, "\nQUANTITY\tAXIS")
+	for _, q := range digest.Quantities() {
+		fmt.Fprintf(w, "%s\t%s\n", q.Name, q.Label)
+	}
+	fmt.Fprintln(w, "p99.9\tany percentile of latency")
+	fmt.Fprintln(w, "lookup_cold_p50_ms\tany measure that trials hold (measures in trial.json)")
+	_ = w.Flush() // into memory
+	return b.String()
+}
