@@ -138,6 +138,12 @@ func printExplanation(w io.Writer, x pool.Explanation, events int, now time.Time
 	if x.For != "" {
 		fmt.Fprintf(w, "made for the ports of %s\n", x.For)
 	}
+	if x.Merge != "" {
+		fmt.Fprintf(w, "merged by %s\n", x.Merge)
+	}
+	for _, p := range x.Peers {
+		printPeer(w, p, time.Now())
+	}
 	if x.FailOpen {
 		fmt.Fprintln(w, "too few members satisfy the policy: all ready ones are in")
 	}
@@ -170,13 +176,21 @@ func printMembers(w io.Writer, x pool.Explanation, now time.Time) error {
 			fmt.Fprintf(t, "%s\t%d\t%d\t%.1f%%\n", orDash(g.Name), g.Weight, g.In, 100*g.Share)
 		}
 	}
+	clusters := x.Merge != ""
 	if len(x.Members) > 0 || len(x.Records) == 0 {
-		fmt.Fprintln(t, "\nADDRESS\tPOD\tNODE\tSTATE\tREASON\tRULE\tVALUE\tLIMIT\tSHARE\tFOR")
+		cluster := ""
+		if clusters {
+			cluster = "CLUSTER\t"
+		}
+		fmt.Fprintln(t, "\n"+cluster+"ADDRESS\tPOD\tNODE\tSTATE\tREASON\tRULE\tVALUE\tLIMIT\tSHARE\tFOR")
 	}
 	for _, m := range x.Members {
 		share := "-"
 		if m.State == "in" && m.Weight > 0 {
 			share = fmt.Sprintf("%.1f%%", 100*m.Weight)
+		}
+		if clusters {
+			fmt.Fprintf(t, "%s\t", orDash(m.Cluster))
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Address, orDash(m.Pod), orDash(m.Node), m.State, m.Reason,
 			orDash(m.Rule), digits(m.Value), digits(m.Limit), share, now.Sub(m.Since).Round(time.Second))
@@ -275,6 +289,9 @@ func printHistory(w io.Writer, history []pool.Event) error {
 			who := c.Pod
 			if who == "" {
 				who = c.Address.String()
+			}
+			if c.Cluster != "" {
+				who = c.Cluster + " " + who
 			}
 			text := strings.TrimSpace(fmt.Sprintf("%s %s→%s %s %s", who, c.Was, c.State, c.Reason, c.Rule))
 			if c.Value != nil {

@@ -32,6 +32,6 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	c.SetIn(stdin)
 	c.SetOut(stdout)
 	c.SetErr(stderr)
-	c.AddCommand(runCommand(s), serveCommand(s), checkZoneCommand(s), lookupCommand(s), dnssecCommand(s), explainCommand(s), forwardsCommand(s), checkCommand(s), steerCommand(s), recordsCommand(s), webhookCommand(s), manual.Command(c))
+	c.AddCommand(runCommand(s), serveCommand(s), checkZoneCommand(s), lookupCommand(s), dnssecCommand(s), explainCommand(s), forwardsCommand(s), registrationsCommand(s), peersCommand(s), checkCommand(s), steerCommand(s), recordsCommand(s), webhookCommand(s), manual.Command(c))
 	return c
 }

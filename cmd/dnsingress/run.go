@@ -27,6 +27,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/health"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/location"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/peer"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/promql"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
@@ -82,6 +83,9 @@ SIGUSR2 starts the program again and hands the sockets over to it once it is rea
 				for _, z := range c.Forward {
 					fmt.Fprintf(s.out, "would forward %s to %v (%s)\n", z.Zone, z.To, z.Policy)
 				}
+				for _, p := range c.Peers.Clusters {
+					fmt.Fprintf(s.out, "would exchange pools as %s with %s\n", c.Cluster.Name, p.Name)
+				}
 				return nil
 			}
 			defer ignoreHangup(log)()
@@ -101,21 +105,23 @@ SIGUSR2 starts the program again and hands the sockets over to it once it is rea
 
 // daemon is the whole of `dnsingress run`, wired.
 type daemon struct {
-	config    *config.Config
-	log       *slog.Logger
-	engine    *pool.Engine
-	source    source
-	evaluator *promql.Evaluator
-	health    *health.Checker
-	aliases   *alias.Resolver
-	transfers *transfer.Service
-	forwards  *forward.Service
-	locations *location.Follower
-	dns       *server.Server
-	admin     *admin.Server
-	sockets   *handover.Sockets
-	signers   []func(context.Context) error
-	ending    chan struct{} // closed on SIGTERM
+	config      *config.Config
+	log         *slog.Logger
+	engine      *pool.Engine
+	source      source
+	evaluator   *promql.Evaluator
+	health      *health.Checker
+	aliases     *alias.Resolver
+	transfers   *transfer.Service
+	peers       *peer.Service // nil: there are none
+	forwards    *forward.Service
+	locations   *location.Follower
+	dns         *server.Server
+	admin       *admin.Server
+	sockets     *handover.Sockets
+	delegations *delegations
+	signers     []func(context.Context) error
+	ending      chan struct{} // closed on SIGTERM
 }
 
 func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
@@ -164,6 +170,12 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	if d.sockets.Inherited() {
 		transfers.Beside = drainTime
 	}
+	if d.peers, err = newPeers(c, d.engine, &transfers, registry, log); err != nil {
+		return nil, err
+	}
+	if d.delegations, err = newDelegations(c, d.engine, catalog, signing, &transfers, registry, log); err != nil {
+		return nil, err
+	}
 	d.transfers, err = transfer.New(transfers)
 	if err != nil {
 		return nil, err
@@ -184,7 +196,11 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 		dns.When = d.engine.Ready()
 	}
 	d.dns = server.New(dns)
-	lists := map[string]func() any{"forwards": func() any { return d.forwards.Status() }}
+	lists := map[string]func() any{
+		"registrations": d.delegations.list,
+		"forwards":      func() any { return d.forwards.Status() },
+		"peers":         func() any { return d.peers.Status() },
+	}
 	d.admin, err = admin.New(admin.Options{Listen: c.Admin, Sockets: d.sockets, Ready: d.ready, Explainer: d.engine, Lists: lists, Gatherer: registry, Log: log})
 	return d, err
 }
@@ -241,6 +257,9 @@ func (d *daemon) ready() error {
 	default:
 		return errors.New("waiting for a zone: the configuration has none, and no DNSZone is accepted yet")
 	}
+	if waiting := d.engine.Waiting(); len(waiting) > 0 {
+		return fmt.Errorf("waiting for leaves to register with %s: nothing is known of them from before", strings.Join(waiting, ", "))
+	}
 	select {
 	case <-d.dns.Ready():
 		return nil
@@ -292,7 +311,7 @@ func (d *daemon) run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wait sync.WaitGroup
-	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.aliases.Run, d.transfers.Run, d.forwards.Run, d.locations.Run, d.source.Run, d.trim}, d.signers...) {
+	for _, part := range append([]func(context.Context) error{d.administrate, d.dns.Run, d.engine.Run, d.health.Run, d.aliases.Run, d.transfers.Run, d.forwards.Run, d.peers.Run, d.locations.Run, d.source.Run, d.delegations.run, d.delegations.comparer.Run, d.trim}, d.signers...) {
 		wait.Go(func() {
 			if err := part(work); err != nil && work.Err() == nil {
 				stop(err)
@@ -303,6 +322,11 @@ func (d *daemon) run(ctx context.Context) error {
 	staying, leave := context.WithCancel(work)
 	defer context.AfterFunc(ctx, leave)()
 	defer leave()
+	wait.Go(func() {
+		if err := d.delegations.register(staying, d.dns.Ready()); err != nil {
+			stop(err)
+		}
+	})
 	wait.Go(func() {
 		if err := d.restart(staying); err != nil {
 			stop(err)

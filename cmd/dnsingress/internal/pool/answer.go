@@ -70,6 +70,7 @@ func (e *Engine) answerFor(name string, z *served) (answer, bool) {
 	a := answer{ttl: e.ttlOf(s, z)}
 	if slices.Contains(s.hosts, name) {
 		a = e.poolAnswer(s, z)
+		e.merge(&a, s, name)
 		for _, r := range e.portSets(s, z)[name] {
 			a.sets = append(a.sets, a.made(r))
 		}
@@ -208,13 +209,18 @@ func (e *Engine) poolAnswer(s *state, z *served) answer {
 		a.divide(s)
 	}
 	a.maxAnswers = e.mostOf(s, z)
+	a.bound()
+	return a
+}
+
+// bound has no more addresses in one answer than a message can hold.
+func (a *answer) bound() {
 	if len(a.addresses) > mostAnswers && (a.maxAnswers == 0 || a.maxAnswers > mostAnswers || a.selection.Kind == zone.All) {
 		a.maxAnswers = mostAnswers
 		if a.selection.Kind == zone.All {
 			a.selection = zone.Selection{}
 		}
 	}
-	return a
 }
 
 // divide puts the addresses of a group together and leaves out those of groups without weight.

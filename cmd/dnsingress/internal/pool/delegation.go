@@ -47,6 +47,12 @@ func (e *Engine) arrangeCut(s *state) {
 	pool := s.Pool
 	var wrong []model.Problem
 	pool.Records, wrong = record.Delegation(d, z.origin, record.Seconds(z.own.InfrastructureTTL))
+	if s.Ref.IsRegistered() { // it has been checked, and addresses are published once for all children of a name server
+		pool.Records, wrong = atChild(pool.Records, d.Child), nil
+	} else if leased := e.leased[d.Child]; leased != nil {
+		pool.Records = append(pool.Records, e.leasedRecords(leased, z)...)
+		wrong = append(wrong, leased.Problems...)
+	}
 	_, s.sets, s.wrong = record.Check(&pool, nil)
 	s.wrong = append(wrong, s.wrong...)
 	for i := range s.sets {
@@ -72,7 +78,7 @@ func (e *Engine) cutAbove(key string) (found string) {
 	if !ok {
 		return ""
 	}
-	if s := e.pools[owner]; s.cut != "" && s.cut != key {
+	if s := e.pools[owner]; s.cut != "" && s.cut != key || s.isServer() {
 		return "" // glue is asked for at the cut
 	}
 	z := e.zoneOf(key)

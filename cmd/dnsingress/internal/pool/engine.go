@@ -62,6 +62,8 @@ type Engine struct {
 	observe   func(model.Ref) // nil: nobody does
 	metrics   *metrics
 
+	peering
+	leasing
 	inbox inbox
 	ready chan struct{} // closed when the zones have been published first
 
@@ -128,6 +130,7 @@ type checked struct {
 func New(o Options) (*Engine, error) {
 	e := &Engine{
 		options:  o,
+		leasing:  newLeasing(),
 		inbox:    inbox{wake: make(chan struct{}, 1)},
 		ready:    make(chan struct{}),
 		serving:  make(chan struct{}),
@@ -207,7 +210,9 @@ type mail struct {
 	results  []promql.Result
 	checks   map[check]outcome        // the newest of each
 	followed map[string]alias.Outcome // likewise, by host name
+	peers    []model.PeerNews
 	synced   bool
+	leaseMail
 }
 
 // check is a health check of one object.
@@ -283,10 +288,12 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	if len(e.pools) == 0 {
 		e.pools = make(map[model.Ref]*state, len(m.updates))
 	}
-	e.rezone(m.updates, dirty, hosts)
+	e.rezone(m.updates, m.adopted, dirty, hosts)
 	for _, u := range m.updates {
-		e.take(u, dirty, hosts)
+		e.take(e.lease(u), dirty, hosts)
+		e.besides(u, dirty, hosts)
 	}
+	e.heed(m, dirty)
 	if e.asked {
 		e.asked = false
 		e.evaluator.Set(ctx, e.wanted())
@@ -305,6 +312,9 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 	}
 	for name, found := range m.followed {
 		e.found(name, found, dirty)
+	}
+	for _, n := range m.peers {
+		e.hearPeer(n, dirty, hosts)
 	}
 	e.relink(hosts, dirty)
 	e.recut(hosts, dirty)
@@ -328,6 +338,9 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 			}
 		}
 	}
+	if m.settled {
+		e.unwait()
+	}
 	if m.synced && e.synced.IsZero() {
 		e.synced = now
 	}
@@ -335,9 +348,12 @@ func (e *Engine) step(ctx context.Context, m mail, now time.Time) time.Time {
 		e.rebuild(now, hosts)
 		e.publish(e.compile(hosts))
 		e.goLive()
+		e.offerAll()
 	} else {
 		e.publish(e.compile(hosts))
+		e.offer(hosts)
 	}
+	e.recount()
 	if e.live {
 		e.metrics.programmed(e, m.updates, time.Now())
 	}
@@ -356,7 +372,9 @@ func (e *Engine) publish(changed []*served) {
 		return
 	}
 	for _, s := range changed {
-		e.options.Catalog.Publish(s.zone)
+		if !e.waiting[s.origin] {
+			e.options.Catalog.Publish(s.zone)
+		}
 	}
 	for _, origin := range e.gone {
 		e.options.Catalog.Withdraw(origin)
@@ -389,7 +407,7 @@ func (e *Engine) take(u model.Update, dirty causes, hosts map[string]bool) {
 	} else {
 		delete(e.pools, u.Ref)
 		delete(e.wakeups, u.Ref)
-		if old != nil {
+		if old != nil && u.Ref.Kind != peers {
 			e.reporter.Report(u.Ref, nil)
 		}
 	}
@@ -462,6 +480,9 @@ func (e *Engine) awaited() bool {
 			}
 		}
 	}
+	if e.unheard() {
+		return true
+	}
 	if e.prober == nil {
 		return false
 	}
@@ -479,7 +500,11 @@ func (e *Engine) goLive() {
 	if len(e.zones) == 0 {
 		e.options.Log.Warn("nothing to answer for yet: the configuration has no zones (hint: DNSZones)")
 	}
+	e.onZones()
 	for _, s := range e.zones {
+		if e.waiting[s.origin] {
+			continue
+		}
 		e.options.Catalog.Publish(s.zone)
 		e.options.Log.Info("publishing", "zone", s.origin, "names", len(s.answers), "serial", s.zone.Serial())
 	}

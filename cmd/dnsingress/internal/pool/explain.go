@@ -32,6 +32,8 @@ type Explanation struct {
 	LastResort  bool        `json:"last_resort"`   // nobody is ready: who serves while terminating is answered with
 	For         string      `json:"for,omitempty"` // the host that the name was made for, by its ports
 	Members     []Member    `json:"members"`
+	Merge       string      `json:"merge,omitempty"`   // how members of several clusters share the name
+	Peers       []Peer      `json:"peers,omitempty"`   // other clusters that have members for the name
 	Groups      []Group     `json:"groups,omitempty"`  // that the members belong to
 	Records     []RecordSet `json:"records,omitempty"` // that the name has beside the members' addresses
 	Follows     []Followed  `json:"follows,omitempty"` // host names outside whose addresses are among the records
@@ -76,7 +78,8 @@ type Member struct {
 	Pod     string     `json:"pod,omitempty"`
 	Node    string     `json:"node,omitempty"`
 	Group   string     `json:"group,omitempty"`
-	State   string     `json:"state"` // in or out
+	Cluster string     `json:"cluster,omitempty"` // whose member it is; absent: no other has any
+	State   string     `json:"state"`             // in or out
 	Reason  string     `json:"reason"`
 	Rule    string     `json:"rule,omitempty"`   // that decided
 	Signal  string     `json:"signal,omitempty"` // that it judged
@@ -176,6 +179,7 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 		x.LastResort = x.LastResort || v.In && v.Reason == steer.LastResort
 		x.Members = append(x.Members, m)
 	}
+	e.explainPeers(&x, s, host)
 	return x.problems(s), true
 }
 

@@ -27,16 +27,17 @@ const (
 	byCheck
 	byMetrics
 	byTime
+	byPeer
 )
 
 func (t trigger) String() string {
-	return [...]string{"restart", "cluster", "health", "metrics", "time"}[t]
+	return [...]string{"restart", "cluster", "health", "metrics", "time", "peer"}[t]
 }
 
 // Event is a decision that changed something.
 type Event struct {
 	At       time.Time `json:"at"`
-	Trigger  string    `json:"trigger"` // metrics, cluster, health, time or restart
+	Trigger  string    `json:"trigger"` // metrics, cluster, health, time, peer or restart
 	TTL      float64   `json:"ttl_seconds"`
 	TTLRule  string    `json:"ttl_rule"`
 	FailOpen bool      `json:"fail_open"`
@@ -50,8 +51,9 @@ type Event struct {
 type Change struct {
 	Address netip.Addr `json:"address"`
 	Pod     string     `json:"pod,omitempty"`
-	Was     string     `json:"was"`   // in, out or none
-	State   string     `json:"state"` // likewise
+	Cluster string     `json:"cluster,omitempty"` // whose member it is; absent: this one's
+	Was     string     `json:"was"`               // in, out or none
+	State   string     `json:"state"`             // likewise
 	Reason  string     `json:"reason,omitempty"`
 	Rule    string     `json:"rule,omitempty"`
 	Signal  string     `json:"signal,omitempty"`

@@ -113,7 +113,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	var counted []moves
 	for ref, s := range e.pools {
-		if len(s.Hosts) == 0 {
+		if len(s.Hosts) == 0 || ref.Kind == peers {
 			continue // it has no members that anything could be told of
 		}
 		of := labelsOf(ref)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 )
@@ -45,11 +46,20 @@ func (e *Engine) servable(s *state) []string {
 		if _, barred := z.barred(s, plain(name)); barred {
 			continue
 		}
-		if may, _ := e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, plain(name)); may {
+		if may, _ := e.mayHave(s, plain(name)); may {
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// mayHave is Kubernetes.MayHave for what an object wants. Of what is registered, and of what peers have, grants of their
+// own were asked.
+func (e *Engine) mayHave(s *state, name string) (bool, *config.Host) {
+	if s.Ref.IsRegistered() || s.Ref.Kind == peers {
+		return true, nil
+	}
+	return e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, name)
 }
 
 // within reports whether a canonical name is an origin or below it, without taking either apart.
@@ -68,7 +78,7 @@ func (e *Engine) conflicts(s *state) []model.Problem {
 		key, z := name, e.zoneOf(name)
 		name = plain(name)
 		_, made := s.made[key]
-		may, rule := e.options.Config.Kubernetes.MayHave(s.Ref.Namespace, name)
+		may, rule := e.mayHave(s, name)
 		owner, _ := e.claims.Owner(key)
 		why, barred := model.Problem{}, false
 		if z != nil {
@@ -93,6 +103,8 @@ func (e *Engine) conflicts(s *state) []model.Problem {
 				name, plain(e.under[key]), cut, plain(e.under[key]))
 		case e.loops[name] != nil:
 			add(record.RecordLoop, "%s", record.LoopText(name, e.loops[name], e.at))
+		case !slices.Contains(s.hosts, name) && e.elsewhere(name):
+			add("PeersIgnored", "%s has no members here but records; those that other clusters have for it are left out (hint: another name)", name)
 		}
 	}
 	for _, name := range s.names {
@@ -105,6 +117,9 @@ func (e *Engine) conflicts(s *state) []model.Problem {
 	}
 	if s.Zone != nil {
 		problems = append(problems, e.zoneConflicts(s)...)
+	}
+	if s.Zone != nil || s.Delegation != nil {
+		problems = append(problems, e.remarksOn(s)...)
 	}
 	return append(problems, e.unresolved(s)...)
 }
@@ -135,6 +150,9 @@ func (e *Engine) tell(s *state) {
 	problems := slices.Concat(s.Problems, s.wrong, e.conflicts(s), s.confused)
 	if !slices.Equal(problems, s.problems) {
 		s.problems = problems
+		if s.Ref.Kind == peers || s.Ref.IsRegistered() { // no object of this cluster is to be mended
+			return
+		}
 		e.reporter.Report(s.Ref, problems)
 		e.changed(s.Ref)
 	}

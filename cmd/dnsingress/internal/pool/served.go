@@ -41,7 +41,7 @@ func newServed(own model.Zone, serials *serial.Counter, first uint32) (*served, 
 
 // barred says why a name is not an object's, as far as the zone decides.
 func (s *served) barred(of *state, name string) (model.Problem, bool) {
-	return record.Barred(&s.own, s.reserved, of.Ref.Namespace, name, of.Delegation != nil)
+	return record.Barred(&s.own, s.reserved, of.Ref.Namespace, name, of.Delegation != nil || of.isServer())
 }
 
 // keep notes the serial that is about to be shown.

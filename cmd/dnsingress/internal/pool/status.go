@@ -59,7 +59,7 @@ func (s *state) status(v steer.Verdict) model.MemberStatus {
 
 // changed tells the observer, once there is something to see.
 func (e *Engine) changed(ref model.Ref) {
-	if e.observe != nil && e.live {
+	if e.observe != nil && e.live && ref.Kind != peers {
 		e.observe(ref)
 	}
 }

@@ -54,6 +54,14 @@ func (e *Engine) Pools(match string, limit int) (list []Summary, total int) {
 		if slices.Contains(s.hosts, name) {
 			x.Members = len(s.Members)
 			x.In, x.Ready = s.count()
+			if all := e.candidates(s, name, e.options.Config.Peers.Merging(name)); all != nil {
+				x.In, x.Members = len(a.addresses), len(all)
+				for _, c := range all[len(s.decision.Members):] {
+					if c.In || c.Reason == standby {
+						x.Ready++
+					}
+				}
+			}
 		}
 		if events := s.history.list(); len(events) > 0 {
 			x.Changed = &events[len(events)-1].At

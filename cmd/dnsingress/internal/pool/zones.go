@@ -56,8 +56,11 @@ func (e *Engine) make(own model.Zone, serials *serial.Counter, first uint32) (*s
 
 // rezone has the zones served that objects want now, and takes up again the objects that have names in those that come,
 // go or change: a name is in the zone with the longest origin.
-func (e *Engine) rezone(updates []model.Update, dirty causes, hosts map[string]bool) {
+func (e *Engine) rezone(updates []model.Update, adopted map[string][]model.Nameserver, dirty causes, hosts map[string]bool) {
 	touched := map[string]bool{}
+	for origin, servers := range adopted {
+		e.adopted[origin], touched[origin] = servers, true
+	}
 	for _, u := range updates {
 		e.want(u, touched)
 	}
@@ -76,6 +79,7 @@ func (e *Engine) rezone(updates []model.Update, dirty causes, hosts map[string]b
 	if len(moved) == 0 {
 		return
 	}
+	e.onZones()
 	newer := map[model.Ref]bool{}
 	for _, u := range updates {
 		newer[u.Ref] = true
@@ -124,10 +128,7 @@ func (e *Engine) want(u model.Update, touched map[string]bool) {
 // settle makes the zone of an origin what the object that has it wants, and tells whether that changes anything.
 func (e *Engine) settle(origin string) (changed bool) {
 	have := e.zones[origin]
-	if have != nil && have.by == (model.Ref{}) {
-		return false
-	}
-	owner, ok := e.origins.Owner(origin)
+	own, owner, ok := e.wantedZone(origin)
 	switch {
 	case !ok && have == nil:
 		return false
@@ -139,10 +140,10 @@ func (e *Engine) settle(origin string) (changed bool) {
 		e.gone = append(e.gone, origin)
 		e.options.Log.Info("zone ends", "zone", origin, "object", have.by.String())
 		return true
-	case have != nil && have.by == owner && have.own.Equal(e.asking[owner]):
+	case have != nil && have.by == owner && have.own.Equal(&own):
 		return false
 	}
-	next, err := e.renew(have, *e.asking[owner])
+	next, err := e.renew(have, own)
 	if err != nil {
 		e.unmade[owner] = err.Error()
 		e.options.Log.Error("making a zone; what was there stays", "zone", origin, "object", owner.String(), "error", err)
@@ -163,6 +164,30 @@ func (e *Engine) settle(origin string) (changed bool) {
 	}
 	e.fresh[next] = true
 	return true
+}
+
+// configured is the zone of an origin as the configuration says it.
+func (e *Engine) configured(origin string) (own model.Zone, ok bool) {
+	for _, z := range e.options.Config.Zones {
+		if z.Origin == origin {
+			return z.Model(), true
+		}
+	}
+	return own, false
+}
+
+// wantedZone is the zone of an origin as it should be, and who has it served; zero: the configuration.
+func (e *Engine) wantedZone(origin string) (own model.Zone, owner model.Ref, ok bool) {
+	if own, ok = e.configured(origin); !ok {
+		if owner, ok = e.origins.Owner(origin); !ok {
+			return own, owner, false
+		}
+		own = *e.asking[owner]
+	}
+	if servers := e.adopted[origin]; servers != nil {
+		own.Nameservers = servers
+	}
+	return own, owner, true
 }
 
 // renew makes a zone with other records of its own, which answers for all names as before; nil: it was none.

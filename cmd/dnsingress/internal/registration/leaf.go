@@ -70,11 +70,12 @@ type Leaf struct {
 
 	mu       sync.Mutex
 	remarked map[string][]model.Problem
+	adopted  map[string][]model.Nameserver
 }
 
 // NewLeaf checks that the keys are there.
 func NewLeaf(o LeafOptions) (*Leaf, error) {
-	l := &Leaf{options: o, remarked: map[string][]model.Problem{}}
+	l := &Leaf{options: o, remarked: map[string][]model.Problem{}, adopted: map[string][]model.Nameserver{}}
 	if o.DS == nil {
 		l.options.DS = func(string) []string { return nil }
 	}
@@ -207,9 +208,9 @@ func (l *Leaf) conclude(s *Section, zones map[string]Zone) {
 			if k.section != s {
 				continue
 			}
-			v, ok, trouble := k.says(origin)
-			if trouble != "" {
-				note(NotRegistered, "upper "+k.to.Addr.String()+": "+trouble)
+			v, ok, problem := k.says(origin)
+			if problem != nil {
+				problems = append(problems, *problem)
 			}
 			if !ok {
 				continue
@@ -238,8 +239,7 @@ func (l *Leaf) conclude(s *Section, zones map[string]Zone) {
 			result = "other"
 			note(ParentDisagree, "no upper of "+s.Zone+" refers to this server, "+s.Server.Name+", but to "+names(all))
 		case !sameServers(want, z.Nameservers):
-			l.options.Publisher.Adopt(origin, want)
-			l.options.Log.Info("the zone's name servers are those of its uppers now", "zone", origin, "nameservers", names(want))
+			l.adopt(origin, want)
 		}
 		if len(said) > 0 {
 			result = "other"
@@ -248,6 +248,19 @@ func (l *Leaf) conclude(s *Section, zones map[string]Zone) {
 		l.options.Metrics.result(origin, "parent", result)
 		l.remark(origin, problems)
 	}
+}
+
+// adopt has a zone publish what its uppers refer to.
+func (l *Leaf) adopt(origin string, servers []model.Nameserver) {
+	l.mu.Lock()
+	again := sameServers(l.adopted[origin], servers) && l.adopted[origin] != nil
+	l.adopted[origin] = servers
+	l.mu.Unlock()
+	if again { // and it is about to be published
+		return
+	}
+	l.options.Publisher.Adopt(origin, servers)
+	l.options.Log.Info("the zone's name servers are those of its uppers now", "zone", origin, "nameservers", names(servers))
 }
 
 // remark tells what is to be said of a zone, where that is other than before.

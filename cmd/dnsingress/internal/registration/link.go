@@ -3,6 +3,7 @@
 package registration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,16 +52,16 @@ type link struct {
 
 	mu      sync.Mutex
 	views   map[string]view
-	trouble string // why the upper does not take it; "": it does
+	problem *model.Problem // with the upper; nil: all is well
 	renewed time.Time
 }
 
-// says is what the upper says of a zone, if it has said anything, and why it does not take it.
-func (k *link) says(origin string) (v view, known bool, trouble string) {
+// says is what the upper says of a zone, if it has said anything, and what is wrong with it.
+func (k *link) says(origin string) (v view, known bool, problem *model.Problem) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	v, known = k.views[origin]
-	return v, known, k.trouble
+	return v, known, k.problem
 }
 
 // run keeps the upper up to date until ctx ends.
@@ -79,7 +80,6 @@ func (k *link) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		k.note(err)
 		wait := k.pace()
 		if err != nil {
 			wait = min(retryLeast<<min(failed, 8), retryMost, max(wait, retryLeast))
@@ -103,37 +103,33 @@ func (k *link) pace() time.Duration {
 // round registers or renews, and asks what the upper refers to.
 func (k *link) round(ctx context.Context) error {
 	zones := k.leaf.zones(k.section)
+	var refused, unheard error
 	if k.section.Server.Name != "" {
-		if err := k.enter(ctx, k.leaf.entry(k.section, zones)); err != nil {
-			return err
-		}
+		refused = k.enter(ctx, k.leaf.entry(k.section, zones))
 	}
-	if err := k.learn(ctx, zones); err != nil {
-		return err
+	if refused == nil {
+		unheard = k.learn(ctx, zones)
 	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	k.note(refused, unheard)
 	k.leaf.conclude(k.section, zones)
-	return nil
+	return cmp.Or(refused, unheard)
 }
 
-// note keeps why a round failed, and has that said of the zones.
-func (k *link) note(err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
+// note keeps why the upper does not take registrations, or does not say what it refers to.
+func (k *link) note(refused, unheard error) {
+	var problem *model.Problem
+	switch {
+	case refused != nil:
+		problem = &model.Problem{Reason: NotRegistered, Notice: true, Message: "upper " + k.to.Addr.String() + " of " + k.section.Zone + ": " + refused.Error()}
+	case unheard != nil:
+		problem = &model.Problem{Reason: Unanswered, Notice: true, Message: "upper " + k.to.Addr.String() + " of " + k.section.Zone + " does not say what it refers to: " + unheard.Error()}
 	}
 	k.mu.Lock()
-	before := k.trouble
-	k.trouble = text
-	k.mu.Unlock()
-	if text == before {
-		return
-	}
-	if err != nil {
-		k.log.Warn("registering with an upper", "error", err)
-	} else if before != "" {
-		k.log.Info("the upper takes registrations again")
-	}
-	k.leaf.conclude(k.section, k.leaf.zones(k.section))
+	defer k.mu.Unlock()
+	k.problem = problem
 }
 
 // enter has the upper know an entry: by a renewal where it does, else by all of it.

@@ -93,7 +93,10 @@ func (l *Leaf) Uppers() []Upper {
 	out := []Upper{}
 	for _, k := range l.links {
 		k.mu.Lock()
-		u := Upper{Zone: k.section.Zone, Upper: k.to.Addr.String(), Nameserver: k.section.Server.Name, Zones: len(k.views), Trouble: k.trouble}
+		u := Upper{Zone: k.section.Zone, Upper: k.to.Addr.String(), Nameserver: k.section.Server.Name, Zones: len(k.views)}
+		if k.problem != nil {
+			u.Trouble = k.problem.Message
+		}
 		if !k.renewed.IsZero() {
 			at := k.renewed.UTC()
 			u.Renewed = &at

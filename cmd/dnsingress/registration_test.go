@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/registration"
+)
+
+const treeSecret = "dGhlIHVwcGVyIGFuZCBpdHMgbGVhdmVzIGFuZCBub2JvZHkgZWxzZQ=="
+
+// treeServer is `dnsingress run` as a process of its own, at addresses that it keeps over restarts.
+type treeServer struct {
+	t           *testing.T
+	dir         string
+	config      string
+	dns, admin  string
+	environment []string
+	process     *exec.Cmd
+	log         *sink
+}
+
+// freeAddress is an address of the loopback interface whose port nobody has, over UDP and TCP.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "[::1]:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.ListenPacket("udp", l.Addr().String())
+		l.Close()
+		if err == nil {
+			c.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+// newServer prepares a server with zones from a configuration and objects from manifests. Keys are of the given names.
+func newServer(t *testing.T, config, manifests string, keys ...string) *treeServer {
+	t.Helper()
+	s := &treeServer{t: t, dir: t.TempDir(), dns: freeAddress(t), admin: freeAddress(t)}
+	s.config = filepath.Join(s.dir, "config.yaml")
+	var text strings.Builder
+	for _, k := range keys {
+		fmt.Fprintf(&text, "%s:hmac-sha256:%s\n", k, treeSecret)
+	}
+	s.write("keys", text.String())
+	if err := os.MkdirAll(filepath.Join(s.dir, "objects"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.write("objects/all.yaml", manifests)
+	s.configure(config)
+	return s
+}
+
+func (s *treeServer) write(name, text string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// configure writes the configuration, to which addresses and files are added.
+func (s *treeServer) configure(config string) {
+	s.t.Helper()
+	text := strings.ReplaceAll(config, "DIR", s.dir) + fmt.Sprintf("\nlisten: [%q]\nadmin: %q\ntsigKeys: [%q]\nkubernetes: {files: %q}\n", s.dns, s.admin, filepath.Join(s.dir, "keys"), filepath.Join(s.dir, "objects"))
+	if !strings.Contains(config, "lameDuck") {
+		text += "lameDuck: 0s\n"
+	}
+	s.write("config.yaml", text)
+}
+
+// start starts it and waits until it answers.
+func (s *treeServer) start() {
+	s.t.Helper()
+	path, err := exec.LookPath("dnsingress") // which testscript.Main has put there
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c := exec.Command(path, "run", "--config", s.config)
+	s.log = new(sink)
+	c.Stdout, c.Stderr = s.log, s.log
+	c.Env = append(os.Environ(), s.environment...)
+	if err := c.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.process = c
+	s.t.Cleanup(func() {
+		if s.process == c {
+			s.end(syscall.SIGTERM)
+		}
+		if s.t.Failed() {
+			s.t.Logf("%s:\n%v", s.dns, s.log)
+		}
+	})
+	waitFor(s.t, "answered", func() bool {
+		return strings.Contains(s.log.String(), "answering DNS") || ended(c.Process.Pid)
+	})
+	if ended(c.Process.Pid) {
+		s.t.Fatalf("the server ended:\n%v", s.log)
+	}
+}
+
+// end ends it and waits until it is gone.
+func (s *treeServer) end(signal syscall.Signal) {
+	s.t.Helper()
+	if err := s.process.Process.Signal(signal); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.process.Wait(); err != nil && signal == syscall.SIGTERM {
+		s.t.Errorf("%s: %v", s.dns, err)
+	}
+	s.process = nil
+}
+
+// ask asks over TCP, which is never truncated.
+func (s *treeServer) ask(name string, qtype uint16) (*dns.Msg, error) {
+	m := new(dns.Msg).SetQuestion(name, qtype)
+	m.RecursionDesired = false
+	r, _, err := (&dns.Client{Net: "tcp", Timeout: 5 * time.Second}).Exchange(m, s.dns)
+	return r, err
+}
+
+// says is an answer in short: its code, and the records but for OPT, without their classes.
+func (s *treeServer) says(name string, qtype uint16) string {
+	r, err := s.ask(name, qtype)
+	if err != nil {
+		return err.Error()
+	}
+	var all []string
+	for _, rr := range slices.Concat(r.Answer, r.Ns, r.Extra) {
+		if t := rr.Header().Rrtype; t != dns.TypeOPT && t != dns.TypeSOA && t != dns.TypeRRSIG && t != dns.TypeNSEC {
+			f := strings.Fields(rr.String())
+			all = append(all, strings.Join(append(f[:2], f[3:]...), " "))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(append([]string{dns.RcodeToString[r.Rcode]}, all...), " | ")
+}
+
+func (s *treeServer) await(name string, qtype uint16, want ...string) {
+	s.t.Helper()
+	slices.Sort(want[1:])
+	text := strings.Join(want, " | ")
+	untilNil(s.t, func() error {
+		if got := s.says(name, qtype); got != text {
+			return fmt.Errorf("%s %s says\n%s, want\n%s", name, dns.TypeToString[qtype], got, text)
+		}
+		return nil
+	})
+}
+
+// get is what the admin address says.
+func (s *treeServer) get(path string) string {
+	r, err := http.Get("http://" + s.admin + path)
+	if err != nil {
+		return err.Error()
+	}
+	defer r.Body.Close()
+	b, _ := io.ReadAll(r.Body)
+	return string(b)
+}
+
+func (s *treeServer) listing() (x registration.Listing) {
+	_ = json.Unmarshal([]byte(s.get("/registrations")), &x) // what is missing, the test misses
+	return x
+}
+
+// metric awaits a line of the metrics.
+func (s *treeServer) metric(line string) {
+	s.t.Helper()
+	untilNil(s.t, func() error {
+		if !strings.Contains("\n"+s.get("/metrics"), "\n"+line) {
+			return fmt.Errorf("no metric %s", line)
+		}
+		return nil
+	})
+}
+
+const upperConfig = `
+zones:
+  - origin: apps.test
+    role: upper
+    nameservers: [{name: ns.apps.test, addresses: ["2001:db8::53", 192.0.2.53]}]
+    registrations:
+      lease: 2s
+      leastLease: 1s
+      ttl: 7s
+      addressTTL: 9s
+      settle: 1s
+      grants:
+        - {key: leaf-a, children: ["*.apps.test"], nameservers: ["*.a.apps.test", "ns.in.shop.apps.test"]}
+        - {key: leaf-b, children: [shop.apps.test], nameservers: ["*.b.apps.test"], addresses: ["2001:db8:b::/48", 192.0.2.0/24]}
+`
+
+func leafConfig(letter, upper, more string) string {
+	return fmt.Sprintf(`
+zones: [{origin: shop.apps.test, infrastructureTTL: 11s}]
+register:
+  - {zone: apps.test, uppers: ["%s+key:leaf-%s"], lease: 2s, nameserver: {name: ns.%[2]s.apps.test, addresses: ["2001:db8:%[2]s::1", 192.0.2.%d]}}
+%s`, upper, letter, letter[0], more)
+}
+
+const webObject = `apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, annotations: {external-dns.kubernetes.io/hostname: www.shop.apps.test, external-dns.kubernetes.io/target: "2001:db8::80"}}
+spec: {ports: [{port: 80}]}
+`
+
+// TestLeavesRegister has two leaves enter themselves with an upper: the child's name servers are the same on both sides, change
+// as leaves come, go in order and die, and stay over restarts.
+func TestLeavesRegister(t *testing.T) {
+	state := t.TempDir()
+	upper := newServer(t, upperConfig+"state: "+state+"\n", "", "leaf-a", "leaf-b")
+	upper.start()
+	if got := upper.get("/readyz"); !strings.Contains(got, "waiting for leaves to register with apps.test.") && got != "ok\n" {
+		t.Errorf("before leaves had their time, it says %q", got)
+	}
+	a := newServer(t, leafConfig("a", upper.dns, ""), webObject, "leaf-a")
+	b := newServer(t, leafConfig("b", upper.dns, ""), webObject, "leaf-b")
+	a.start()
+	const (
+		nsA, aA, aaaaA = "shop.apps.test. 7 NS ns.a.apps.test.", "ns.a.apps.test. 9 A 192.0.2.97", "ns.a.apps.test. 9 AAAA 2001:db8:a::1"
+		nsB, aB, aaaaB = "shop.apps.test. 7 NS ns.b.apps.test.", "ns.b.apps.test. 9 A 192.0.2.98", "ns.b.apps.test. 9 AAAA 2001:db8:b::1"
+		ownA, ownB     = "shop.apps.test. 11 NS ns.a.apps.test.", "shop.apps.test. 11 NS ns.b.apps.test."
+	)
+	upper.await("www.shop.apps.test.", dns.TypeAAAA, "NOERROR", nsA, aA, aaaaA)
+	a.await("www.shop.apps.test.", dns.TypeAAAA, "NOERROR", "www.shop.apps.test. 5 AAAA 2001:db8::80")
+	b.start()
+	upper.await("www.shop.apps.test.", dns.TypeAAAA, "NOERROR", nsA, aA, aaaaA, nsB, aB, aaaaB)
+	for _, leaf := range []*treeServer{a, b} {
+		leaf.await("shop.apps.test.", dns.TypeNS, "NOERROR", ownA, ownB)
+	}
+
+	// A leaf that leaves in order is out of the referral at once; who is left says the same.
+	b.end(syscall.SIGTERM)
+	if got := upper.says("www.shop.apps.test.", dns.TypeAAAA); got != strings.Join([]string{"NOERROR", aA, aaaaA, nsA}, " | ") {
+		t.Errorf("after a leaf has left in order, the upper says %s", got)
+	}
+	if left := upper.listing().Left; len(left) != 1 || left[0].Nameserver != "ns.b.apps.test." || time.Until(left[0].Held) > 7*time.Second {
+		t.Errorf("who has left: %+v", left)
+	}
+	a.await("shop.apps.test.", dns.TypeNS, "NOERROR", ownA)
+
+	// One that dies is out when its lease ends.
+	b.start()
+	upper.await("www.shop.apps.test.", dns.TypeAAAA, "NOERROR", nsA, aA, aaaaA, nsB, aB, aaaaB)
+	b.end(syscall.SIGKILL)
+	died := time.Now()
+	upper.await("www.shop.apps.test.", dns.TypeAAAA, "NOERROR", nsA, aA, aaaaA)
+	t.Logf("out of the referral %v after it died", time.Since(died).Round(time.Millisecond))
+	upper.metric(`dnsingress_registration_leases_ended_total{zone="apps.test."} 1`)
+	a.await("shop.apps.test.", dns.TypeNS, "NOERROR", ownA)
+
+	// The last one stays, and that is said.
+	a.end(syscall.SIGKILL)
+	untilNil(t, func() error {
+		for _, l := range upper.listing().Leases {
+			if l.Child == "shop.apps.test." && l.State == "last" {
+				return nil
+			}
+		}
+		return fmt.Errorf("the last name server is not marked: %+v", upper.listing().Leases)
+	})
+	upper.await("www.shop.apps.test.", dns.TypeAAAA, "NOERROR", nsA, aA, aaaaA)
+	if got := upper.get("/explain?name=shop.apps.test"); !strings.Contains(got, "LastNameserver: the lease of name server ns.a.apps.test. ended at ") {
+		t.Errorf("explain says %s", got)
+	}
+
+	// With its state, the upper knows them from its first answer on.
+	b.start()
+	a.start()
+	upper.await("www.shop.apps.test.", dns.TypeAAAA, "NOERROR", nsA, aA, aaaaA, nsB, aB, aaaaB)
+	upper.end(syscall.SIGTERM)
+	upper.start()
+	if got := upper.says("www.shop.apps.test.", dns.TypeAAAA); !strings.Contains(got, nsA) || !strings.Contains(got, nsB) {
+		t.Errorf("the first answer after a restart is %s", got)
+	}
+
+	// Without, it refuses at first, and the leaves find out by themselves.
+	upper.end(syscall.SIGKILL)
+	for _, f := range []string{"apps.test.registrations"} {
+		if err := os.Remove(filepath.Join(state, f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upper.start()
+	if got := upper.says("www.shop.apps.test.", dns.TypeAAAA); got != "REFUSED" && !strings.Contains(got, nsA) {
+		t.Errorf("a start that knows nothing says %s", got)
+	}
+	upper.await("www.shop.apps.test.", dns.TypeAAAA, "NOERROR", nsA, aA, aaaaA, nsB, aB, aaaaB)
+	untilNil(t, func() error {
+		if got := upper.get("/readyz"); got != "ok\n" {
+			return fmt.Errorf("ready: %s", got)
+		}
+		return nil
+	})
+}
