@@ -3,6 +3,7 @@
 package claim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,34 +116,66 @@ func (c *Claim) hold(e *evidence) Outcome {
 		return says("%v", e.err)
 	}
 	o.Run = e.run.Manifest.RunID
-	left, err := e.each(c.Statistic)
+	cells, err := e.cells(c.Statistic.Levels)
 	if err != nil {
 		return says("%v", err)
 	}
-	right, err := c.references(e)
-	if err != nil {
-		return says("%v", err)
+	var left, right []value
+	var contrary []string
+	for _, cell := range cells {
+		l, errLeft := e.each(c.Statistic, cell)
+		r, errRight := c.references(e, cell)
+		if err := errors.Join(errLeft, errRight); err != nil {
+			return says("%v", err)
+		}
+		contrary = append(contrary, c.contrary(l, r, cell)...)
+		left, right = append(left, l...), append(right, r...)
 	}
 	o.Measured = list(left) + "; " + list(right)
-	var contrary []string
-	for _, l := range left {
-		for _, r := range right {
-			if !c.holds(l, r) {
-				contrary = append(contrary, l.of+" beside "+r.of)
-			}
-		}
+	if c.Reference.Value != nil {
+		o.Measured = list(left)
 	}
 	o.Holds = len(contrary) == 0
 	if !o.Holds && len(left)*len(right) > 1 {
-		return says("run %s says %s: not so for %s", o.Run, o.Measured, strings.Join(contrary, ", "))
+		return says("run %s says %s: not so for %s", o.Run, o.Measured, shortened(contrary))
 	}
 	return says("run %s says %s", o.Run, o.Measured)
 }
 
+// contrary names the pairs that the relation does not hold of.
+func (c *Claim) contrary(left, right []value, cell string) (out []string) {
+	if cell != "" {
+		cell = " at " + cell
+	}
+	for _, l := range left {
+		for _, r := range right {
+			if !c.holds(l, r) {
+				out = append(out, l.of+" beside "+r.of+cell)
+			}
+		}
+	}
+	return out
+}
+
+// listed is how many values are written one by one.
+const listed = 8
+
 func list(values []value) string {
+	if len(values) > listed {
+		least := slices.MinFunc(values, func(a, b value) int { return cmp.Compare(a.v, b.v) })
+		most := slices.MaxFunc(values, func(a, b value) int { return cmp.Compare(a.v, b.v) })
+		return fmt.Sprintf("%s to %s of %d", least, most, len(values))
+	}
 	words := make([]string, len(values))
 	for i, v := range values {
 		words[i] = v.String()
+	}
+	return strings.Join(words, ", ")
+}
+
+func shortened(words []string) string {
+	if n := len(words); n > listed {
+		words = append(slices.Clone(words[:listed]), fmt.Sprintf("and %d more", n-listed))
 	}
 	return strings.Join(words, ", ")
 }
@@ -164,7 +197,8 @@ func (c *Claim) holds(left, right value) bool {
 	return false
 }
 
-func (c *Claim) references(e *evidence) ([]value, error) {
+// references are what the statistic is held against in a cell: in the same one, unless levels of another are named.
+func (c *Claim) references(e *evidence, cell string) ([]value, error) {
 	r := c.Reference
 	if r.Value != nil {
 		return []value{{of: table.Round(*r.Value), v: *r.Value}}, nil
@@ -177,17 +211,10 @@ func (c *Claim) references(e *evidence) ([]value, error) {
 	if r.Fault != "" {
 		s.Fault = r.Fault
 	}
-	if len(r.Levels) > 0 {
-		s.Levels = maps.Clone(s.Levels)
-		if s.Levels == nil {
-			s.Levels = map[string]string{}
-		}
-		maps.Copy(s.Levels, r.Levels)
-	}
 	if len(r.Systems) > 0 {
 		s.Systems = r.Systems
 	}
-	out, err := e.each(s)
+	out, err := e.each(s, override(cell, r.Levels))
 	for i := range out {
 		if r.Times != nil {
 			out[i].v *= *r.Times
@@ -196,15 +223,23 @@ func (c *Claim) references(e *evidence) ([]value, error) {
 	return out, err
 }
 
-// each reads a statistic of all its systems.
-func (e *evidence) each(s Statistic) (out []value, err error) {
-	levels, err := e.cell(s.Levels)
-	if err != nil {
-		return nil, err
+// override gives factors of a cell other levels.
+func override(cell string, levels map[string]string) string {
+	parts := strings.Split(cell, ",")
+	for i, p := range parts {
+		factor, _, _ := strings.Cut(p, "=")
+		if level, ok := levels[factor]; ok {
+			parts[i] = factor + "=" + level
+		}
 	}
+	return strings.Join(parts, ",")
+}
+
+// each reads a statistic of all its systems in a cell.
+func (e *evidence) each(s Statistic, cell string) (out []value, err error) {
 	var errs []error
 	for _, system := range s.Systems {
-		q, err := numbers.Find(e.all, levels, system, s.Fault, s.Quantity)
+		q, err := numbers.Find(e.all, cell, system, s.Fault, s.Quantity)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -250,28 +285,22 @@ func edges(s *stats.Summary) stats.Interval {
 	return stats.Interval{Low: s.Min, High: s.Max}
 }
 
-// cell returns the levels, as digest names them, of the one cell that has those that are wanted.
-func (e *evidence) cell(want map[string]string) (string, error) {
+// cells returns the levels, as digest names them, of all cells that have those that are wanted.
+func (e *evidence) cells(want map[string]string) ([]string, error) {
 	found := []string{}
 	for _, q := range e.all {
 		if !slices.Contains(found, q.Levels) && matches(q.Levels, want) {
 			found = append(found, q.Levels)
 		}
 	}
-	var wanted []string
-	for _, k := range slices.Sorted(maps.Keys(want)) {
-		wanted = append(wanted, k+"="+want[k])
+	if len(found) == 0 {
+		var wanted []string
+		for _, k := range slices.Sorted(maps.Keys(want)) {
+			wanted = append(wanted, k+"="+want[k])
+		}
+		return nil, fmt.Errorf("no cell of the run has the levels %s", strings.Join(wanted, ","))
 	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return "", fmt.Errorf("no cell of the run has the levels %s", strings.Join(wanted, ","))
-	}
-	if len(found) > 4 {
-		found = append(found[:4], "…")
-	}
-	return "", fmt.Errorf("several cells of the run have the levels %q: %s (hint: name more levels)", strings.Join(wanted, ","), strings.Join(found, "; "))
+	return found, nil
 }
 
 func matches(levels string, want map[string]string) bool {

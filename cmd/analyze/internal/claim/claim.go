@@ -18,7 +18,8 @@
 // A reference is a number (value), or the same quantity of other systems, at other levels, under another fault, or another
 // quantity: what it does not say is the statistic's. take says what stands for the trials: their median (default), min, max,
 // or low and high, the ends of the median's 95 % interval, or of the range where there are too few trials for one. Where there are
-// several systems, the relation has to hold between each of the one side and each of the other.
+// several systems, the relation has to hold between each of the one side and each of the other; where a run has several cells
+// with the statistic's levels, in each of them. A reference at other levels is of the cell that differs in these alone.
 //
 // A value that is a lower bound, because a measured window ended before the thing did, holds a claim only where it can: it is
 // above what it exceeds, and never below anything.
@@ -62,7 +63,7 @@ type Statistic struct {
 	Quantity string            `yaml:"quantity"`
 	Systems  []string          `yaml:"systems"`
 	Fault    string            `yaml:"fault"`  // kind; empty: steady trials
-	Levels   map[string]string `yaml:"levels"` // of the cell, where the run has several
+	Levels   map[string]string `yaml:"levels"` // of the cells; none: of all
 	Take     string            `yaml:"take"`
 }
 

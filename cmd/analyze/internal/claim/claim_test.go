@@ -133,6 +133,48 @@ func TestBoundsHoldOnlyWhatTheyCan(t *testing.T) {
 	}
 }
 
+func TestCells(t *testing.T) {
+	e := &evidence{run: &digest.Run{}}
+	for cell, v := range map[string]float64{"behaviour=compliant,tree=flat": 9, "behaviour=compliant,tree=deep": 10, "behaviour=long,tree=flat": 300, "behaviour=long,tree=deep": 290} {
+		e.all = append(e.all, numbers.Quantity{Levels: cell, System: "s", Name: "last", Summary: stats.Summarize([]float64{v}, 1), Cut: []bool{false}})
+	}
+	factor, percent := 20.0, 5.0
+	limit := 11.0
+	for _, c := range []struct {
+		name  string
+		claim Claim
+		holds bool
+		says  string
+	}{
+		{"all that have a level", Claim{Relation: Below, Statistic: Statistic{Levels: map[string]string{"behaviour": "compliant"}}, Reference: Reference{Value: &limit}}, true, ""},
+		{"all", Claim{Relation: Below, Reference: Reference{Value: &limit}}, false, "not so for s beside 11.0 at behaviour=long,tree="},
+		{"beside the cell that differs in one level", Claim{
+			Relation: Above, Statistic: Statistic{Levels: map[string]string{"behaviour": "long"}},
+			Reference: Reference{Levels: map[string]string{"behaviour": "compliant"}, Times: &factor},
+		}, true, ""},
+		{"and not for another", Claim{
+			Relation: Within, Statistic: Statistic{Levels: map[string]string{"tree": "deep"}},
+			Reference: Reference{Levels: map[string]string{"tree": "flat"}, Percent: &percent},
+		}, false, "not so for s beside s at behaviour=compliant,tree=deep"},
+		{"none", Claim{Relation: Below, Statistic: Statistic{Levels: map[string]string{"tree": "wide"}}, Reference: Reference{Value: &limit}}, false, "no cell of the run has the levels tree=wide"},
+	} {
+		c.claim.Statistic.Quantity, c.claim.Statistic.Systems = "last", []string{"s"}
+		if o := c.claim.hold(e); o.Holds != c.holds || !strings.Contains(o.Says, c.says) {
+			t.Errorf("%s: %+v", c.name, o)
+		}
+	}
+}
+
+func TestManyValues(t *testing.T) {
+	var values []value
+	for i := range 20 {
+		values = append(values, value{v: float64(i + 1), unit: "s"})
+	}
+	if got, want := list(values), "1.00 s to 20.0 s of 20"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestLeastOfBounds(t *testing.T) {
 	q := &numbers.Quantity{Summary: stats.Summarize([]float64{5, 9}, 1), Cut: []bool{false, true}}
 	if v := take(q, "min"); v.cut || v.v != 5 {

@@ -42,7 +42,7 @@ func Camel(words ...string) string {
 // ratios to the other systems in its cell. Two that would have one name are an error.
 func Macros(run *digest.Run) ([]Macro, error) {
 	out := facts(run)
-	all := Of(run)
+	all := append(Of(run), Pooled(run)...)
 	for i := range all {
 		q := &all[i]
 		base := Camel(run.Manifest.Experiment, q.Levels, q.System, q.Fault, q.Name)
@@ -94,6 +94,9 @@ func middle(q *Quantity) string {
 func trialsOf(ids []string) string {
 	if len(ids) == 1 {
 		return "; trial " + ids[0]
+	}
+	if len(ids) > 20 {
+		return fmt.Sprintf("; %d trials from %s to %s", len(ids), ids[0], ids[len(ids)-1])
 	}
 	return fmt.Sprintf("; %d trials %s", len(ids), strings.Join(ids, " "))
 }

@@ -5,6 +5,8 @@ package numbers
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -99,10 +101,36 @@ func TestMeasuresAreQuantities(t *testing.T) {
 		return &digest.Trial{Trial: results.Trial{ID: id, Measures: m}}
 	}
 	trials := []*digest.Trial{trial("1", map[string]float64{"gone_servers_ns": 2.5e9, "queries_root": 7}), trial("2", map[string]float64{"gone_servers_ns": 3.5e9})}
-	got := over(&digest.Run{}, &digest.Cell{}, "dnsingress", "cluster-kill", trials, measures(trials))
+	got := over(trials, measures(trials))
 	if len(got) != 2 || got[0].Name != "gone-servers" || got[0].Unit != "s" || got[0].Median != 3 || got[0].N() != 2 ||
 		got[1].Name != "queries-root" || got[1].Unit != "" || got[1].N() != 1 || got[1].Trials[0] != "1" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestPooledOverCells(t *testing.T) {
+	run := &digest.Run{Manifest: results.Manifest{Factors: map[string][]string{"system": {"s"}, "tree": {"flat", "deep"}, "resolver": {"a", "b"}}}}
+	for i, levels := range []map[string]string{{"tree": "flat", "resolver": "a"}, {"tree": "deep", "resolver": "a"}, {"tree": "flat", "resolver": "b"}, {"tree": "deep", "resolver": "b"}} {
+		run.Trials = append(run.Trials, digest.Trial{
+			Trial:   results.Trial{ID: string(rune('1' + i)), System: "s", Kind: results.KindSteady, Factors: levels, Measures: map[string]float64{"last_s": float64(i + 1)}},
+			Verdict: results.Verdict{Valid: true},
+		})
+	}
+	got := map[string]float64{}
+	for _, q := range Pooled(run) {
+		if q.Name == "last" {
+			got[fmt.Sprintf("%s of %d", q.Levels, q.Cells)] = q.Median
+		}
+	}
+	want := map[string]float64{" of 4": 2.5, "tree=flat of 2": 2, "tree=deep of 2": 3, "resolver=a of 2": 1.5, "resolver=b of 2": 3.5}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if n := len(Of(run)); n < 4 {
+		t.Errorf("%d quantities of four cells", n)
+	}
+	if _, err := Macros(run); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -32,6 +32,8 @@ type Quantity struct {
 	Means  string // what it is, in words
 	stats.Summary
 	Trials []string // identifiers of the trials, in the order of the values
+	// Cells is how many cells the trials are of: 1, or more where levels are left out.
+	Cells int
 	// Cut marks trials whose value is a lower bound, because the measured window ended before the thing did.
 	Cut []bool
 }
@@ -47,6 +49,9 @@ func (q *Quantity) String() string {
 	if q.Levels != "" {
 		s += " at " + q.Levels
 	}
+	if q.Cells > 1 {
+		s += fmt.Sprintf(" over %d cells", q.Cells)
+	}
 	return s
 }
 
@@ -57,30 +62,89 @@ type metric struct {
 	cut               func(*digest.Trial) bool // nil: never
 }
 
-// Of returns the quantities of the run in a fixed order: cells, systems, steady trials before faults.
-func Of(run *digest.Run) []Quantity {
-	var out []Quantity
+// Of returns the quantities of the run by cell, in a fixed order: cells, systems, steady trials before faults.
+func Of(run *digest.Run) (out []Quantity) {
 	for _, c := range run.Cells() {
-		for i := range c.Systems {
-			s := &c.Systems[i]
-			out = append(out, over(run, &c, s.Name, "", s.Steady, append(steady(), measures(s.Steady)...))...)
-			for _, kind := range c.FaultKinds() {
-				var trials []*digest.Trial
-				for _, t := range s.Faults {
-					if t.Fault.Kind == kind {
-						trials = append(trials, t)
-					}
+		out = append(out, ofCells(run, c.Levels, []digest.Cell{c})...)
+	}
+	return out
+}
+
+// Pooled returns the quantities of a run with several cells over the cells that have some levels in common: for each
+// combination of levels of some of the factors, of the trials of all levels of the others.
+func Pooled(run *digest.Run) (out []Quantity) {
+	cells := run.Cells()
+	if len(cells) < 2 {
+		return nil
+	}
+	factors := strings.Split(cells[0].Levels, ",")
+	all := 1<<len(factors) - 1
+	for kept := range all { // the subsets of the factors but the whole, which cells are of
+		var order []string
+		groups := map[string][]digest.Cell{}
+		for _, c := range cells {
+			var levels []string
+			for i, l := range strings.Split(c.Levels, ",") {
+				if kept&(1<<i) != 0 {
+					levels = append(levels, l)
 				}
-				out = append(out, over(run, &c, s.Name, kind, trials, append(faulty(), measures(trials)...))...)
+			}
+			key := strings.Join(levels, ",")
+			if groups[key] == nil {
+				order = append(order, key)
+			}
+			groups[key] = append(groups[key], c)
+		}
+		for _, key := range order {
+			if len(groups[key]) > 1 {
+				out = append(out, ofCells(run, key, groups[key])...)
 			}
 		}
 	}
 	return out
 }
 
-func over(run *digest.Run, c *digest.Cell, system, fault string, trials []*digest.Trial, metrics []metric) (out []Quantity) {
+// ofCells returns the quantities of cells together.
+func ofCells(run *digest.Run, levels string, cells []digest.Cell) (out []Quantity) {
+	var systems []string
+	steadyTrials, faultTrials := map[string][]*digest.Trial{}, map[string]map[string][]*digest.Trial{}
+	kinds := map[string]bool{}
+	for _, c := range cells {
+		for i := range c.Systems {
+			s := &c.Systems[i]
+			if !slices.Contains(systems, s.Name) {
+				systems = append(systems, s.Name)
+				faultTrials[s.Name] = map[string][]*digest.Trial{}
+			}
+			steadyTrials[s.Name] = append(steadyTrials[s.Name], s.Steady...)
+			for _, t := range s.Faults {
+				kinds[t.Fault.Kind] = true
+				faultTrials[s.Name][t.Fault.Kind] = append(faultTrials[s.Name][t.Fault.Kind], t)
+			}
+		}
+	}
+	for _, s := range systems {
+		add := func(fault string, trials []*digest.Trial, metrics []metric) {
+			for _, q := range over(trials, append(metrics, measures(trials)...)) {
+				q.Levels, q.System, q.Fault, q.Cells = levels, s, fault, len(cells)
+				if q.Cells == 1 {
+					q.Summary = stats.Summarize(q.Values, run.Manifest.Seed)
+				}
+				out = append(out, q)
+			}
+		}
+		add("", steadyTrials[s], steady())
+		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+			add(kind, faultTrials[s][kind], faulty())
+		}
+	}
+	return out
+}
+
+// over summarises what metrics read of trials by median and range. An interval of trials of several cells would be of nothing.
+func over(trials []*digest.Trial, metrics []metric) (out []Quantity) {
 	for _, m := range metrics {
-		q := Quantity{Levels: c.Levels, System: system, Fault: fault, Name: m.name, Unit: m.unit, Means: m.means}
+		q := Quantity{Name: m.name, Unit: m.unit, Means: m.means}
 		var values []float64
 		for _, t := range trials {
 			v, ok := m.of(t)
@@ -94,7 +158,7 @@ func over(run *digest.Run, c *digest.Cell, system, fault string, trials []*diges
 		if len(values) == 0 {
 			continue
 		}
-		q.Summary = stats.Summarize(values, run.Manifest.Seed)
+		q.Summary = stats.Summary{Values: values, Median: stats.Median(values), Min: slices.Min(values), Max: slices.Max(values)}
 		out = append(out, q)
 	}
 	return out
