@@ -173,19 +173,41 @@ func authoritative(t testing.TB, records ...string) *authority {
 	a.set(zoneOf(t, records...))
 	var stop func()
 	var err error
-	a.at, stop, err = dnstest.Serve(dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		if !probing(q) {
-			a.queries.Add(1)
-		}
-		if m := (*a.reply.Load())(q, w.LocalAddr().Network()); m != nil {
-			_ = w.WriteMsg(m)
-		}
-	}))
-	if err != nil {
+	if a.at, stop, err = dnstest.Serve(a); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
 	return a
+}
+
+// authoritativeAt starts one at an address that is known.
+func authoritativeAt(t testing.TB, at netip.AddrPort, records ...string) *authority {
+	t.Helper()
+	a := &authority{at: at}
+	a.set(zoneOf(t, records...))
+	for _, network := range []string{"udp", "tcp"} {
+		started := make(chan struct{})
+		s := &dns.Server{Addr: at.String(), Net: network, Handler: a, NotifyStartedFunc: func() { close(started) }}
+		done := make(chan error, 1)
+		go func() { done <- s.ListenAndServe() }()
+		select {
+		case <-started:
+		case err := <-done:
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Shutdown(); <-done })
+	}
+	return a
+}
+
+// ServeDNS implements dns.Handler.
+func (a *authority) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+	if !probing(q) {
+		a.queries.Add(1)
+	}
+	if m := (*a.reply.Load())(q, w.LocalAddr().Network()); m != nil {
+		_ = w.WriteMsg(m)
+	}
 }
 
 // silent answers nothing.
