@@ -100,6 +100,10 @@ fmt: ## Format the Go files
 e2e: ## A short run end to end on a twin of its own, removed afterwards (needs root)
 	@tools/e2e
 
+.PHONY: e2e-clusters
+e2e-clusters: ## Likewise with three clusters, one of which dies and one is cut off (needs root; six minutes)
+	@tools/e2e pi-cluster/inventory.clusters.yaml experiments/clusters-ci.yaml
+
 .PHONY: bench
 bench: ## Benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./cmd/dnsingress/internal/zone ./cmd/dnsingress/internal/zonefile ./cmd/dnsingress/internal/server ./cmd/loadgen/...
