@@ -42,7 +42,9 @@ func TestPeersConfiguration(t *testing.T) {
 			t.Fatal(err)
 		}
 		var config struct {
-			Zones   []struct{ Nameservers []struct{ Addresses []netip.Addr } }
+			Zones []struct {
+				Nameservers []struct{ Addresses []netip.Addr }
+			}
 			Cluster struct{ Name string }
 			Peers   struct {
 				Zone, Key string
