@@ -175,6 +175,11 @@ func steady() []metric {
 			func(t *digest.Trial) (float64, bool) { return milliseconds(t.Latency, p) }, nil,
 		})
 	}
+	for _, d := range []struct{ name, unit string }{{"mean", "ms"}, {"max", "ms"}, {"answered", "1/s"}, {"memory", "MiB"}, {"gini", "of 1"}, {"jain", "of 1"}} {
+		if q, ok := digest.QuantityOf(d.name); ok {
+			out = append(out, metric{d.name, d.unit, q.Label, q.Of, nil})
+		}
+	}
 	for _, p := range []struct {
 		name string
 		of   func(*digest.Phases) float64
