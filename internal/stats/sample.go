@@ -60,7 +60,8 @@ func Quantile(values []float64, p float64) float64 {
 	if len(values) == 0 || math.IsNaN(p) {
 		return math.NaN()
 	}
-	s := slices.Clone(values)
+	var few [32]float64 // a bootstrap of trials asks ten thousand times
+	s := append(few[:0], values...)
 	slices.Sort(s)
 	return quantileSorted(s, p)
 }

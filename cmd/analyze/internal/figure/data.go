@@ -339,20 +339,20 @@ func uncertainty(marks string, all []stats.Summary) string {
 	if slices.Max(n) != slices.Min(n) {
 		size += fmt.Sprintf(" to %d", slices.Max(n))
 	}
-	switch {
-	case intervals > 0 && ranges > 0:
-		size = marks + ": 95 % CI of the median (BCa over trials), below 6 trials the range; " + size
-	case intervals > 0:
-		size = marks + ": 95 % CI of the median (BCa over trials), " + size
-	case ranges > 0:
-		size = marks + ": range over trials, " + size + ": too few for a CI"
-	default:
-		return "n = 1 trial each: no spread is known."
-	}
+	size += " trials"
 	if few {
 		size += " (below 10: few)"
 	}
-	return size + " trials."
+	switch {
+	case intervals > 0 && ranges > 0:
+		return marks + ": 95 % CI of the median (BCa over trials), below 6 trials the range; " + size + "."
+	case intervals > 0:
+		return marks + ": 95 % CI of the median (BCa over trials), " + size + "."
+	case ranges > 0:
+		return marks + ": range over trials, " + size + ", too few for a CI."
+	default:
+		return "n = 1 trial each: no spread is known."
+	}
 }
 
 // bounds are where a summary's bar ends: its interval, else its range.

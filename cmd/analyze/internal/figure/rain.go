@@ -75,7 +75,7 @@ func drawRain(p *pen, label string, log bool, rows []Row) {
 		note += " Cloud: density of trials."
 	}
 	if slices.Min(n) < stats.MinTrials {
-		note += " Line: range; below 6 trials there is no more to say."
+		note += " Line: range, stroke: median; below 6 trials no CI."
 	}
 	foot := p.note(note, false)
 	f := &frame{pen: p, left: p.Min.X + edge + names + 5, bottom: p.Min.Y + foot + 24, top: p.Max.Y - 6}
@@ -142,10 +142,14 @@ func (f *frame) rain(r Row, row float64, s stroke) {
 		if r.N() >= stats.MinTrials {
 			y += vg.Length(i%3-1) * 1.3
 		}
+		if r.N() < stats.MinTrials {
+			f.mark(s, vg.Point{X: f.px(v), Y: y}, 1.6)
+			continue
+		}
 		f.faint(stroke{color: f.theme.Ink, shape: s.shape}, vg.Point{X: f.px(v), Y: y}, 1.2)
 	}
 	mid := f.px(r.Median)
-	f.line(f.theme.Ink, 1, nil, vg.Point{X: mid, Y: box - 2.6}, vg.Point{X: mid, Y: box + 2.6})
+	f.line(f.theme.Ink, 1, nil, vg.Point{X: mid, Y: box - 3.4}, vg.Point{X: mid, Y: box + 3.4})
 }
 
 // cloud draws the density of a row's values: normal kernels of the width of Silverman, "Density estimation", 1986, equation

@@ -5,12 +5,14 @@ package figure
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
+	"github.com/dnsingress/dnsingress/internal/stats"
 )
 
 // SharePanel is what part of one system's answers a fault's target gave. Times are seconds relative to the fault's begin.
@@ -101,19 +103,28 @@ func Share(name, fault string, panels []SharePanel) *Figure {
 func drawShares(p *pen, fault string, panels []SharePanel) {
 	s := &stack{pen: p, from: math.Inf(1), to: math.Inf(-1), label: "requests to the pod (%)"}
 	bin, trials := 0.0, []int{}
-	for _, d := range panels {
+	panels = slices.Clone(panels)
+	for i, d := range panels {
 		s.series = append(s.series, d.System)
 		s.from, s.to = min(s.from, d.Start), max(s.to, d.Start+d.Bin*float64(len(d.Answered)))
 		bin = max(bin, d.Bin)
 		trials = append(trials, d.Trials)
-		for i, n := range d.Answered {
+		usual := stats.Median(slices.DeleteFunc(slices.Clone(d.Answered), func(n float64) bool { return n == 0 }))
+		answered, target := slices.Clone(d.Answered), slices.Clone(d.Target)
+		for i, n := range answered {
+			if n < usual/4 { // at the window's edges: the share of a few requests is chance
+				answered[i], target[i] = 0, 0
+			}
+		}
+		panels[i].Answered, panels[i].Target = answered, target
+		for i, n := range answered {
 			if n > 0 {
-				s.peak = max(s.peak, 100*d.Target[i]/n)
+				s.peak = max(s.peak, 100*target[i]/n)
 			}
 		}
 	}
 	s.head = p.legend([]key{{name: "fault: " + fault, fill: p.theme.Fault}})
-	s.foot = p.note(fmt.Sprintf("Shares of answered requests due within %s; n = %s a system. At the right: before, during and after the fault.",
+	s.foot = p.note(fmt.Sprintf("Shares of answered requests due within %s; n = %s a system; bins with hardly any are left out. At the right: before, during and after the fault.",
 		span(bin), count(trials, "trial")), false)
 	s.draw(len(panels), func(f *frame, i int) {
 		d := panels[i]

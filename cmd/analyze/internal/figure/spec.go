@@ -100,7 +100,7 @@ func Parse(name string, data []byte) ([]Spec, error) {
 			}
 			// A quantity that only some scenarios measure is known by its unit; what looks like a slip is one.
 			if hint := suggest(name, quantities); strings.HasPrefix(hint, "did") || !strings.Contains(name, "_") {
-				y.Problem(at(key), hint+"; p99.9 and the like; or a measure of trials, such as lookup_cold_p50_ms", "no quantity is called %q", name)
+				y.Problem(at(key), hint+" or a percentile such as p99.9, or a measure of trials such as lookup_cold_p50_ms", "no quantity is called %q", name)
 			}
 		}
 		switch {

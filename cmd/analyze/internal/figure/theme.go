@@ -65,13 +65,13 @@ func theme(paper, ink, muted, grid, fault, black, blue color.RGBA) *Theme {
 			"nginx":      {green, []vg.Length{4, 1.8}, square},
 			"traefik":    {purple, []vg.Length{4, 1.5, 0.9, 1.5}, triangle},
 			"envoy":      {vermillion, []vg.Length{1.8, 1.2}, diamond},
-			"static":     {blend(ink, paper, 0.55), []vg.Length{6, 1.6}, wedge},
+			"static":     {blend(ink, paper, 0.55), []vg.Length{6, 1.6}, plus},
 		},
 		others: []stroke{
 			{orange, []vg.Length{7, 2}, hexagon},
 			{sky, []vg.Length{6, 1.5, 0.9, 1.5, 0.9, 1.5}, wedge},
 			{purple, []vg.Length{3, 1.2}, star},
-			{green, []vg.Length{1, 1}, plus},
+			{green, []vg.Length{1, 1}, cross},
 			{blend(ink, paper, 0.7), []vg.Length{9, 1.5, 3, 1.5}, square},
 			{vermillion, []vg.Length{5, 1, 1, 1}, triangle},
 			{blue, []vg.Length{2.5, 2.5}, diamond},
@@ -113,23 +113,27 @@ func (t *Theme) strokes(names []string) []stroke {
 			out[i].shape = unset
 		}
 	}
-	used := map[shape]bool{}
-	for _, s := range out {
-		used[s.shape] = true
-	}
-	next := 0
 	for i := range out {
-		if out[i].shape != unset {
-			continue
+		if out[i].shape == unset {
+			out[i] = t.fresh(out, i)
 		}
-		for tries := 0; tries < len(t.others) && used[t.others[next%len(t.others)].shape]; tries++ {
-			next++
-		}
-		out[i] = t.others[next%len(t.others)]
-		used[out[i].shape] = true
-		next++
 	}
 	return out
+}
+
+// fresh returns a stroke that differs from those that are set in shape and colour, or else in shape, or else in order.
+func (t *Theme) fresh(set []stroke, i int) stroke {
+	taken := func(o stroke, colour bool) bool {
+		return slices.ContainsFunc(set, func(s stroke) bool { return s.shape == o.shape || colour && s.color == o.color })
+	}
+	for _, colour := range []bool{true, false} {
+		for _, o := range t.others {
+			if !taken(o, colour) {
+				return o
+			}
+		}
+	}
+	return t.others[i%len(t.others)]
 }
 
 // heat is the colour of a share of the whole scale, 0 to 1: from paper to dark, so that greyscale keeps the order.

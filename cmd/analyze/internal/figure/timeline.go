@@ -106,7 +106,7 @@ func panels(d Data) []Panel {
 			}
 			for _, e := range t.Events {
 				// Phases are the runner's own, clocks are compared all the time, the fault is the band.
-				if e.Kind != results.EventPhase && e.Kind != results.EventClock && e.Kind != results.EventFault && e.AtNs >= l.StartNs && e.AtNs <= end {
+				if e.Kind != results.EventPhase && e.Kind != results.EventClock && e.Kind != results.EventFault && e.Kind != results.EventClient && e.AtNs >= l.StartNs && e.AtNs <= end {
 					p.Events = append(p.Events, Mark{cmp.Or(e.Name, e.Kind), sec(e.AtNs)})
 				}
 			}
