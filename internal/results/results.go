@@ -212,11 +212,17 @@ const (
 	EventPhase = "phase"
 	EventFault = "fault"
 	EventPool  = "pool"
-	EventClock = "clock" // of a node, against the orchestrator's: Detail has offset_ns and rtt_ns
+	// EventClient is something that a user met: Target is the user's number. Of LastTry, Detail has after_ns.
+	EventClient = "client"
+	EventClock  = "clock" // of a node, against the orchestrator's: Detail has offset_ns and rtt_ns
 	// EventAnswer is that the server Target began to answer Node with something else: Name is addresses (in Detail), silent, or
 	// a response code; Detail has until_ns, the instant of its last such answer.
 	EventAnswer = "answer"
 )
+
+// LastTry is the name of the event that a user tried a removed address for the last time, after_ns nanoseconds after the
+// removal: 0, and the removal's instant, of a user who never did.
+const LastTry = "last-try"
 
 // Event is something that happened at an instant: a line of events.jsonl.
 type Event struct {

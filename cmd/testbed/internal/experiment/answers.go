@@ -16,6 +16,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
 	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/stats"
 )
 
 //go:embed answers.py
@@ -172,4 +173,25 @@ func lastHeld(spans []span, members []netip.Prefix, begin, end int64) (last, aga
 		}
 	}
 	return last, again
+}
+
+// errorMeasures tells what clients saw of the fault, and what they saw of its end: how many requests failed that were due
+// while it held, and from its end on, and how long after each of the two instants the last failure was seen.
+func errorMeasures(failures []stats.Failure, begin, end int64) map[string]float64 {
+	var fault, back stats.Outage
+	for _, f := range failures {
+		if f.IntendedNs < end {
+			fault.Add(begin, f.IntendedNs, f.TotalNs)
+		} else {
+			back.Add(end, f.IntendedNs, f.TotalNs)
+		}
+	}
+	measures := map[string]float64{"failed_fault_requests": float64(fault.Failed), "failed_return_requests": float64(back.Failed)}
+	if fault.Failed > 0 {
+		measures["errors_fault_s"] = float64(fault.LastNs-begin) / 1e9
+	}
+	if back.Failed > 0 {
+		measures["errors_return_s"] = float64(back.LastNs-end) / 1e9
+	}
+	return measures
 }

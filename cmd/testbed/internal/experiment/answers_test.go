@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dnsingress/dnsingress/internal/stats"
 )
 
 func TestAnswerMeasures(t *testing.T) {
@@ -56,6 +58,21 @@ func TestAnswerMeasures(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+func TestErrorMeasures(t *testing.T) {
+	failures := []stats.Failure{
+		{IntendedNs: 1e9, TotalNs: 1e9}, // over before the fault
+		{IntendedNs: 9.5e9, TotalNs: 1e9}, {IntendedNs: 14e9, TotalNs: 1e9}, {IntendedNs: 12e9, TotalNs: 1e9},
+		{IntendedNs: 31e9, TotalNs: 5e8},
+	}
+	want := map[string]float64{"failed_fault_requests": 3, "errors_fault_s": 5, "failed_return_requests": 1, "errors_return_s": 1.5}
+	if d := cmp.Diff(want, errorMeasures(failures, 10e9, 30e9)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(map[string]float64{"failed_fault_requests": 0, "failed_return_requests": 0}, errorMeasures(nil, 10e9, 30e9)); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -96,9 +97,9 @@ func (t *trial) generate(ctx context.Context, node string, start, shut time.Time
 	args := []string{
 		loadgenPath, "http", target.URL,
 		"--rate", strconv.FormatFloat(s.Load.Rate/float64(len(t.clients())), 'g', -1, 64),
-		"--duration", t.cell.Trials.Window.String(), "--warmup", s.Load.Warmup.String(),
+		"--duration", t.cell.Trials.Window.String(), "--warmup", (s.Load.Warmup - t.delay).String(),
 		"--connection", s.Load.Connection, "--clients", strconv.Itoa(s.Load.Users), "--timeout", s.Load.Timeout.String(),
-		"--seed", strconv.FormatUint(s.Seed+uint64(t.out.Index), 10), "--start-at", strconv.FormatInt(start.UnixNano(), 10),
+		"--seed", strconv.FormatUint(s.Seed+uint64(t.out.Index), 10), "--start-at", strconv.FormatInt(start.Add(t.delay).UnixNano(), 10),
 		"--family", "ipv6", "--client", node, "--out", t.sampleDir(), "-q", "-o", "json",
 		"--max-lag", "0", "--max-cpu", "0", // the scenario's rules judge
 	}
@@ -254,6 +255,7 @@ func (t *trial) collect(ctx context.Context) error {
 			t.event(s.event())
 		}
 		t.out.Measures = answerMeasures(t.answers, t.aimed.Members, t.out.Fault.BeginNs, t.out.Fault.EndNs)
+		maps.Copy(t.out.Measures, errorMeasures(t.facts.outcome.failures, t.out.Fault.BeginNs, t.out.Fault.EndNs))
 	}
 	if !t.inRound() || t.beside != nil {
 		t.logs(ctx)

@@ -11,16 +11,18 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/stats"
 )
 
 // outcome counts what the samples of a trial say.
 type outcome struct {
 	requests, failed uint64 // of the window
+	failures         []stats.Failure
 	latency          *hdrhistogram.Histogram
 }
 
 // mergeSamples writes the samples of several generators into one file, generator after generator,
-// and counts those whose intended send is within the window. It holds a batch in memory, no more.
+// and counts those whose intended send is within the window. It holds a batch in memory, and the instants of failures.
 func mergeSamples(to string, from []string, windowStart, windowEnd int64) (o outcome, err error) {
 	w, err := results.CreateRows[results.Sample](to)
 	if err != nil {
@@ -37,6 +39,7 @@ func mergeSamples(to string, from []string, windowStart, windowEnd int64) (o out
 				o.requests++
 				if !s.OK() {
 					o.failed++
+					o.failures = append(o.failures, stats.Failure{IntendedNs: s.IntendedNs, TotalNs: s.TotalNs})
 				}
 			}
 			return w.Write(rows...)

@@ -34,6 +34,8 @@ func newRound(r *Runner, index int, cells []scenario.Cell) *round {
 	for i, n := range place(cells, r.Inventory.Group(inventory.Client)) {
 		t := newTrial(r, index+i, cells[i])
 		t.client, t.form, t.tree = n, formOf(cells[i]), tree.ByName(cells[i].Lookup.Tree)[0]
+		// What is left of an answer's TTL when the pod goes shall be anything from nothing to all of it.
+		t.delay = time.Duration(t.random().Float64() * float64(r.Scenario.DNS.TTL)).Round(time.Millisecond)
 		if !slices.ContainsFunc(out.nodes, func(known inventory.Node) bool { return known.Name == n.Name }) {
 			out.nodes = append(out.nodes, n)
 		}
@@ -107,6 +109,9 @@ func (r *round) measure(ctx context.Context) error {
 		return err
 	}
 	r.lead.phase("load")
+	if err := r.restart(ctx); err != nil {
+		return err
+	}
 	if err := r.load(ctx); err != nil {
 		return err
 	}
@@ -146,6 +151,20 @@ func (r *round) start(ctx context.Context) error {
 		}
 		if _, err := r.Nodes.Shell(ctx, n.Name, line, nil); err != nil {
 			return fmt.Errorf("starting %s on %s: %w", form, n.Name, err)
+		}
+		return nil
+	})
+}
+
+// restart has every resolver begin the load with nothing cached.
+func (r *round) restart(ctx context.Context) error {
+	return each(ctx, r.nodes, func(ctx context.Context, n inventory.Node) error {
+		form := r.on(n)[0].form
+		if form.Resolver == resolver.None {
+			return nil
+		}
+		if _, err := r.Nodes.Shell(ctx, n.Name, "systemctl restart "+resolver.Unit, nil); err != nil {
+			return fmt.Errorf("starting %s on %s anew: %w", form, n.Name, err)
 		}
 		return nil
 	})

@@ -3,8 +3,10 @@
 package experiment
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/tree"
@@ -18,19 +20,24 @@ type staleness struct {
 	removed    int64  // when it was asked to go
 	start, end int64  // window
 
+	holds func(name string) bool // whether a name is in the trial's tree
+
 	last        map[int32]int64 // by user, how long after the removal it last tried the address; 0 for never
 	stale       int             // tries of the address after the removal
 	asked       []int64         // how long lookups in the window took that went to the resolver
 	cold, warm  []int64         // how long resolutions took before the load
 	coldAt      [][2]int64      // begin and end of each cold one
-	queries     map[string]int  // in the window, by level
-	coldQueries map[string]int  // during cold resolutions, by level
+	queries     map[string]int  // in the window, by level or priming
+	coldQueries map[string]int  // likewise, during cold resolutions
 	leafLast    int64           // how long after the removal a leaf last gave the address; 0 for never
 }
 
-func newStaleness(gone string, removed, start, end int64) *staleness {
+// priming stands in place of a level for what is asked of the root itself (RFC 8109), on behalf of all trees at once.
+const priming = "priming"
+
+func newStaleness(gone string, removed, start, end int64, holds func(name string) bool) *staleness {
 	return &staleness{
-		gone: gone, removed: removed, start: start, end: end,
+		gone: gone, removed: removed, start: start, end: end, holds: holds,
 		last: map[int32]int64{}, queries: map[string]int{}, coldQueries: map[string]int{},
 	}
 }
@@ -71,11 +78,15 @@ func (s *staleness) lookups(rows []results.Sample) error {
 func (s *staleness) asks(rows []results.Query) error {
 	for i := range rows {
 		q := &rows[i]
+		level := q.Level
+		if !s.holds(q.Name) {
+			level = priming
+		}
 		if q.AtNs >= s.start && q.AtNs < s.end {
-			s.queries[q.Level]++
+			s.queries[level]++
 		}
 		if slices.ContainsFunc(s.coldAt, func(c [2]int64) bool { return q.AtNs >= c[0] && q.AtNs < c[1] }) {
-			s.coldQueries[q.Level]++
+			s.coldQueries[level]++
 		}
 		if s.gone != "" && q.Level == tree.Leaf && q.AtNs > s.removed && slices.Contains(strings.Split(q.Addresses, ","), s.gone) {
 			s.leafLast = max(s.leafLast, q.AtNs-s.removed)
@@ -103,7 +114,7 @@ func (s *staleness) measures(levels []string) map[string]float64 {
 			m[name+"_ms"] = float64(median(list)) / 1e6
 		}
 	}
-	for _, level := range levels {
+	for _, level := range append(slices.Clone(levels), priming) {
 		m["window_"+level+"_queries"] = float64(s.queries[level])
 		if n := len(s.cold); n > 0 {
 			m["cold_"+level+"_queries"] = float64(s.coldQueries[level]) / float64(n)
@@ -127,7 +138,7 @@ func (t *trial) measureStaleness(levels []string) error {
 	if t.out.Fault != nil && len(t.aimed.Members) == 1 && t.aimed.Members[0].IsSingleIP() {
 		gone, removed = t.aimed.Members[0].Addr().String(), t.out.Fault.BeginNs
 	}
-	s := newStaleness(gone, removed, t.out.WindowStartNs, t.out.WindowEndNs)
+	s := newStaleness(gone, removed, t.out.WindowStartNs, t.out.WindowEndNs, t.tree.Holds)
 	if err := results.ReadRows(filepath.Join(t.dir, results.SamplesFile), s.samples); err != nil {
 		return err
 	}
@@ -138,5 +149,14 @@ func (t *trial) measureStaleness(levels []string) error {
 		return err
 	}
 	t.out.Measures = s.measures(levels)
+	for _, user := range slices.Sorted(maps.Keys(s.last)) {
+		if gone == "" {
+			break
+		}
+		t.own(results.Event{
+			UnixNs: removed + s.last[user], Kind: results.EventClient, Name: results.LastTry, Node: t.client.Name,
+			Target: strconv.Itoa(int(user)), Detail: map[string]string{"after_ns": strconv.FormatInt(s.last[user], 10)},
+		})
+	}
 	return nil
 }

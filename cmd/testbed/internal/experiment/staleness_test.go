@@ -17,7 +17,7 @@ import (
 func TestStaleness(t *testing.T) {
 	const s = int64(1e9)
 	const gone, stays = "fd00::1", "fd00::2"
-	m := newStaleness(gone, 110*s, 100*s, 200*s)
+	m := newStaleness(gone, 110*s, 100*s, 200*s, func(name string) bool { return name != "." })
 	try := func(user int32, at int64, peer string) results.Sample {
 		return results.Sample{User: user, IntendedNs: at * s, SentNs: at*s + 5e6, Peer: peer}
 	}
@@ -45,7 +45,8 @@ func TestStaleness(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := m.asks([]results.Query{
-		{AtNs: 49 * s, Level: "root"}, // when the resolver started
+		{AtNs: 49 * s, Level: "root", Name: "."}, // when the resolver started
+		{AtNs: 50*s + 1e5, Level: "root", Name: "."},
 		{AtNs: 50*s + 1e6, Level: "root"},
 		{AtNs: 50*s + 2e6, Level: "leaf", Addresses: gone + "," + stays},
 		{AtNs: 60*s + 2e6, Level: "leaf"},
@@ -60,15 +61,16 @@ func TestStaleness(t *testing.T) {
 	want := map[string]float64{
 		"last_try_s": 9.005, "last_try_median_s": 1.005, "tries_of_the_removed_requests": 3, "leaf_gave_it_s": 0.1,
 		"cold_ms": 10, "warm_ms": 2, "lookup_ms": 3,
+		"window_priming_queries": 0, "cold_priming_queries": 0.5,
 		"cold_root_queries": 0.5, "cold_upper_queries": 0, "cold_leaf_queries": 1,
 		"window_root_queries": 1, "window_upper_queries": 0, "window_leaf_queries": 3,
 	}
 	if d := cmp.Diff(want, m.measures([]string{"root", "upper", "leaf"})); d != "" {
 		t.Error(d)
 	}
-	steady := newStaleness("", 0, 100*s, 200*s)
-	if got := steady.measures(nil); len(got) != 0 {
-		t.Errorf("nothing was removed, and yet: %v", got)
+	steady := newStaleness("", 0, 100*s, 200*s, nil)
+	if got := steady.measures(nil); len(got) != 1 {
+		t.Errorf("nothing was removed, asked or resolved, and yet: %v", got)
 	}
 }
 

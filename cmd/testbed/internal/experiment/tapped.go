@@ -81,8 +81,8 @@ func (r *round) queries(ctx context.Context, from, to int64) error {
 	return errors.Join(errs...)
 }
 
-// belongs says whether a question counts for the trial: one in its tree, or in none. What a resolver asks of the root itself
-// (RFC 8109) it would ask for each tree alone, too.
+// belongs says whether a question is the trial's: one in its tree, or in none, such as those that a resolver asks of the root
+// itself for all trees at once.
 func (r *round) belongs(t *trial, name string) bool {
 	return t.tree.Holds(name) || !slices.ContainsFunc(r.plan().Trees, func(other tree.Tree) bool { return other.Holds(name) })
 }

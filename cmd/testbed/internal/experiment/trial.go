@@ -39,11 +39,12 @@ type trial struct {
 	events *results.EventLog
 	facts  facts
 
-	// In a round: the one client node, what it runs, and the tree of the name that its clients ask for; and in the round's
-	// first trial the others, which get its events too.
+	// In a round: the one client node, what it runs, the tree of the name that its clients ask for, and how much later than
+	// others' their load begins; and in the round's first trial the others, which get its events too.
 	client inventory.Node
 	form   resolver.Form
 	tree   tree.Tree
+	delay  time.Duration
 	beside []*trial
 
 	pods  []kubectl.Pod
@@ -116,11 +117,18 @@ func (t *trial) phase(name string) {
 	t.event(results.Event{UnixNs: time.Now().UnixNano(), Kind: results.EventPhase, Name: name})
 }
 
+// event notes what happened to the trial and those beside it.
 func (t *trial) event(e results.Event) {
-	for _, of := range append([]*trial{t}, t.beside...) {
-		if err := of.events.Add(e); err != nil {
-			t.Log.Warn("writing an event", "trial", of.out.ID, "error", err)
-		}
+	t.own(e)
+	for _, other := range t.beside {
+		other.own(e)
+	}
+}
+
+// own notes what happened to this trial alone.
+func (t *trial) own(e results.Event) {
+	if err := t.events.Add(e); err != nil {
+		t.Log.Warn("writing an event", "trial", t.out.ID, "error", err)
 	}
 }
 

@@ -78,6 +78,9 @@ func (s *Scenario) checkDNS(f *strictyaml.File, v Vocabulary) {
 	if len(s.Systems) != 1 || s.Systems[0] != "dnsingress" {
 		f.Problem("systems", "systems: [dnsingress]", "resolvers are compared over dnsingress alone")
 	}
+	if s.Load.Warmup < d.TTL {
+		f.Problem("load.warmup", "at least dns.ttl, in which the trials' loads begin at random", "%s, but addresses live for %s", s.Load.Warmup, d.TTL)
+	}
 	if s.Load.Connection == ConnectionKeepAlive {
 		f.Problem("load.connection", "new: a connection that is kept asks nobody", "keepalive hides what resolvers answer")
 	}

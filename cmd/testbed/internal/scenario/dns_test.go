@@ -23,7 +23,7 @@ hypothesis: This.
 seed: 7
 systems: [dnsingress]
 dns: {resolvers: [unbound, knot, none], behaviours: [compliant, prefetch], trees: [flat, depth-2]}
-load: {rate: 20, connection: new}
+load: {rate: 20, connection: new, warmup: 10s}
 trials:
   - {count: 2, window: 10s}
   - {count: 1, window: 20s, fault: {kind: pod-delete, at: 5s, hold: 1s}}
@@ -127,6 +127,7 @@ func TestDNSFindings(t *testing.T) {
 		"no tree":    {"trees: [flat, depth-2]", "trees: []", `s.yaml:7:83: dns.trees: none given (hint: known: flat, depth-2)`},
 		"ttl":        {"depth-2]}", "depth-2], ttl: 1500ms}", `s.yaml:7:105: dns.ttl: 1.5s (hint: whole seconds, 1s to 24h)`},
 		"delegation": {"depth-2]}", "depth-2], delegation_ttl: 0s}", `s.yaml:7:116: dns.delegation_ttl: 0s (hint: whole seconds, 1s to 24h)`},
+		"warm-up":    {"warmup: 10s", "warmup: 9s", `s.yaml:8:43: load.warmup: 9s, but addresses live for 10s (hint: at least dns.ttl, in which the trials' loads begin at random)`},
 		"cold":       {"depth-2]}", "depth-2], cold: 0}", `s.yaml:7:106: dns.cold: 0 cold resolutions (hint: 1 to 100)`},
 		"system":     {"[dnsingress]", "[nginx]", `s.yaml:6:10: systems: resolvers are compared over dnsingress alone (hint: systems: [dnsingress])`},
 		"connection": {"connection: new", "connection: keepalive", `s.yaml:8:30: load.connection: keepalive hides what resolvers answer (hint: new: a connection that is kept asks nobody)`},

@@ -102,7 +102,7 @@ func (p *Plan) Servers() []Server {
 			servers[1+i].Zones[zone] = p.apex(zone, servers[1+i]) + p.delegation(t, i+1)
 		}
 	}
-	servers[0].Zones["."] = p.apex(".", servers[0]) + root.String()
+	servers[0].Zones["."] = p.apex(".", servers[0]) + fmt.Sprintf("$TTL %d\n", int(p.TTL.Seconds())) + root.String()
 	return slices.DeleteFunc(servers, func(s Server) bool { return len(s.Zones) == 0 })
 }
 
@@ -121,10 +121,16 @@ func (p *Plan) LeafServers(zone string) []LeafNS {
 	return out
 }
 
+// rootTTL is how long resolvers may keep what the root says of itself: six days, as on the Internet.
+const rootTTL = 6 * 24 * time.Hour
+
 // apex is the beginning of a zone that refers.
 func (p *Plan) apex(zone string, s Server) string {
 	ns := nameServer(zone)
 	ttl := int(p.TTL.Seconds())
+	if zone == "." {
+		ttl = int(rootTTL.Seconds())
+	}
 	return fmt.Sprintf("$TTL %d\n%s SOA %s hostmaster.%s 1 3600 600 604800 %d\n%s NS %s\n%s AAAA %s\n",
 		ttl, zone, ns, strings.TrimPrefix(ns, "ns."), ttl, zone, ns, ns, s.Address)
 }
