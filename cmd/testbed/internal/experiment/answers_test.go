@@ -64,7 +64,9 @@ func TestAnswerMeasures(t *testing.T) {
 func TestErrorMeasures(t *testing.T) {
 	failures := []stats.Failure{
 		{IntendedNs: 1e9, TotalNs: 1e9}, // over before the fault
-		{IntendedNs: 9.5e9, TotalNs: 1e9}, {IntendedNs: 14e9, TotalNs: 1e9}, {IntendedNs: 12e9, TotalNs: 1e9},
+		{IntendedNs: 9.5e9, TotalNs: 1e9},
+		{IntendedNs: 14e9, TotalNs: 1e9},
+		{IntendedNs: 12e9, TotalNs: 1e9},
 		{IntendedNs: 31e9, TotalNs: 5e8},
 	}
 	want := map[string]float64{"failed_fault_requests": 3, "errors_fault_s": 5, "failed_return_requests": 1, "errors_return_s": 1.5}
