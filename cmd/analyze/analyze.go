@@ -16,6 +16,7 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/figure"
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/verify"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -73,9 +74,10 @@ func analyze(ctx context.Context, o options, dirs []string, stdout, stderr io.Wr
 		sheet := lay(run, set)
 		if o.dryRun {
 			for _, f := range sheet.files() {
-				fmt.Fprintln(stdout, filepath.Join(out, f.name))
+				fmt.Fprintln(stdout, filepath.Join(out, f.Name))
 			}
-		} else if err := sheet.save(out); err != nil {
+			fmt.Fprintln(stdout, filepath.Join(out, verify.DerivedFile))
+		} else if err := sheet.save(out, o.figures); err != nil {
 			errs = append(errs, err)
 			continue
 		}

@@ -33,7 +33,7 @@ rest shows is drawn); 2 misuse, or RUN is no run that this version reads.`,
   analyze -o json RUN | jq '.cells[0].systems[] | {name, p99_ms}'
   analyze figures >mine.yaml && analyze --figures mine.yaml RUN
   analyze compare RUN OTHER
-  analyze thin RUN results/quickstart/small`,
+  analyze verify`,
 		Args:    cobra.MinimumNArgs(1),
 		Version: cli.Version(),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,6 +44,9 @@ rest shows is drawn); 2 misuse, or RUN is no run that this version reads.`,
 	c.Flags().StringVar(&o.figures, "figures", "", "file that declares what is drawn (default: every figure that the run has data for; analyze figures shows that set)")
 	c.Flags().StringVarP(&o.output, "output", "o", "table", "what is printed: table or json")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "read and check the runs, print which files would be written, write none")
-	c.AddCommand(thinCommand(stdout), figuresCommand(stdout), compareCommand(stdout, stderr), numbersCommand(stdout, stderr), claimsCommand(stdout, stderr), manual.Command(c))
+	c.AddCommand(
+		compareCommand(stdout, stderr), exportCommand(stdout, stderr), verifyCommand(stdout, stderr), figuresCommand(stdout),
+		numbersCommand(stdout, stderr), claimsCommand(stdout, stderr), thinCommand(stdout), sealCommand(stdout), manual.Command(c),
+	)
 	return c
 }

@@ -45,12 +45,12 @@ func TestSharesAreDrawn(t *testing.T) {
 	}
 	names := map[string]bool{}
 	for _, f := range lay(run, figure.Defaults()).files() {
-		names[f.name] = true
-		if f.name != "pod-share.csv" {
+		names[f.Name] = true
+		if f.Name != "pod-share.csv" {
 			continue
 		}
 		var csv bytes.Buffer
-		if err := f.write(&csv); err != nil {
+		if err := f.Write(&csv); err != nil {
 			t.Fatal(err)
 		}
 		lines := strings.Split(strings.TrimSpace(csv.String()), "\n")

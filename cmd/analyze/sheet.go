@@ -14,6 +14,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/figure"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/report"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/table"
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/verify"
 )
 
 const reportFile = "report.html"
@@ -64,55 +65,36 @@ func lay(run *digest.Run, set []figure.Spec) *sheet {
 	return s
 }
 
-type file struct {
-	name  string
-	write func(io.Writer) error
-}
-
 // files lists what save writes, in order.
-func (s *sheet) files() []file {
-	var out []file
+func (s *sheet) files() []verify.File {
+	var out []verify.File
 	for _, f := range s.figures {
 		for _, format := range figure.Formats() {
-			out = append(out, file{f.Name + "." + format, func(w io.Writer) error { return f.Encode(w, format, figure.Light()) }})
+			out = append(out, verify.File{Name: f.Name + "." + format, Write: func(w io.Writer) error { return f.Encode(w, format, figure.Light()) }})
 		}
 	}
 	for _, t := range s.tables {
 		if !t.quiet {
-			out = append(out, file{t.Name + ".tex", t.LaTeX}, file{t.Name + ".md", t.Markdown})
+			out = append(out, verify.File{Name: t.Name + ".tex", Write: t.LaTeX}, verify.File{Name: t.Name + ".md", Write: t.Markdown})
 		}
-		out = append(out, file{t.Name + ".csv", t.CSV})
+		out = append(out, verify.File{Name: t.Name + ".csv", Write: t.CSV})
 	}
-	return append(out, file{reportFile, s.report})
+	return append(out, verify.File{Name: reportFile, Write: s.report})
 }
 
-// save writes every file into dir. A file is replaced whole or not at all.
-func (s *sheet) save(dir string) error {
+// save writes every file into dir, and what they were derived from. A file is replaced whole or not at all.
+func (s *sheet) save(dir, figures string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making directory for figures: %w", err)
 	}
+	var names []string
 	for _, f := range s.files() {
-		path := filepath.Join(dir, f.name)
-		tmp, err := os.CreateTemp(dir, "."+f.name+"-*")
-		if err != nil {
-			return fmt.Errorf("writing %s: %w", path, err)
+		if err := replaceFile(filepath.Join(dir, f.Name), f.Write); err != nil {
+			return err
 		}
-		err = f.write(tmp)
-		if e := tmp.Chmod(0o644); err == nil {
-			err = e
-		}
-		if e := tmp.Close(); err == nil {
-			err = e
-		}
-		if err == nil {
-			err = os.Rename(tmp.Name(), path)
-		}
-		if err != nil {
-			os.Remove(tmp.Name())
-			return fmt.Errorf("writing %s: %w", path, err)
-		}
+		names = append(names, f.Name)
 	}
-	return nil
+	return verify.Record(dir, s.run.Dir, figures, names)
 }
 
 func (s *sheet) report(w io.Writer) error {

@@ -82,6 +82,9 @@ func Copy(ctx context.Context, src, dst string, rule Rule, dryRun bool) (Outcome
 	if dryRun {
 		return out, nil
 	}
+	if err := results.Seal(work); err != nil {
+		return out, err
+	}
 	if err := os.Chmod(work, 0o755); err != nil {
 		return out, fmt.Errorf("finishing the copy: %w", err)
 	}
