@@ -4,7 +4,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
@@ -20,11 +22,11 @@ func resultTable(name, title string, c *digest.Cell) *table.Table {
 			{Head: "system", Key: "system"},
 			{Head: "trials", Key: "trials", Right: true},
 			{Head: "requests", Key: "requests", Right: true, Wide: true},
-			{Head: "failed (%)", Key: "failed_percent", Right: true, Spread: true},
-			{Head: "p50 (ms)", Key: "p50_ms", Right: true, Spread: true},
-			{Head: "p90 (ms)", Key: "p90_ms", Right: true, Spread: true, Wide: true},
-			{Head: "p99 (ms)", Key: "p99_ms", Right: true, Spread: true},
-			{Head: "CPU (s/1,000 req)", Key: "cpu_seconds_per_1000_requests", Right: true, Spread: true},
+			{Head: "failed (%)", Key: "failed_percent", Right: true, Spread: true, Better: table.Lower},
+			{Head: "p50 (ms)", Key: "p50_ms", Right: true, Spread: true, Better: table.Lower},
+			{Head: "p90 (ms)", Key: "p90_ms", Right: true, Spread: true, Better: table.Lower, Wide: true},
+			{Head: "p99 (ms)", Key: "p99_ms", Right: true, Spread: true, Better: table.Lower},
+			{Head: "CPU (s/1,000 req)", Key: "cpu_seconds_per_1000_requests", Right: true, Spread: true, Better: table.Lower},
 		},
 	}
 	intervals, flagged := false, false
@@ -48,6 +50,13 @@ func resultTable(name, title string, c *digest.Cell) *table.Table {
 	if flagged {
 		t.Notes = append(t.Notes, "Some intervals rest on fewer than 10 trials.")
 	}
+	var floor []int
+	for i, s := range c.Systems {
+		if s.Name == digest.Floor {
+			floor = append(floor, i)
+		}
+	}
+	t.MarkBest(floor...)
 	t.Notes = append(t.Notes, "p50, p90 and p99: latency of successful requests, from the intended send to the last byte.", "CPU: everything between client and backend (proxy, controller, dnsingress, resolver).")
 	return t
 }
@@ -234,6 +243,48 @@ func trialTable(run *digest.Run) *table.Table {
 		usage(func(u *digest.Usage) float64 { return u.Softirq })
 		usage(func(u *digest.Usage) float64 { return u.Unattributed })
 		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// measureTable has a row for each system and measure that its trials hold, steady ones and those of each fault apart.
+func measureTable(name, title string, c *digest.Cell, seed uint64) *table.Table {
+	t := &table.Table{
+		Name: name, Caption: "Measures of trials" + title + ": median over trials",
+		Columns: []table.Column{
+			{Head: "system", Key: "system"},
+			{Head: "trials", Key: "trials"},
+			{Head: "measure", Key: "measure"},
+			{Head: "n", Key: "n", Right: true},
+			{Head: "median", Key: "median", Right: true, Spread: true},
+		},
+		Notes: []string{"In brackets: 95 % interval of the median from 6 trials on, else the range."},
+	}
+	for _, s := range c.Systems {
+		for _, kind := range append([]string{""}, c.FaultKinds()...) {
+			trials, label := s.Steady, "steady"
+			if kind != "" {
+				trials = slices.DeleteFunc(slices.Clone(s.Faults), func(t *digest.Trial) bool { return t.Fault.Kind != kind })
+				label = kind
+			}
+			names := map[string]bool{}
+			for _, x := range trials {
+				for measure := range x.Measures {
+					names[measure] = true
+				}
+			}
+			for _, measure := range slices.Sorted(maps.Keys(names)) {
+				q := digest.Measure(measure)
+				var values []float64
+				for _, x := range trials {
+					if v, ok := q.Of(x); ok {
+						values = append(values, v)
+					}
+				}
+				over := stats.Summarize(values, seed)
+				t.Rows = append(t.Rows, []table.Cell{table.Text(s.Name), table.Text(label), table.Text(q.Label), table.Count(uint64(over.N())), table.Over(over)})
+			}
+		}
 	}
 	return t
 }

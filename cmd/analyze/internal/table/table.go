@@ -34,6 +34,7 @@ type Column struct {
 	Right  bool   // numbers are set flush right
 	Spread bool   // cells are summaries over trials: CSV gives n, min, max, ci_low and ci_high too
 	Wide   bool   // left out of LaTeX, whose column is narrow
+	Better Order  // which values MarkBest may mark
 }
 
 // Cell is one value.
@@ -41,6 +42,7 @@ type Cell struct {
 	text    string
 	exact   string
 	summary *stats.Summary
+	best    bool
 }
 
 // Text is a cell of words.
@@ -115,9 +117,15 @@ func (c Cell) parts() (value, spread string) {
 	}
 }
 
-// String is the cell as Markdown and HTML show it.
-func (c Cell) String() string {
+// String is the cell as text and HTML show it.
+func (c Cell) String() string { return c.marked("") }
+
+// marked is the cell with its value between marks if it is the best.
+func (c Cell) marked(mark string) string {
 	value, spread := c.parts()
+	if c.best {
+		value = mark + value + mark
+	}
 	if spread == "" {
 		return value
 	}
@@ -133,7 +141,7 @@ func (t *Table) Markdown(w io.Writer) error {
 	for _, r := range t.Rows {
 		row := []string{}
 		for _, c := range r {
-			row = append(row, strings.ReplaceAll(c.String(), "|", `\|`))
+			row = append(row, strings.ReplaceAll(c.marked("**"), "|", `\|`))
 		}
 		cells = append(cells, row)
 	}
@@ -201,7 +209,11 @@ func (t *Table) LaTeX(w io.Writer) error {
 				continue
 			}
 			value, spread := c.parts()
-			row = append(row, EscapeLaTeX(value))
+			value = EscapeLaTeX(value)
+			if c.best {
+				value = `\textbf{` + value + `}`
+			}
+			row = append(row, value)
 			if spread != "" {
 				spread = `{\scriptsize ` + EscapeLaTeX(spread) + `}`
 				some = true
@@ -254,6 +266,8 @@ func (t *Table) JSON(w io.Writer) error {
 			row[records[0][i]] = field
 			if v, err := strconv.ParseFloat(field, 64); err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) {
 				row[records[0][i]] = v
+			} else if b, err := strconv.ParseBool(field); err == nil && strings.HasSuffix(records[0][i], "_best") {
+				row[records[0][i]] = b
 			}
 		}
 		rows = append(rows, row)
@@ -280,6 +294,9 @@ func (t *Table) records() [][]string {
 		if c.Spread {
 			head = append(head, c.Key+"_n", c.Key+"_min", c.Key+"_max", c.Key+"_ci_low", c.Key+"_ci_high")
 		}
+		if c.Better != NoOrder {
+			head = append(head, c.Key+"_best")
+		}
 	}
 	rows := [][]string{head}
 	for _, r := range t.Rows {
@@ -297,6 +314,9 @@ func (t *Table) records() [][]string {
 					low, high = number(s.Interval.Low), number(s.Interval.High)
 				}
 				row = append(row, number(s.Median), strconv.Itoa(s.N()), number(s.Min), number(s.Max), low, high)
+			}
+			if t.Columns[i].Better != NoOrder {
+				row = append(row, strconv.FormatBool(c.best))
 			}
 		}
 		rows = append(rows, row)
