@@ -319,3 +319,177 @@ func TestLeavesRegister(t *testing.T) {
 		return nil
 	})
 }
+
+// update sends lines by nsupdate over TCP, signed with a key, and returns what it says; "": all is well.
+func (s *treeServer) update(key string, lines ...string) string {
+	s.t.Helper()
+	path := findNsupdate(s.t)
+	host, port, err := net.SplitHostPort(s.dns)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	script := fmt.Sprintf("server %s %s\nzone apps.test\n%s\nsend\n", host, port, strings.Join(lines, "\n"))
+	if key != "" {
+		script = fmt.Sprintf("key hmac-sha256:%s %s\n", key, treeSecret) + script
+	}
+	c := exec.Command(path, "-v", "-t", "10")
+	c.Stdin = strings.NewReader(script)
+	out, err := c.CombinedOutput()
+	if err == nil && len(out) > 0 {
+		s.t.Errorf("nsupdate succeeds and says %s", out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// findNsupdate is BIND's nsupdate, as tools/bootstrap unpacks it.
+func findNsupdate(t *testing.T) string {
+	t.Helper()
+	if path, err := exec.LookPath("nsupdate"); err == nil {
+		return path
+	}
+	cache, err := os.UserCacheDir()
+	if err == nil {
+		path := filepath.Join(cache, "dnsingress", "debian", "bind9-dnsutils", "bin", "nsupdate")
+		if dir := os.Getenv("TESTBED_CACHE_DIR"); dir != "" {
+			path = filepath.Join(dir, "debian", "bind9-dnsutils", "bin", "nsupdate")
+		}
+		if _, err = os.Stat(path); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("no nsupdate (hint: tools/bootstrap test)")
+	}
+	t.Skip("SKIPPED, AND NOTHING IS KNOWN OF OTHER CLIENTS: no nsupdate (hint: tools/bootstrap test)")
+	return ""
+}
+
+// TestNsupdateRegisters has BIND's own client register, and be refused.
+func TestNsupdateRegisters(t *testing.T) {
+	upper := newServer(t, strings.Replace(upperConfig, "lease: 2s", "lease: 1m", 1), "", "leaf-a", "leaf-b", "leaf-c")
+	upper.start()
+	if said := upper.update("leaf-a", "update add shop.apps.test 0 NS ns.a.apps.test", "update add ns.a.apps.test 0 AAAA 2001:db8::1", "update add ns.a.apps.test 0 A 192.0.2.1"); said != "" {
+		t.Errorf("nsupdate says %s", said)
+	}
+	const ns, glue, glue4 = "shop.apps.test. 7 NS ns.a.apps.test.", "ns.a.apps.test. 9 AAAA 2001:db8::1", "ns.a.apps.test. 9 A 192.0.2.1"
+	upper.await("shop.apps.test.", dns.TypeNS, "NOERROR", ns, glue, glue4)
+	for _, c := range []struct {
+		key   string
+		lines []string
+		want  string
+	}{
+		{"leaf-b", []string{"update add pay.apps.test 0 NS ns.b.apps.test", "update add ns.b.apps.test 0 AAAA 2001:db8:b::1"}, "REFUSED"},
+		{"leaf-b", []string{"update add shop.apps.test 0 NS ns.b.apps.test", "update add ns.b.apps.test 0 AAAA 2001:db8::1"}, "REFUSED"},
+		{"leaf-c", []string{"update add shop.apps.test 0 NS ns.a.apps.test"}, "REFUSED"},
+		{"leaf-a", []string{"update add www.apps.test 0 TXT hello"}, "REFUSED"},
+		{"leaf-a", []string{"prereq yxdomain shop.apps.test", "update delete shop.apps.test NS"}, "REFUSED"},
+		{"", []string{"update delete shop.apps.test NS"}, "REFUSED"},
+		{"leaf-x", []string{"update delete shop.apps.test NS"}, "BADKEY"},
+	} {
+		if said := upper.update(c.key, c.lines...); !strings.Contains(said, c.want) {
+			t.Errorf("%s %q: nsupdate says %q, want %s", c.key, c.lines, said, c.want)
+		}
+	}
+	upper.await("shop.apps.test.", dns.TypeNS, "NOERROR", ns, glue, glue4)
+	upper.metric(`dnsingress_registration_updates_total{result="not_granted",zone="apps.test."} 3`)
+	upper.metric(`dnsingress_registration_updates_total{result="unsigned",zone="apps.test."} 1`)
+	if no := upper.listing().Refusals; len(no) != 6 {
+		t.Errorf("%d kinds of refusals are listed: %+v", len(no), no)
+	}
+	// A lease ends with a word, too: the whole set of the child goes.
+	if said := upper.update("leaf-a", "update delete shop.apps.test NS"); said != "" {
+		t.Errorf("nsupdate says %s", said)
+	}
+	upper.await("ns.a.apps.test.", dns.TypeAAAA, "NXDOMAIN")
+	// What people read of it.
+	if said := runCommandLine(t, "registrations", "--admin", "http://"+upper.admin); !strings.Contains(said, "not_granted") || !strings.Contains(said, "CACHES MAY HOLD IT FOR") {
+		t.Errorf("dnsingress registrations says\n%s", said)
+	}
+}
+
+// runCommandLine runs dnsingress and returns what it prints.
+func runCommandLine(t *testing.T, args ...string) string {
+	t.Helper()
+	path, err := exec.LookPath("dnsingress")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%q: %v", args, err)
+	}
+	return string(out)
+}
+
+// TestReplayedUpdate has somebody who has heard a leaf send what it has heard: it is answered BADTIME, and changes nothing.
+func TestReplayedUpdate(t *testing.T) {
+	upper := newServer(t, strings.Replace(upperConfig, "lease: 2s", "lease: 1m", 1), "", "leaf-a", "leaf-b")
+	upper.start()
+	client := &dns.Client{Net: "tcp", Timeout: 5 * time.Second, TsigSecret: map[string]string{"leaf-a.": treeSecret}}
+	signed := func(m *dns.Msg) []byte {
+		t.Helper()
+		m.SetTsig("leaf-a.", dns.HmacSHA256, 300, time.Now().Unix())
+		b, _, err := dns.TsigGenerate(m, treeSecret, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	send := func(b []byte) *dns.Msg {
+		t.Helper()
+		c, err := client.Dial(upper.dns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		b, err = c.ReadMsgHeader(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(b); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	join := new(dns.Msg).SetUpdate("apps.test.")
+	for _, text := range []string{"shop.apps.test. 0 NS ns.a.apps.test.", "ns.a.apps.test. 0 AAAA 2001:db8::1"} {
+		rr, err := dns.NewRR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		join.Ns = append(join.Ns, rr)
+	}
+	join.SetEdns0(1232, false)
+	join.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_UL{Code: dns.EDNS0UL, Lease: 100}}
+	first := signed(join)
+	r := send(first)
+	if r.Rcode != dns.RcodeSuccess || r.IsTsig() == nil {
+		t.Fatalf("the registration is answered %v", r)
+	}
+	if o := r.IsEdns0(); o == nil || len(o.Option) != 1 || o.Option[0].(*dns.EDNS0_UL).Lease != 100 {
+		t.Errorf("the lease that is granted: %v", o)
+	}
+	for _, replay := range []struct {
+		name    string
+		restart bool
+	}{{"at once", false}, {"after a restart", true}} {
+		if replay.restart {
+			upper.end(syscall.SIGKILL)
+			time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // it must begin in another second
+			upper.start()
+		}
+		r := send(first)
+		if sig := r.IsTsig(); r.Rcode != dns.RcodeNotAuth || sig == nil || sig.Error != dns.RcodeBadTime || len(sig.OtherData) != 12 {
+			t.Errorf("a replay %s is answered %v", replay.name, r)
+		}
+	}
+	upper.metric(`dnsingress_registration_updates_total{result="stale",zone="apps.test."} 1`)
+	if no := upper.listing().Refusals; len(no) != 1 || no[0].Reason != "stale" {
+		t.Errorf("refusals: %+v", no)
+	}
+	upper.await("shop.apps.test.", dns.TypeNS, "NXDOMAIN")
+}

@@ -132,7 +132,7 @@ type draft struct {
 	addresses []netip.Addr        // as they would be
 	given     bool                // the message says which
 	add       map[string]bool     // children that it serves
-	drop      map[string]bool     // children that it serves no more
+	drop      map[string]bool     // children that it serves no more; true: even if it is the last one
 	ds        map[string][]string // of children whose DS changes
 	renew     bool                // all that it has
 }
@@ -186,9 +186,9 @@ func (b *book) apply(r *request, key string, now time.Time) (touched, error) {
 		b.enter(d, lease, now, t)
 	}
 	for _, d := range all { // whoever comes in the place of another is there first
-		for child := range d.drop {
+		for child, forGood := range d.drop {
 			if c := d.claims[child]; c != nil {
-				b.leave(c, now, t)
+				b.leave(c, forGood, now, t)
 			}
 		}
 	}
@@ -222,7 +222,7 @@ func (b *book) sketch(all drafts, r *request, key string) error {
 				return err
 			}
 			if o.verb == dropServer || ends {
-				d.drop[o.name] = true
+				d.drop[o.name] = false
 				delete(d.add, o.name)
 				continue
 			}
@@ -297,10 +297,19 @@ func (b *book) sketchDS(all drafts, r *request, key string, added map[string]boo
 	return nil
 }
 
+// leaves reports whether a name server, of which there may be no draft, leaves a child.
+func (d *draft) leaves(child string) bool {
+	if d == nil {
+		return false
+	}
+	_, leaves := d.drop[child]
+	return leaves
+}
+
 // dropAll has a name server leave all children.
 func (d *draft) dropAll() {
 	for child := range d.claims {
-		d.drop[child] = true
+		d.drop[child] = false
 	}
 	clear(d.add)
 }
@@ -351,10 +360,13 @@ func (b *book) check(d *draft) error {
 		return nil
 	}
 	for child := range d.claims { // those that stay get the addresses too
-		if !d.drop[child] && !b.policy.mayServe(d.key, child, name, d.addresses) {
+		if d.leaves(child) {
+			continue
+		}
+		if !b.policy.mayServe(d.key, child, name, d.addresses) {
 			return refuse(dns.RcodeRefused, "not_granted", "zone %s with these addresses of %s is not granted to key %s", child, name, d.key)
 		}
-		if !d.drop[child] && dns.IsSubDomain(child, name) && len(d.addresses) == 0 {
+		if dns.IsSubDomain(child, name) && len(d.addresses) == 0 {
 			return refuse(dns.RcodeRefused, "no_glue", "name server %s is inside the child %s and would have no address left (RFC 9471)", name, child)
 		}
 	}
@@ -373,7 +385,7 @@ func (b *book) checkCounts(all drafts) error {
 	}
 	for child, n := range more {
 		for name, c := range b.children[child] {
-			if d := all[name]; c.ended.IsZero() && (d == nil || !d.drop[child]) {
+			if d := all[name]; c.ended.IsZero() && !d.leaves(child) {
 				n++
 			}
 		}
@@ -414,7 +426,7 @@ func (b *book) enter(d *draft, lease time.Duration, now time.Time, t touched) {
 				since = c.since
 			}
 			c = &claim{child: child, host: h.name, ds: d.ds[child], since: since}
-			b.put(c)
+			b.put(c, t)
 			t.children[child], t.hosts[h.name] = true, true
 		}
 		c.lease, c.until = lease, now.Add(lease)
@@ -422,14 +434,15 @@ func (b *book) enter(d *draft, lease time.Duration, now time.Time, t touched) {
 }
 
 // put enters a claim. Who stayed only as the last one goes.
-func (b *book) put(c *claim) {
-	if b.children[c.child] == nil {
-		b.children[c.child] = map[string]*claim{}
-	}
+func (b *book) put(c *claim, t touched) {
 	for name, o := range b.children[c.child] {
 		if !o.ended.IsZero() && name != c.host {
+			t.hosts[name] = true
 			b.remove(o)
 		}
+	}
+	if b.children[c.child] == nil {
+		b.children[c.child] = map[string]*claim{}
 	}
 	b.children[c.child][c.host] = c
 	h := b.hosts[c.host]
@@ -454,10 +467,10 @@ func (b *book) remove(c *claim) {
 	}
 }
 
-// leave ends a lease: the name server goes out at once, unless nobody else is left.
-func (b *book) leave(c *claim, now time.Time, t touched) {
+// leave ends a lease: the name server goes out at once, unless nobody else is left and it is not for good.
+func (b *book) leave(c *claim, forGood bool, now time.Time, t touched) {
 	t.children[c.child], t.hosts[c.host] = true, true
-	if c.ended.IsZero() && b.policy.KeepLast > 0 && b.last(c) {
+	if !forGood && c.ended.IsZero() && b.policy.KeepLast > 0 && b.last(c) {
 		c.ended, c.until = now, now.Add(b.policy.KeepLast)
 		b.hosts[c.host].known = ""
 		return
@@ -487,7 +500,7 @@ func (b *book) expire(now time.Time) (t touched, next time.Time) {
 	}
 	slices.SortFunc(over, func(x, y *claim) int { return x.until.Compare(y.until) })
 	for _, c := range over {
-		b.leave(c, now, t)
+		b.leave(c, false, now, t)
 	}
 	for _, claims := range b.children {
 		for _, c := range claims {
