@@ -95,6 +95,23 @@ func (t *trial) watchAnswers(ctx context.Context, until time.Time) ([]span, erro
 	return slices.Concat(spans...), err
 }
 
+// told returns the addresses that the first client's resolver gives.
+func (t *trial) told(ctx context.Context) ([]netip.Addr, error) {
+	client := t.clients()[0].Name
+	out, err := t.Nodes.Shell(ctx, client, "getent ahostsv6 "+kubectl.Quote(t.system.Host(t.Inventory)), nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking what %s is told: %w", client, err)
+	}
+	var list []netip.Addr
+	for line := range strings.Lines(string(out)) {
+		text, _, _ := strings.Cut(line, " ")
+		if a, err := netip.ParseAddr(text); err == nil && !slices.Contains(list, a) {
+			list = append(list, a)
+		}
+	}
+	return list, nil
+}
+
 func parseSpans(out, client string) ([]span, error) {
 	var spans []span
 	for line := range strings.Lines(out) {

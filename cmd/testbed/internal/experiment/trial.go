@@ -177,7 +177,7 @@ func (t *trial) look(ctx context.Context) error {
 	}
 	env := t.faultEnv()
 	if t.system.Dir != "" {
-		env.System = t.system.Selector()
+		env.System, env.Told = t.system.Selector(), t.told
 	}
 	if t.fault, err = fault.New(t.cell.Trials.Fault.Kind, env); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,9 +50,11 @@ func newClusterFault(kind string, e Env) (Fault, error) {
 	return f, nil
 }
 
-func (f *clusterFault) Aim(_ context.Context, rng *rand.Rand) (Target, error) {
-	clusters := f.env.Inventory.Clusters()
-	f.cluster = clusters[rng.IntN(len(clusters))]
+func (f *clusterFault) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
+	var err error
+	if f.cluster, err = f.env.choose(ctx, rng); err != nil {
+		return Target{}, fmt.Errorf("aiming %s: %w", f.kind, err)
+	}
 	t := Target{Node: f.cluster.Group(inventory.Control)[0].Name, Name: f.cluster.Member, Members: members(f.cluster)}
 	for _, n := range f.cluster.Nodes {
 		if n.Cluster == f.cluster.Member {
@@ -60,6 +63,26 @@ func (f *clusterFault) Aim(_ context.Context, rng *rand.Rand) (Target, error) {
 		}
 	}
 	return t, nil
+}
+
+// choose picks one of the clusters whose members clients are told: where a system tells of one alone, it is the death of that
+// one that matters.
+func (e *Env) choose(ctx context.Context, rng *rand.Rand) (*inventory.Inventory, error) {
+	clusters := e.Inventory.Clusters()
+	if e.Told == nil {
+		return clusters[rng.IntN(len(clusters))], nil
+	}
+	told, err := e.Told(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clusters = slices.DeleteFunc(clusters, func(c *inventory.Inventory) bool {
+		return !slices.ContainsFunc(members(c), func(p netip.Prefix) bool { return slices.ContainsFunc(told, p.Contains) })
+	})
+	if len(clusters) == 0 {
+		return nil, fmt.Errorf("of the addresses that clients are told, %v, none belongs to a cluster", told)
+	}
+	return clusters[rng.IntN(len(clusters))], nil
 }
 
 // members are the addresses that names can have in a cluster: of its pods, and of workers that carry proxies.

@@ -80,6 +80,8 @@ type Env struct {
 	Backend string
 	// System selects the pods of what stands in front of it; empty when that has none.
 	System string
+	// Told returns the addresses that clients are given now; nil where they are given none by DNS.
+	Told func(ctx context.Context) ([]netip.Addr, error)
 	// Healthy waits until all that stands on the cluster is ready.
 	Healthy func(ctx context.Context) error
 	// HeldDir holds, on a node, one file a pod that is kept from restarting: the path of its pids.max

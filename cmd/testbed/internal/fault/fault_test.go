@@ -3,8 +3,12 @@
 package fault
 
 import (
+	"context"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +93,40 @@ func TestTogether(t *testing.T) {
 	})
 	if want := (Instant{seconds(3), seconds(7), "n3"}); got != want || err == nil || err.Error() != "four" {
 		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}
+
+// The cluster that is struck is one that clients know of.
+func TestChoose(t *testing.T) {
+	inv := three(t)
+	for name, test := range map[string]struct {
+		told []string
+		want []string
+	}{
+		"one":         {[]string{"fd6e:7369:0:12::7"}, []string{"south"}},
+		"two":         {[]string{"fd6e:7369:0:12::7", "fd6e:7369:0:1::13"}, []string{"south", "west"}},
+		"none of any": {[]string{"fd6e:7369:0:1::21"}, nil},
+	} {
+		e := Env{Inventory: inv, Told: func(context.Context) ([]netip.Addr, error) {
+			var list []netip.Addr
+			for _, s := range test.told {
+				list = append(list, netip.MustParseAddr(s))
+			}
+			return list, nil
+		}}
+		rng, met := rand.New(rand.NewPCG(1, 2)), map[string]bool{}
+		for range 50 {
+			c, err := e.choose(t.Context(), rng)
+			if (err == nil) != (test.want != nil) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if err == nil {
+				met[c.Member] = true
+			}
+		}
+		if got := slices.Sorted(maps.Keys(met)); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
 	}
 }
 

@@ -40,8 +40,10 @@ func (f *roleKill) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
 	if f.env.System == "" {
 		return Target{}, fmt.Errorf("aiming %s: the system has no pods", f.kind)
 	}
-	clusters := f.env.Inventory.Clusters()
-	f.cluster = clusters[rng.IntN(len(clusters))]
+	var err error
+	if f.cluster, err = f.env.choose(ctx, rng); err != nil {
+		return Target{}, fmt.Errorf("aiming %s: %w", f.kind, err)
+	}
 	k := f.env.client(f.cluster)
 	pods, err := k.Pods(ctx, f.env.System)
 	if err != nil {
