@@ -149,9 +149,13 @@ func (p *publisher) one(changes []zone.Change) *zone.Zone {
 // changes are those of the zone that make it hold a share; nil: nothing of the host.
 func (p *publisher) changes(host string, s *model.Share) []zone.Change {
 	before := p.shards[host]
+	var changes []zone.Change
 	if s == nil {
 		delete(p.shards, host)
-		return p.without(nil, host, 0, before)
+		for i := range before {
+			changes = append(changes, zone.Change{Owner: shardName(host, p.origin, i), Remove: true})
+		}
+		return changes
 	}
 	shards := max(before, 1)
 	for len(s.Members) > shards*shardSize && shards < mostShards {
@@ -167,7 +171,6 @@ func (p *publisher) changes(host string, s *model.Share) []zone.Change {
 		m := &s.Members[i]
 		add(shardOf(m, shards), memberTexts(m))
 	}
-	var changes []zone.Change
 	for i, records := range sets {
 		name := shardName(host, p.origin, i)
 		if len(records) == 0 {
@@ -177,14 +180,6 @@ func (p *publisher) changes(host string, s *model.Share) []zone.Change {
 			continue
 		}
 		changes = append(changes, zone.Change{Owner: name, RRsets: []zone.RRset{{Type: dns.TypeTXT, Records: records}}})
-	}
-	return changes
-}
-
-// without adds to changes the removal of a host's shards from the first on.
-func (p *publisher) without(changes []zone.Change, host string, first, end int) []zone.Change {
-	for i := first; i < end; i++ {
-		changes = append(changes, zone.Change{Owner: shardName(host, p.origin, i), Remove: true})
 	}
 	return changes
 }
