@@ -45,7 +45,7 @@ rest shows is drawn); 2 misuse, or RUN is no run that this version reads.`,
 	c.Flags().StringVarP(&o.output, "output", "o", "table", "what is printed: table or json")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "read and check the runs, print which files would be written, write none")
 	c.AddCommand(
-		compareCommand(stdout, stderr), exportCommand(stdout, stderr), verifyCommand(stdout, stderr), figuresCommand(stdout),
+		compareCommand(stdout, stderr), liveCommand(stdout, stderr), exportCommand(stdout, stderr), verifyCommand(stdout, stderr), figuresCommand(stdout),
 		numbersCommand(stdout, stderr), claimsCommand(stdout, stderr), thinCommand(stdout), sealCommand(stdout), manual.Command(c),
 	)
 	return c

@@ -57,6 +57,9 @@ func lay(run *digest.Run, set []figure.Spec) *sheet {
 		if t := shareTable("pod-share"+suffix, title, c); len(t.Rows) > 0 {
 			s.tables = append(s.tables, namedTable{t, false})
 		}
+		if t := measureTable("measures"+suffix, title, c, run.Manifest.Seed); len(t.Rows) > 0 {
+			s.tables = append(s.tables, namedTable{t, false})
+		}
 		if t := comparisonTable("comparison"+suffix, title, c); len(t.Rows) > 0 {
 			s.tables = append(s.tables, namedTable{t, false})
 		}
@@ -97,14 +100,16 @@ func (s *sheet) save(dir, figures string) error {
 	return verify.Record(dir, s.run.Dir, figures, names)
 }
 
-func (s *sheet) report(w io.Writer) error {
-	page := report.Page{Run: s.run, Cells: s.cells, Figures: s.figures}
+func (s *sheet) report(w io.Writer) error { return s.page().Write(w) }
+
+func (s *sheet) page() *report.Page {
+	page := &report.Page{Run: s.run, Cells: s.cells, Figures: s.figures}
 	for _, t := range s.tables {
 		if !t.quiet {
 			page.Tables = append(page.Tables, t.Table)
 		}
 	}
-	return page.Write(w)
+	return page
 }
 
 func sec(ns int64) float64 { return float64(ns) / 1e9 }

@@ -84,14 +84,8 @@ func (r *Run) Trials() ([]TrialDir, error) {
 		if !e.IsDir() {
 			continue
 		}
-		t := TrialDir{Dir: filepath.Join(r.Dir, TrialsDir, e.Name())}
-		if err := readJSON(filepath.Join(t.Dir, TrialFile), &t.Trial); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if err := readJSON(filepath.Join(t.Dir, VerdictFile), &t.Verdict); errors.Is(err, fs.ErrNotExist) {
-			t.Verdict = Verdict{Reasons: []string{"interrupted: no verdict was written"}}
-		} else if err != nil {
+		t, err := OpenTrial(filepath.Join(r.Dir, TrialsDir, e.Name()))
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -99,6 +93,27 @@ func (r *Run) Trials() ([]TrialDir, error) {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Trial.Index < out[j].Trial.Index })
 	return out, errors.Join(errs...)
+}
+
+// interrupted is the verdict of a trial that has none.
+const interrupted = "interrupted: no verdict was written"
+
+// OpenTrial reads the small files of the trial in dir.
+func OpenTrial(dir string) (TrialDir, error) {
+	t := TrialDir{Dir: dir}
+	if err := readJSON(filepath.Join(dir, TrialFile), &t.Trial); err != nil {
+		return t, err
+	}
+	err := readJSON(filepath.Join(dir, VerdictFile), &t.Verdict)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Verdict, err = Verdict{Reasons: []string{interrupted}}, nil
+	}
+	return t, err
+}
+
+// Interrupted reports whether the trial has no verdict: it was interrupted, or goes on.
+func (t *TrialDir) Interrupted() bool {
+	return !t.Verdict.Valid && len(t.Verdict.Reasons) == 1 && t.Verdict.Reasons[0] == interrupted
 }
 
 // WriteJSON writes v as indented JSON so that a reader sees the old file or the new one, never a part.

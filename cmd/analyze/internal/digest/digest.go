@@ -52,21 +52,9 @@ func (w Warning) String() string {
 // nil, is called after each with the number read and the number of all.
 // Only a directory that is no readable run is an error; everything else is in the warnings.
 func Open(ctx context.Context, dir string, progress func(done, all int)) (*Run, error) {
-	opened, err := results.OpenRun(dir)
+	run, opened, err := begin(dir)
 	if err != nil {
 		return nil, err
-	}
-	run := &Run{Dir: dir, Manifest: opened.Manifest}
-	scenario, err := os.ReadFile(filepath.Join(dir, results.ScenarioFile))
-	if err != nil {
-		run.warn(true, "reading scenario: %v", err)
-	}
-	run.Scenario = string(scenario)
-	if t := opened.Manifest.Thinning; t != "" {
-		run.warn(false, "samples are thinned: %s", t)
-	}
-	if opened.Manifest.Source.Dirty {
-		run.warn(false, "the programs were built from a tree with changes that commit %.12s does not hold", opened.Manifest.Source.Commit)
 	}
 	dirs, err := opened.Trials()
 	if err != nil {
@@ -128,6 +116,27 @@ func (r *Run) unequal() {
 			r.warn(false, "%s trials are of unequal length, %.3g to %.3g s: each still counts as one", kind, float64(s.least)/1e9, float64(s.most)/1e9)
 		}
 	}
+}
+
+// begin reads all of a run but its trials.
+func begin(dir string) (*Run, *results.Run, error) {
+	opened, err := results.OpenRun(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	run := &Run{Dir: dir, Manifest: opened.Manifest}
+	scenario, err := os.ReadFile(filepath.Join(dir, results.ScenarioFile))
+	if err != nil {
+		run.warn(true, "reading scenario: %v", err)
+	}
+	run.Scenario = string(scenario)
+	if t := opened.Manifest.Thinning; t != "" {
+		run.warn(false, "samples are thinned: %s", t)
+	}
+	if opened.Manifest.Source.Dirty {
+		run.warn(false, "the programs were built from a tree with changes that commit %.12s does not hold", opened.Manifest.Source.Commit)
+	}
+	return run, opened, nil
 }
 
 func (r *Run) warn(damage bool, format string, a ...any) {
