@@ -432,3 +432,175 @@ func (p *peerProcess) command(args ...string) string {
 	}
 	return out.String()
 }
+
+// edit replaces texts in a process's configuration, which has them.
+func (p *peerProcess) edit(pairs ...string) {
+	p.f.t.Helper()
+	data, err := os.ReadFile(p.path)
+	if err != nil {
+		p.f.t.Fatal(err)
+	}
+	text := string(data)
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(text, pairs[i]) {
+			p.f.t.Fatalf("there is no %q in\n%s", pairs[i], text)
+		}
+		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
+	}
+	p.write(p.path, text)
+}
+
+// TestPeersByHand asks for a cluster's private zone as people do with dig, by another implementation of TSIG.
+func TestPeersByHand(t *testing.T) {
+	t.Parallel()
+	f := newFederation(t, "", "north", "south")
+	north := f.procs["north"]
+	north.publishes("www", "fd00::1:1", "!fd00::1:2")
+	north.start()
+	key := map[string]string{"peers.": "c2l4dGVlbiBvY3RldHMhIQ=="}
+	ask := func(name string, qtype uint16, secret map[string]string) (*dns.Msg, error) {
+		m := new(dns.Msg).SetQuestion(name, qtype)
+		m.SetEdns0(1232, false)
+		if secret != nil {
+			m.SetTsig("peers.", dns.HmacSHA256, 300, time.Now().Unix())
+		}
+		r, _, err := (&dns.Client{TsigSecret: secret, Timeout: servePatience}).Exchange(m, north.dns)
+		return r, err
+	}
+	north.await("telling of its pool", func() error {
+		r, err := ask("www.apps.test.north.peers.test.", dns.TypeTXT, key)
+		if err != nil {
+			return err
+		}
+		var all []string
+		for _, rr := range r.Answer {
+			if txt, ok := rr.(*dns.TXT); ok {
+				all = append(all, strings.Join(txt.Txt, " "))
+			}
+		}
+		slices.Sort(all)
+		want := "member address=fd00::1:1 state=in reason=ready weight=1 location=eu/north pod=www-0\n" +
+			"member address=fd00::1:2 state=out reason=not-ready location=eu/north pod=www-1\npool ttl=5 shards=1"
+		if got := strings.Join(all, "\n"); got != want || !r.Authoritative {
+			return errors.New(got)
+		}
+		return nil
+	})
+	if r, err := ask("www.apps.test.north.peers.test.", dns.TypeAAAA, key); err != nil || r.Rcode != dns.RcodeSuccess || len(r.Answer) != 0 || len(r.Ns) != 1 {
+		t.Errorf("no data is %v, %v", r, err)
+	}
+	if r, err := ask("gone.apps.test.north.peers.test.", dns.TypeTXT, key); err != nil || r.Rcode != dns.RcodeNameError {
+		t.Errorf("no such name is %v, %v", r, err)
+	}
+	transfer := dns.Transfer{TsigSecret: key}
+	m := new(dns.Msg).SetAxfr("north.peers.test.")
+	m.SetTsig("peers.", dns.HmacSHA256, 300, time.Now().Unix())
+	answers, err := transfer.In(m, north.dns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := 0
+	for a := range answers {
+		if a.Error != nil {
+			t.Error(a.Error)
+		}
+		records += len(a.RR)
+	}
+	if records != 7 { // SOA, NS, the apex, the pool, two members, SOA
+		t.Errorf("%d records", records)
+	}
+	// To all others there is no such zone.
+	for name, qtype := range map[string]uint16{"north.peers.test.": dns.TypeSOA, "www.apps.test.north.peers.test.": dns.TypeTXT} {
+		if r, err := ask(name, qtype, nil); err != nil || r.Rcode != dns.RcodeRefused {
+			t.Errorf("%s without a key: %v, %v", name, r, err)
+		}
+	}
+	if r, err := ask("north.peers.test.", dns.TypeSOA, map[string]string{"peers.": "bm90IHRoZSBzZWNyZXQ="}); r == nil || r.Rcode != dns.RcodeNotAuth {
+		t.Errorf("with a wrong key: %v, %v", r, err)
+	}
+	c := dns.Client{Net: "tcp", Timeout: servePatience}
+	if r, _, err := c.Exchange(new(dns.Msg).SetAxfr("north.peers.test."), north.dns); err != nil || r.Rcode != dns.RcodeRefused {
+		t.Errorf("a transfer without a key: %v, %v", r, err)
+	}
+	north.await("telling who was refused", func() error {
+		said := fmt.Sprintf("%+v", north.status().Denied)
+		if !strings.Contains(said, "BADSIG") || !strings.Contains(said, "it may not have it") {
+			return errors.New(said)
+		}
+		return nil
+	})
+	if out := north.command("peers"); !strings.Contains(out, "refused 127.0.0.1, TSIG: BADSIG: key peers., 1 times") && !strings.Contains(out, ", TSIG: BADSIG: key peers., 1 times") {
+		t.Errorf("peers says\n%s", out)
+	}
+	if got := north.metric(`dnsingress_peer_refused_total{cluster="north",what="asked"}`); got == "0" {
+		t.Error("it is not counted")
+	}
+}
+
+// TestPeersWithoutTrust has clusters that are not what they should be: one with the name of another, one with another key,
+// one that publishes more than it was granted.
+func TestPeersWithoutTrust(t *testing.T) {
+	t.Parallel()
+	f := newFederation(t, "", "north", "south", "twin", "east")
+	north, south, twin, east := f.procs["north"], f.procs["south"], f.procs["twin"], f.procs["east"]
+	at := func(from, to string) string { return f.cables[[2]string{from, to}].at }
+	twin.edit("cluster: {name: twin", "cluster: {name: south", "{name: south, servers", "{name: other, servers")
+	north.edit(fmt.Sprintf("servers: [%q]", at("north", "south")), fmt.Sprintf("servers: [%q, %q]", at("north", "south"), at("north", "twin")),
+		fmt.Sprintf("    - {name: twin, servers: [%q], hosts: [\"*.apps.test\"]}\n", at("north", "twin")), "",
+		fmt.Sprintf("{name: south, servers: [%q, %q], hosts: [\"*.apps.test\"]}", at("north", "south"), at("north", "twin")),
+		fmt.Sprintf("{name: south, servers: [%q, %q], hosts: [www.apps.test]}", at("north", "south"), at("north", "twin")))
+	east.write(filepath.Join(f.dir, "east", "peers.key"), strings.ReplaceAll(peerSecret, "c2l4", "b2l4"))
+	north.publishes("www", "fd00::1:1")
+	south.publishes("www", "fd00::2:1")
+	south.publishes("mail", "fd00::2:2")
+	twin.publishes("www", "fd00::3:1")
+	east.publishes("www", "fd00::4:1")
+	north.start()
+	south.start()
+	north.answers("www", "fd00::1:1 fd00::2:1")
+	twin.start()
+	east.start()
+	north.says("south", "two clusters are called south")
+	north.says("east", "BADSIG")
+	north.answers("www", "fd00::1:1 fd00::2:1")
+	north.answers("mail", "NXDOMAIN")
+	if p := north.status().Peers[0]; !p.Up || !slices.Equal(p.Refused, []string{"mail.apps.test."}) {
+		t.Errorf("%+v", p)
+	}
+	if out := north.command("peers"); !strings.Contains(out, "south was not granted: mail.apps.test.") {
+		t.Errorf("peers says\n%s", out)
+	}
+	for _, what := range []string{"identity", "host"} {
+		if north.metric(`dnsingress_peer_refused_total{cluster="south",what="`+what+`"}`) == "0" {
+			t.Errorf("%s is not counted", what)
+		}
+	}
+	// The one that counts goes, and the other has the name now.
+	south.signal(syscall.SIGKILL)
+	north.answers("www", "fd00::1:1 fd00::3:1")
+}
+
+// TestPeersInOrder has one cluster answer for another that is killed.
+func TestPeersInOrder(t *testing.T) {
+	t.Parallel()
+	f := newFederation(t, "{by: primary-fallback, order: [north, south]}", "north", "south")
+	north, south := f.procs["north"], f.procs["south"]
+	north.publishes("www", "fd00::1:1")
+	south.publishes("www", "fd00::2:1")
+	south.start()
+	south.answers("www", "fd00::2:1")
+	north.start()
+	south.answers("www", "fd00::1:1")
+	if m := member(t, south.explain("www"), "fd00::2:1"); m.State != "out" || m.Reason != "standby" {
+		t.Errorf("the fallback is %+v", m)
+	}
+	north.signal(syscall.SIGKILL)
+	t.Logf("killed: the fallback answered after %v", south.answers("www", "fd00::2:1"))
+	_ = north.cmd.Wait()
+	north.publishes("www", "!fd00::1:1") // it comes back with nobody ready
+	north.start()
+	north.answers("www", "fd00::2:1")
+	south.answers("www", "fd00::2:1")
+	north.publishes("www", "fd00::1:1")
+	t.Logf("ready again: the primary answered after %v", south.answers("www", "fd00::1:1"))
+}
