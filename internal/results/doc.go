@@ -14,6 +14,8 @@
 //	        samples.parquet      one row an attempt of a request (Sample)
 //	        histogram.hlog       HdrHistogram log of total_ns of successful requests in the window
 //	        resources.parquet    what each component used in the window (Resource)
+//	        lookups.parquet      over real resolvers: resolutions before the load, cold and warm (Sample)
+//	        queries.parquet      over real resolvers: what each server of the delegation tree was asked (Query)
 //	        events.jsonl         faults, phases, pool changes (Event, one JSON object a line)
 //	        logs/                what programs printed
 //

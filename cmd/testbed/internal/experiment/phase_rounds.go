@@ -4,11 +4,13 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
+	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 // roundsPhase executes the trials of a scenario with resolvers, many at a time, and repeats invalid ones within the bound.
@@ -57,7 +59,7 @@ func (p *roundsPhase) Run(ctx context.Context) error {
 		cells := rounds[0]
 		queue = queue[len(cells):]
 		fmt.Fprintf(p.Out, "      round %d of %d: %d trials …\n", number, number+len(rounds)-1, len(cells))
-		r := newRound(p.Runner, index+1, cells)
+		r := newRound(p.Runner, number, index+1, cells)
 		index += len(cells)
 		begin := time.Now()
 		verdicts, err := r.execute(ctx)
@@ -79,7 +81,7 @@ func (p *roundsPhase) Run(ctx context.Context) error {
 		fmt.Fprintf(p.Out, "      round %d: %.0fs, %s left\n", number, time.Since(begin).Seconds(), p.left(queue))
 	}
 	p.run.Manifest.Finished = time.Now().UTC()
-	if err := p.run.SaveManifest(); err != nil {
+	if err := errors.Join(p.run.SaveManifest(), results.Seal(p.run.Dir)); err != nil {
 		return err
 	}
 	if len(invalid) > 0 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -28,14 +29,13 @@ type round struct {
 	nodes  []inventory.Node
 }
 
-// newRound makes the trials of cells that scenario.Rounds put together, numbered from index on.
-func newRound(r *Runner, index int, cells []scenario.Cell) *round {
+// newRound makes the trials of cells that scenario.Rounds put together, numbered from index on; number is the round's.
+func newRound(r *Runner, number, index int, cells []scenario.Cell) *round {
 	out := &round{Runner: r}
 	for i, n := range place(cells, r.Inventory.Group(inventory.Client)) {
 		t := newTrial(r, index+i, cells[i])
 		t.client, t.form, t.tree = n, formOf(cells[i]), tree.ByName(cells[i].Lookup.Tree)[0]
-		// What is left of an answer's TTL when the pod goes shall be anything from nothing to all of it.
-		t.delay = time.Duration(t.random().Float64() * float64(r.Scenario.DNS.TTL)).Round(time.Millisecond)
+		t.delay = r.delay(number, t.tree)
 		if !slices.ContainsFunc(out.nodes, func(known inventory.Node) bool { return known.Name == n.Name }) {
 			out.nodes = append(out.nodes, n)
 		}
@@ -44,6 +44,16 @@ func newRound(r *Runner, index int, cells []scenario.Cell) *round {
 	out.lead = out.trials[0]
 	out.lead.beside = out.trials[1:]
 	return out
+}
+
+// delay is when within one TTL the load over a tree begins: what is left of an answer's TTL when the pod goes shall be anything
+// from nothing to all of it. It is the same for all forms of resolvers in a round; the trees have a third of the TTL each (if
+// they are three), and take turns from round to round, so that neither forms nor trees differ by it.
+func (r *Runner) delay(number int, of tree.Tree) time.Duration {
+	trees := r.plan().Trees
+	turn := (slices.IndexFunc(trees, func(t tree.Tree) bool { return t.Name == of.Name }) + number) % len(trees)
+	within := rand.New(rand.NewPCG(r.Scenario.Seed, uint64(number))).Float64()
+	return time.Duration((float64(turn) + within) / float64(len(trees)) * float64(r.Scenario.DNS.TTL)).Round(time.Millisecond)
 }
 
 func formOf(c scenario.Cell) resolver.Form {

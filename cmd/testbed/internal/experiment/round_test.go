@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/tree"
+)
+
+func roundRunner() *Runner {
+	return &Runner{
+		Scenario: &scenario.Scenario{Seed: 5, DNS: scenario.DNS{Trees: tree.Names(), TTL: 9 * time.Second}},
+		Inventory: &inventory.Inventory{
+			Network: inventory.Network{Nodes: netip.MustParsePrefix("fd00::/64")},
+			Nodes: []inventory.Node{
+				{Name: "control-1", Groups: []string{inventory.Control}},
+				{Name: "client-1", Groups: []string{inventory.Client}}, {Name: "client-2", Groups: []string{inventory.Client}},
+			},
+		},
+	}
+}
+
+// TestDelays holds the phases of a run to what comparisons need: each tree has been in each third of the TTL after three rounds.
+func TestDelays(t *testing.T) {
+	r := roundRunner()
+	thirds := map[string][]int{}
+	for number := 1; number <= 3; number++ {
+		for _, of := range tree.All() {
+			d := r.delay(number, of)
+			if d < 0 || d >= 9*time.Second || d != r.delay(number, of) {
+				t.Fatalf("round %d, %s: %s", number, of.Name, d)
+			}
+			thirds[of.Name] = append(thirds[of.Name], int(d/(3*time.Second)))
+		}
+	}
+	for name, got := range thirds {
+		if slices.Sort(got); !slices.Equal(got, []int{0, 1, 2}) {
+			t.Errorf("%s begins in the thirds %v", name, got)
+		}
+	}
+}
+
+func TestPlace(t *testing.T) {
+	cell := func(resolver, tree string) scenario.Cell {
+		return scenario.Cell{Lookup: scenario.Lookup{Resolver: resolver, Behaviour: "compliant", Tree: tree}}
+	}
+	cells := []scenario.Cell{cell("knot", "flat"), cell("none", "flat"), cell("knot", "depth-2"), cell("none", "depth-3")}
+	var got []string
+	for _, n := range place(cells, roundRunner().Inventory.Group(inventory.Client)) {
+		got = append(got, n.Name)
+	}
+	if want := []string{"client-1", "client-2", "client-1", "client-2"}; !slices.Equal(got, want) {
+		t.Errorf("cells are on %v, want %v", got, want)
+	}
+}
+
+func TestBelongs(t *testing.T) {
+	r := &round{Runner: roundRunner()}
+	two := &trial{tree: tree.ByName("depth-2")[0]}
+	for name, want := range map[string]bool{
+		"backend.apps.two.": true, "two.": true, ".": true, "ns.root.": true, "backend.flat.": false, "site.three.": false,
+	} {
+		if r.belongs(two, name) != want {
+			t.Errorf("%s belongs to the tree of depth 2: %t", name, !want)
+		}
+	}
+}
