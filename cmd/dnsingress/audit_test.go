@@ -102,6 +102,7 @@ func TestRightsAreLeast(t *testing.T) {
 	wanted := map[string]bool{
 		"list apiextensions.k8s.io/customresourcedefinitions": true, "watch apiextensions.k8s.io/customresourcedefinitions": true,
 		"create /events":                    true,
+		"get /namespaces kube-system":       true,
 		"create coordination.k8s.io/leases": true, "get coordination.k8s.io/leases dnsingress-status": true, "update coordination.k8s.io/leases dnsingress-status": true,
 	}
 	for _, k := range objects.Kinds() {
