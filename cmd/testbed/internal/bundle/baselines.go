@@ -70,3 +70,33 @@ func contour() *Image {
 func contourCRDs() *Manifest {
 	return &Manifest{Module: "tools/contour", Of: "github.com/projectcontour/contour", File: "examples/contour/01-crds.yaml", As: "contour-crds"}
 }
+
+// externalDNS writes what objects are named into PowerDNS.
+func externalDNS() *Image {
+	i := program("external-dns", &GoProgram{Module: "bench/kube/externaldns", Package: "sigs.k8s.io/external-dns"}, "")
+	i.Tag = "0.21.0" // of bench/kube/externaldns/go.mod
+	return i
+}
+
+// powerDNS is Debian's authoritative server with a database that needs no other, and a shell to make a zone in it.
+func powerDNS() *Image {
+	return &Image{
+		Repository: "powerdns", Tag: "4.7.3",
+		Files: []File{
+			{Path: "/", From: &Debian{Packages: []string{"pdns-server", "pdns-backend-lmdb", "busybox-static"}}},
+			{Path: "/var/lib/powerdns"},
+			{Path: "/var/run/pdns"},
+			{Path: "/etc/passwd", Text: "root:x:0:0:root:/:/sbin/nologin\n"},
+			{Path: "/etc/group", Text: "root:x:0:\n"},
+			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
+		},
+		Entrypoint: []string{"/usr/sbin/pdns_server"},
+	}
+}
+
+// coreDNS is CoreDNS with the plugins of a forwarder.
+func coreDNS() *Image {
+	i := program("coredns", &GoProgram{Module: "tools/coredns", Package: "./coredns"}, "")
+	i.Tag = "1.15.0" // of tools/coredns/go.mod
+	return i
+}

@@ -19,6 +19,9 @@ func Catalog() []Source {
 		envoy(),
 		contour(),
 		contourCRDs(),
+		externalDNS(),
+		powerDNS(),
+		coreDNS(),
 	}
 }
 

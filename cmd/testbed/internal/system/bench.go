@@ -152,6 +152,9 @@ func (b *Bench) probe(ctx context.Context, s System) error {
 		q.Addresses = b.Target(s, pods).Addresses
 	case byZone:
 		q.Expect = min(len(pods), cmp.Or(s.answers, zoneAnswers))
+		if s.apart {
+			q.Expect = len(pods) / len(b.Inventory.Clusters())
+		}
 		for _, w := range workers {
 			q.Servers = append(q.Servers, w.Address.String())
 		}

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -71,13 +72,15 @@ func manifests(repo string, of facts) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading manifests: %w", err)
 	}
-	for name, text := range map[string]string{
+	templates := map[string]string{
 		"dnsingress/config.yaml":                            dnsingressConfig,
 		path.Join(overlayDir, "backend/kustomization.yaml"): backendOverlay,
 		path.Join(overlayDir, "peers/kustomization.yaml"):   peersOverlay,
 		path.Join(overlayDir, "peers/config.yaml"):          dnsingressConfig + peersConfig,
 		path.Join(overlayDir, "peers/peers.key"):            peersKey,
-	} {
+	}
+	maps.Copy(templates, externalDNSFiles())
+	for name, text := range templates {
 		if files[name], err = render(text, of); err != nil {
 			return nil, err
 		}
@@ -111,14 +114,15 @@ func render(text string, of facts) ([]byte, error) {
 	}
 	var buf bytes.Buffer
 	err = t.Execute(&buf, map[string]any{
-		"Zone":    strings.TrimSuffix(of.whole.Zone, "."),
-		"Servers": of.whole.Group(inventory.Worker), // of the zone, in all clusters
-		"Workers": of.member.Group(inventory.Worker),
-		"Control": of.member.Group(inventory.Control)[0],
-		"Cluster": of.member.Member, // empty where there is one
-		"Peers":   peers,            // the other clusters: their Member, and {{.Group "worker"}}
-		"Secret":  of.secret,
-		"Backend": of.backend,
+		"Zone":     strings.TrimSuffix(of.whole.Zone, "."),
+		"Servers":  of.whole.Group(inventory.Worker), // of the zone, in all clusters
+		"Workers":  of.member.Group(inventory.Worker),
+		"Control":  of.member.Group(inventory.Control)[0],
+		"Cluster":  of.member.Member,    // empty where there is one
+		"Peers":    peers,               // the other clusters: their Member, and {{.Group "worker"}}
+		"Clusters": of.whole.Clusters(), // all of them, likewise
+		"Secret":   of.secret,
+		"Backend":  of.backend,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("rendering manifests: %w", err)

@@ -41,6 +41,8 @@ type System struct {
 	plain bool
 	// peers systems stand in several clusters, each of which answers with the members of all.
 	peers bool
+	// apart systems answer in each cluster with the pods of one alone, whichever wrote the name first.
+	apart bool
 	// answers is how many addresses dnsingress gives at once; 0: as many as the zone's default.
 	answers int
 
@@ -93,6 +95,11 @@ func All() []System {
 		{
 			Name: "dnsingress-peers", product: "dnsingress", Dir: "run/peers", reach: byZone, plain: true, peers: true,
 			Front: "as static, in several clusters: the servers of each answer with the ready pods of all, which they tell each other",
+		},
+		{
+			Name: "external-dns", Dir: "run/external-dns", reach: byZone, plain: true, apart: true,
+			Front:      "in each cluster CoreDNS forwarders on every worker before a PowerDNS, and behind the other clusters', into all of which an external-dns of each writes; clients resolve by their node's recursive resolver",
+			Difference: "PowerDNS keeps its records in LMDB on its node, not in a MariaDB beside it; forwarders and servers are in the nodes' networks, for there is no kube-proxy",
 		},
 		{Name: "dnsingress-threshold", product: "dnsingress", Dir: "policies/threshold", Front: steered + "threshold", reach: byZone, plain: true},
 		{Name: "dnsingress-outlier", product: "dnsingress", Dir: "policies/outlier", Front: steered + "outlier", reach: byZone, plain: true},
