@@ -149,7 +149,7 @@ type ZoneStatus struct {
 	// +optional
 	Serial int64 `json:"serial,omitempty"`
 	// Conditions: Accepted (the spec can be used, and no other object or the configuration has what it claims) and
-	// Programmed (it is answered from).
+	// Programmed (it is answered from); Consistent and Registered where zones of a tree are compared and registered.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -158,6 +158,26 @@ type ZoneStatus struct {
 
 // ConditionProgrammed is the type of a condition that says whether an object is answered from.
 const ConditionProgrammed = "Programmed"
+
+// The types of conditions that are there once there has been something to say (docs/delegation.md).
+const (
+	// ConditionConsistent says whether the zone above and the child say the same of the child's name servers.
+	ConditionConsistent = "Consistent"
+	// ConditionRegistered says whether uppers refer to the name servers that register themselves.
+	ConditionRegistered = "Registered"
+)
+
+// The reasons of Consistent and Registered. Those of a False one are also those of problems.
+const (
+	ReasonConsistent      = "Consistent"      // Consistent=True
+	ReasonParentDisagrees = "ParentDisagrees" // Consistent=False: what the uppers refer to is not what the zone says
+	ReasonChildDisagrees  = "ChildDisagrees"  // Consistent=False: what the child says is not what the delegation says
+	ReasonLeavesDisagree  = "LeavesDisagree"  // Consistent=False: leaves register different DS records
+	ReasonUnanswered      = "Unanswered"      // Consistent=False: the other side says nothing
+	ReasonRegistered      = "Registered"      // Registered=True
+	ReasonNotRegistered   = "NotRegistered"   // Registered=False: an upper does not take it, and says why
+	ReasonLastNameserver  = "LastNameserver"  // Registered=False: all leases have ended, and the last name server stays
+)
 
 // The reasons of conditions of DNSZones and DNSDelegations, beside those of problems (docs/names.md).
 const (

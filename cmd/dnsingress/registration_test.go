@@ -60,7 +60,7 @@ func newServer(t *testing.T, config, manifests string, keys ...string) *treeServ
 	s := &treeServer{t: t, dir: t.TempDir(), dns: freeAddress(t), admin: freeAddress(t)}
 	s.config = filepath.Join(s.dir, "config.yaml")
 	var text strings.Builder
-	for _, k := range keys {
+	for _, k := range append(keys, "nobodys") {
 		fmt.Fprintf(&text, "%s:hmac-sha256:%s\n", k, treeSecret)
 	}
 	s.write("keys", text.String())
@@ -492,4 +492,101 @@ func TestReplayedUpdate(t *testing.T) {
 		t.Errorf("refusals: %+v", no)
 	}
 	upper.await("shop.apps.test.", dns.TypeNS, "NXDOMAIN")
+}
+
+// cutManifest delegates shop.apps.test by an object.
+func cutManifest(name, address, ds string) string {
+	return fmt.Sprintf(`apiVersion: dnsingress.dev/v1alpha1
+kind: DNSDelegation
+metadata: {name: shop, namespace: shop}
+spec:
+  zone: shop.apps.test
+  nameservers: [{name: %s, addresses: [%q]}]
+%s`, name, address, ds)
+}
+
+// TestParentAndChildDisagree: an upper whose object says something else than the child, and a zone whose upper does, say so of
+// themselves, count it, and are content again when both say the same.
+func TestParentAndChildDisagree(t *testing.T) {
+	_, port, err := net.SplitHostPort(freeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := newServer(t, `zones: [{origin: shop.apps.test, nameservers: [{name: ns.shop.apps.test, addresses: ["::1"]}]}]`, "")
+	child.dns = "[::1]:" + port
+	child.configure(`zones: [{origin: shop.apps.test, nameservers: [{name: ns.shop.apps.test, addresses: ["::1"]}]}]`)
+	child.start()
+	upper := newServer(t, fmt.Sprintf(`zones: [{origin: apps.test, role: upper, nameservers: [{name: ns.example.net}]}]
+delegations: {compare: 1s, port: %s}
+`, port), cutManifest("old.shop.apps.test", "::1", ""))
+	upper.start()
+	says := func(want string) {
+		t.Helper()
+		untilNil(t, func() error {
+			for _, c := range upper.listing().Compared {
+				if text := c.Result + " " + strings.Join(c.Problems, "; "); strings.Contains(text, want) {
+					return nil
+				}
+			}
+			return fmt.Errorf("comparisons say %+v, want %s", upper.listing().Compared, want)
+		})
+	}
+	says("other ChildDisagrees: name server old.shop.apps.test. at ::1 of shop.apps.test. says that the zone's name servers are ns.shop.apps.test., not old.shop.apps.test.")
+	upper.metric(`dnsingress_delegation_disagrees{side="child",zone="shop.apps.test."} 1`)
+	if got := upper.get("/explain?name=shop.apps.test"); !strings.Contains(got, "ChildDisagrees: ") {
+		t.Errorf("explain says %s", got)
+	}
+	upper.write("objects/all.yaml", cutManifest("ns.shop.apps.test", "::1", ""))
+	says("same ")
+	upper.metric(`dnsingress_delegation_disagrees{side="child",zone="shop.apps.test."} 0`)
+	upper.write("objects/all.yaml", cutManifest("ns.shop.apps.test", "::1", "  ds: [{keyTag: 1, algorithm: 13, digestType: 2, digest: "+strings.Repeat("AB", 32)+"}]\n"))
+	says("has no key that a DS of the delegation names")
+
+	// The other way round: a zone that registers nothing compares itself with its upper.
+	zone := newServer(t, fmt.Sprintf(`zones: [{origin: shop.apps.test, nameservers: [{name: other.shop.apps.test, addresses: ["::1"]}]}]
+register: [{zone: apps.test, uppers: [%q], compare: 1s}]
+`, upper.dns), "")
+	zone.start()
+	zone.metric(`dnsingress_delegation_disagrees{side="parent",zone="shop.apps.test."} 1`)
+	waitFor(t, "said that its parent disagrees", func() bool { return strings.Contains(zone.log.String(), "reason=ParentDisagrees") })
+}
+
+// TestRegisterBesideAnObject: what an object delegates and what registers are one delegation.
+func TestRegisterBesideAnObject(t *testing.T) {
+	upper := newServer(t, upperConfig, cutManifest("ns.static.apps.test", "2001:db8::5", ""), "leaf-a", "leaf-b")
+	upper.start()
+	const static, glue = "shop.apps.test. 300 NS ns.static.apps.test.", "ns.static.apps.test. 300 AAAA 2001:db8::5"
+	upper.await("shop.apps.test.", dns.TypeNS, "NOERROR", static, glue)
+	a := newServer(t, leafConfig("a", upper.dns, ""), "", "leaf-a")
+	a.start()
+	const low, both, glueA, glueA4 = "shop.apps.test. 7 NS ns.static.apps.test.", "shop.apps.test. 7 NS ns.a.apps.test.", "ns.a.apps.test. 9 A 192.0.2.97", "ns.a.apps.test. 9 AAAA 2001:db8:a::1"
+	upper.await("shop.apps.test.", dns.TypeNS, "NOERROR", low, both, glue, glueA, glueA4)
+	a.await("shop.apps.test.", dns.TypeNS, "NOERROR", "shop.apps.test. 11 NS ns.a.apps.test.", "shop.apps.test. 11 NS ns.static.apps.test.")
+	// The object stays, so nobody is the last one.
+	a.end(syscall.SIGKILL)
+	upper.await("shop.apps.test.", dns.TypeNS, "NOERROR", static, glue)
+	a.start()
+	upper.await("shop.apps.test.", dns.TypeNS, "NOERROR", low, both, glue, glueA, glueA4)
+	// The object goes: what is registered stays.
+	upper.write("objects/all.yaml", "")
+	upper.await("shop.apps.test.", dns.TypeNS, "NOERROR", both, glueA, glueA4)
+	a.await("shop.apps.test.", dns.TypeNS, "NOERROR", "shop.apps.test. 11 NS ns.a.apps.test.")
+}
+
+// TestLeafIsNotGranted: a leaf that claims what is not granted to it is told why, and says so.
+func TestLeafIsNotGranted(t *testing.T) {
+	upper := newServer(t, upperConfig, "", "leaf-a", "leaf-b")
+	upper.start()
+	leaf := newServer(t, strings.Replace(leafConfig("b", upper.dns, ""), "shop.apps.test", "pay.apps.test", 1), "", "leaf-b")
+	leaf.start()
+	untilNil(t, func() error {
+		for _, u := range leaf.listing().Uppers {
+			if strings.Contains(u.Trouble, "it says REFUSED: zone pay.apps.test. with name server ns.b.apps.test. is not granted to key leaf-b.") {
+				return nil
+			}
+		}
+		return fmt.Errorf("uppers: %+v", leaf.listing().Uppers)
+	})
+	waitFor(t, "logged that it is not registered", func() bool { return strings.Contains(leaf.log.String(), "reason=NotRegistered") })
+	upper.await("pay.apps.test.", dns.TypeNS, "NXDOMAIN")
 }

@@ -5,10 +5,12 @@ package objects
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/dnsingress/dnsingress/api/v1alpha1"
@@ -180,6 +182,33 @@ func zoneStatus(s *v1alpha1.ZoneStatus, generation int64, x Standing) {
 	s.ObservedGeneration = generation
 	x.Set(&s.Conditions, generation, accepted)
 	x.Set(&s.Conditions, generation, programmed)
+	treeConditions(s, generation, x)
+}
+
+// treeConditions say whether parent and child agree and whether uppers take registrations. They are there once there has been
+// something to say, which is then said of replicas that have found nothing, too.
+func treeConditions(s *v1alpha1.ZoneStatus, generation int64, x Standing) {
+	for _, c := range []struct {
+		kind, good string
+		reasons    []string
+	}{
+		{v1alpha1.ConditionConsistent, v1alpha1.ReasonConsistent, []string{v1alpha1.ReasonParentDisagrees, v1alpha1.ReasonChildDisagrees, v1alpha1.ReasonLeavesDisagree, v1alpha1.ReasonUnanswered}},
+		{v1alpha1.ConditionRegistered, v1alpha1.ReasonRegistered, []string{v1alpha1.ReasonNotRegistered, v1alpha1.ReasonLastNameserver}},
+	} {
+		condition := metav1.Condition{Type: c.kind, Status: metav1.ConditionTrue, Reason: c.good}
+		var messages []string
+		for _, p := range x.Problems {
+			if !slices.Contains(c.reasons, p.Reason) {
+				continue
+			}
+			if messages = appendNew(messages, p.Message); condition.Status == metav1.ConditionTrue {
+				condition.Status, condition.Reason = metav1.ConditionFalse, p.Reason
+			}
+		}
+		if condition.Message = clip(strings.Join(messages, "; ")); condition.Message != "" || meta.FindStatusCondition(s.Conditions, c.kind) != nil {
+			x.Set(&s.Conditions, generation, condition)
+		}
+	}
 }
 
 // notices are what an object's owner should know though all of it is published.
