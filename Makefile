@@ -46,6 +46,20 @@ test: setup ## Set up what the tests need, and run them all
 test-page: ## The page of dnsingress in a real browser (needs chromium; make test does it too where there is one)
 	TEST_PAGE=1 go test -count=1 -run TestPageInABrowser ./cmd/dnsingress/internal/admin
 
+.PHONY: report-browser
+report-browser: ## report.html worked by mouse and keys in a real browser (needs chromium; REPORT_SCREENSHOTS=DIR keeps pictures)
+	TEST_PAGE=1 go test -count=1 -v -run TestBrowser ./cmd/analyze/internal/report
+
+.PHONY: verify
+verify: ## Check every committed run, and derive every committed figure, number and claim again
+	@$(MAKE) --no-print-directory build COMMANDS=analyze
+	bin/analyze verify
+
+.PHONY: redraw
+redraw: ## Draw figures, tables and reports of every committed run again
+	@$(MAKE) --no-print-directory build COMMANDS=analyze
+	for m in results/*/*/manifest.json; do bin/analyze "$$(dirname "$$m")" >/dev/null; done
+
 .PHONY: test-outage
 test-outage: setup ## The API server away for 5 minutes, and 10 quiet minutes of which every API request is counted
 	KUBE_LONG=1 CI=true go test -count=1 -timeout 40m -v -run 'TestCluster/(answers|quiet|API|rights)' ./cmd/dnsingress
@@ -132,6 +146,10 @@ load-millions: ## 24 million requests in one run of loadgen: memory, file and su
 bench-steer: ## What 1,000 policies over 100,000 pods cost beside a real Prometheus (TIME=60s a case, of four)
 	DNSINGRESS_SCALE=$(or $(TIME),60s) go test -count=1 -timeout 1h -run '^TestScale$$' -v ./cmd/dnsingress/internal/pool
 
+.PHONY: bench-registration
+bench-registration: ## Registration storms: 50 leaves with 1,000 zones, of 4 and of 50 name servers each, as an upper starts and starts again
+	for s in 1000,50,4 1000,50,50; do DNSINGRESS_STORM=$$s go test -count=1 -timeout 30m -v -run TestRegistrationStorm ./cmd/dnsingress | grep -v level= || exit 1; done
+
 .PHONY: bench-kube
 bench-kube: ## How soon DNS answers what changed in Kubernetes, beside CoreDNS and external-dns (ARGS=--services=1000,10000)
 	@$(MAKE) --no-print-directory kube-binaries build COMMANDS="testbed dnsingress"
@@ -145,6 +163,10 @@ stats-reference: ## What scipy, statsmodels and ruptures say of the data sets th
 	@[ -x build/stats-venv/bin/python ] || python3 -m venv build/stats-venv
 	@build/stats-venv/bin/pip install -q -r tools/stats-reference/requirements.txt
 	build/stats-venv/bin/python tools/stats-reference/reference.py internal/stats/testdata/reference.json
+
+.PHONY: bench-analyze
+bench-analyze: ## analyze beside pandas and matplotlib on one run of SAMPLES samples (default 10000000): build/analyze/tables.md
+	bench/analyze/bench-analyze $(or $(SAMPLES),10000000)
 
 .PHONY: stats-coverage
 stats-coverage: ## How often 95 % intervals cover what they should, simulated: build/stats-coverage.md (REPETITIONS=2000)

@@ -146,8 +146,13 @@ func (t *Trial) readSamples(ctx context.Context, c clocks, thinned bool, logged 
 	if len(missing) > 0 {
 		t.warn(true, "its samples have no column %s, or none of numbers: what rests on it is not drawn", strings.Join(missing, ", "))
 	}
-	if err != nil {
+	switch {
+	case err != nil && g.rows > 0:
 		t.warn(true, "%v: what comes before the damage is used", err)
+	case err != nil:
+		t.warn(true, "%v: latency is that of the histogram, failures are not known", err)
+	case g.rows == 0 && !thinned && logged != nil && logged.Count() > 0:
+		t.warn(true, "%s holds no sample, the histogram %d: failures are not known", results.SamplesFile, logged.Count())
 	}
 	g.finish(thinned, logged)
 }

@@ -196,6 +196,10 @@ func heats(names []string, pods int) []HeatPanel {
 			cells := make([]float64, 75)
 			for col := range cells {
 				cells[col] = 10 + float64((7*row+3*col)%5)
+				if col == 30 { // nobody answered
+					cells[col] = 0
+					continue
+				}
 				if at := col - 15; row == 0 && at > 3*i && at < 42 {
 					cells[col] = float64(3 - i)
 				}
@@ -321,7 +325,7 @@ func TestNothingClippedOrOverlapping(t *testing.T) {
 		Rain("many", "p99 latency (ms)", true, rows(long, 2, 6, 9, 10, 40)), Rain("equal", "failed requests (%)", false, []Row{{"a", stats.Summarize([]float64{0, 0, 0}, 1)}}),
 		Rain("huge", "requests", false, rows([]string{"a"}, 8)),
 		Pareto("many", "CPU seconds for 1,000 requests", "p99 latency (ms)", true, trades(long, 3)),
-		Heatmap("many", "node-power-cut", heats(long, 40)), Heatmap("steady", "", heats(long[:1], 3)),
+		Heatmap("many", "node-power-cut", heats(long, 40)), Heatmap("steady", "", heats(long[:1], 3)), Heatmap("silent", "", []HeatPanel{{System: "a", Bin: 1, Pods: []string{"x", "y"}, Counts: [][]float64{{0, 0}, {0, 0}}, Target: -1}}),
 	)
 	failing := someDistributions(t, long, 3, 2000)
 	for i := range failing {

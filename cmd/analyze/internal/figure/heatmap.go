@@ -154,7 +154,7 @@ func drawHeat(p *pen, fault string, panels []HeatPanel) {
 			}
 		}
 	}
-	peak = min(1, math.Ceil(peak*20)/20)
+	peak = min(1, max(0.05, math.Ceil(peak*20)/20))
 	note := fmt.Sprintf("A row a pod, a column %s; one trial of each system (n = 1).", span(bin))
 	if slices.ContainsFunc(panels, func(d HeatPanel) bool { return d.Target >= 0 }) {
 		note += " Triangle: the pod with the fault."
@@ -185,11 +185,10 @@ func drawHeat(p *pen, fault string, panels []HeatPanel) {
 				totals[row] += d.Counts[row][col]
 				x := d.Start + d.Bin*float64(col)
 				y := f.top - high*vg.Length(row)
-				c := f.theme.heat(share / peak)
 				if math.IsNaN(share) {
-					continue // nobody answered: left empty, and grey is no share
+					continue // nobody answered: left empty
 				}
-				f.rect(c, f.px(max(x, from)), y-high, f.px(min(x+d.Bin, to)), y)
+				f.rect(f.theme.heat(share/peak), f.px(max(x, from)), y-high, f.px(min(x+d.Bin, to)), y)
 			}
 		}
 		frame := []vg.Point{{X: f.left, Y: f.bottom}, {X: f.right, Y: f.bottom}, {X: f.right, Y: f.top}, {X: f.left, Y: f.top}, {X: f.left, Y: f.bottom}}
@@ -207,7 +206,11 @@ func drawHeat(p *pen, fault string, panels []HeatPanel) {
 			f.FillPolygon(f.theme.Ink, []vg.Point{{X: f.left - 1, Y: y}, {X: f.left - 5, Y: y + 2.4}, {X: f.left - 5, Y: y - 2.4}})
 		}
 		f.write(d.System, labelSize, f.theme.Ink, draw.XLeft, draw.YBottom, vg.Point{X: f.left, Y: f.top + 1.2})
-		f.write(fmt.Sprintf("%d pods, G %.2f", len(d.Pods), stats.Gini(totals)), labelSize, f.theme.Muted, draw.XRight, draw.YBottom, vg.Point{X: f.right, Y: f.top + 1.2})
+		uneven := "no answer"
+		if g := stats.Gini(totals); !math.IsNaN(g) {
+			uneven = fmt.Sprintf("G %.2f", g)
+		}
+		f.write(fmt.Sprintf("%d pods, %s", len(d.Pods), uneven), labelSize, f.theme.Muted, draw.XRight, draw.YBottom, vg.Point{X: f.right, Y: f.top + 1.2})
 		f.xAxis(i == len(panels)-1)
 		if i < len(panels)-1 {
 			f.top = f.bottom - heatGap
