@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,19 +42,49 @@ func Check(ctx context.Context, path string, open func(dir string) (*digest.Run,
 	if err != nil {
 		return nil, err
 	}
-	out, err := l.hold(ctx, open)
-	if err != nil {
-		return nil, err
-	}
-	text, err := l.manuscript()
-	return append(out, text...), err
-}
-
-func (l *Ledger) hold(ctx context.Context, open numbers.Open) ([]Outcome, error) {
 	dirs, err := numbers.Latest(filepath.Join(l.dir(), filepath.FromSlash(l.Results)))
 	if err != nil {
 		return nil, err
 	}
+	out, err := l.hold(ctx, dirs, open)
+	if err != nil {
+		return nil, err
+	}
+	text, err := l.manuscript()
+	if err != nil {
+		return nil, err
+	}
+	stale, err := l.stale(dirs)
+	return slices.Concat(out, text, stale), err
+}
+
+// numbersFile stands beside the claims where a text cites numbers.
+const numbersFile = "numbers.tex"
+
+// stale says that the text's numbers are of other runs than those that its claims are held against.
+func (l *Ledger) stale(latest []string) ([]Outcome, error) {
+	path := filepath.Join(l.dir(), numbersFile)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	from, err := numbers.ReadSource(path)
+	if err != nil {
+		return nil, err
+	}
+	has := map[string]bool{}
+	for _, run := range from.Runs {
+		has[filepath.Join(l.dir(), filepath.FromSlash(run))] = true
+	}
+	var out []Outcome
+	for _, run := range latest {
+		if !has[filepath.Clean(run)] {
+			out = append(out, Outcome{ID: numbersFile, Line: 1, Says: fmt.Sprintf("%s:1:1: it has no number of %s, the run that counts of its experiment (hint: make paper-numbers)", path, run)})
+		}
+	}
+	return out, nil
+}
+
+func (l *Ledger) hold(ctx context.Context, dirs []string, open numbers.Open) ([]Outcome, error) {
 	byScenario := map[string]string{}
 	for _, d := range dirs {
 		byScenario[filepath.Base(filepath.Dir(d))] = d
