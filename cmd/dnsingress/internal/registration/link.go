@@ -27,8 +27,8 @@ const (
 	// After a failure it is tried again after retryLeast, twice that after the next, and so on up to retryMost.
 	retryLeast = 250 * time.Millisecond
 	retryMost  = 4 * time.Second
-	// learnShare is how much of the time one upper is asked what it refers to, at most one in so much.
-	learnShare = 50
+	// learnShare bounds the time for which an upper is asked what it refers to: one part in so many.
+	learnShare = 10
 	// messageMost is how many octets of records go into one message.
 	messageMost = 48 << 10
 )
@@ -96,6 +96,9 @@ func (k *link) pace() time.Duration {
 	wait := min(renewMost, k.section.Interval)
 	if k.lease > 0 {
 		wait = min(wait, k.lease/4)
+	}
+	if rest := time.Until(k.rested); rest > 0 { // there may be news that nobody has asked for
+		wait = min(wait, rest+time.Millisecond)
 	}
 	return min(wait, time.Second<<min(k.quiet, 8))
 }
