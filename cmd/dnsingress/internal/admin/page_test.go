@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/peer"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 )
 
@@ -95,6 +96,18 @@ func (s *shop) Explain(name string) (pool.Explanation, bool) {
 	return x, true
 }
 
+// federation is how two other clusters stand.
+func federation() any {
+	heard := time.Now().Add(-3 * time.Minute)
+	return peer.Status{
+		Cluster: "north", Zone: "north.peers.test.", Lease: 5, Peers: []peer.State{
+			{Name: "south", Up: true, Since: heard, Heard: &heard, Identity: "8a0c", Hosts: 2, Members: 7, Refused: []string{"mail.shop.test."}},
+			{Name: "west", Since: heard, Why: "the lease has ended, last heard 3m0s ago"},
+		},
+		Denied: []peer.Denial{{From: netip.MustParseAddr("fd00::5"), Key: "other.", Why: "TSIG: BADKEY", Count: 3, Last: heard}},
+	}
+}
+
 // browser finds a Chromium, or ends the test.
 func browser(t *testing.T) string {
 	t.Helper()
@@ -115,7 +128,7 @@ func browser(t *testing.T) string {
 // PAGE_SCREENSHOTS=DIR keeps pictures.
 func TestPageInABrowser(t *testing.T) {
 	chromium := browser(t)
-	s := &Server{options: Options{Explainer: new(shop), Gatherer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)}}
+	s := &Server{options: Options{Explainer: new(shop), Lists: map[string]func() any{"peers": federation}, Gatherer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)}}
 	var mu sync.Mutex
 	var paths []string
 	var headers http.Header
@@ -178,7 +191,7 @@ func TestPageInABrowser(t *testing.T) {
 	mu.Lock()
 	for _, p := range paths {
 		switch p {
-		case "/", "/page/app.js", "/page/style.css", "/pools", "/explain":
+		case "/", "/page/app.js", "/page/style.css", "/pools", "/explain", "/peers":
 		default:
 			t.Errorf("the page asked for %s", p)
 		}
@@ -203,6 +216,19 @@ func TestPageInABrowser(t *testing.T) {
 	}
 	if strings.Contains(log, "CONSOLE") || strings.Contains(text, "Members") {
 		t.Errorf("the browser complains, or members are shown of what has none: %s", log)
+	}
+	dom, log = show("", "--dump-dom")
+	text = strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(dom, " ")), " ")
+	for _, want := range []string{
+		"This is cluster north; members of another count for 5 s", "south 8a0c ● up for 3 min 3 min ago 2 / 7 not granted: mail.shop.test.",
+		"west ○ down for 3 min never 0 / 0 the lease has ended", "fd00::5 was refused the zone north.peers.test. 3 times, 3 min ago: TSIG: BADKEY, key other.",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not show %q in %s", want, text)
+		}
+	}
+	if strings.Contains(log, "CONSOLE") {
+		t.Errorf("the browser complains: %s", log)
 	}
 	for _, fragment := range []string{"#gone.shop.test.", "#100%"} {
 		if dom, _ := show(fragment, "--dump-dom"); !strings.Contains(dom, "No object has this name now.") || !strings.Contains(dom, ">live<") {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shows what /pools and /explain say, anew every two seconds. Texts go in as text, never as markup.
+// Shows what /pools, /explain and /peers say, anew every two seconds. Texts go in as text, never as markup.
 
 const EVERY = 2000 // ms between questions
 const KEPT = 90 // values of a member that its line shows
@@ -129,7 +129,7 @@ function memberRow(x, m) {
   values.set(key, seen.slice(-KEPT))
   const judged = m.rule && m.signal && m.rule !== m.signal ? `${m.rule} (${m.signal})` : m.rule || m.signal || "–"
   return row(
-    el("th", { scope: "row" }, m.pod || "–", el("div", { class: "dim" }, m.address), m.node ? el("div", { class: "dim" }, m.node) : null, m.group ? el("div", { class: "dim" }, `of ${m.group}`) : null),
+    el("th", { scope: "row" }, m.pod || "–", el("div", { class: "dim" }, m.address), m.node ? el("div", { class: "dim" }, m.node) : null, m.cluster ? el("div", { class: "dim" }, `cluster ${m.cluster}`) : null, m.group ? el("div", { class: "dim" }, `of ${m.group}`) : null),
     el("td", { class: "nowrap" }, state(m.state)),
     el("td", {}, m.reason),
     el("td", {}, judged),
@@ -172,7 +172,7 @@ function groupRow(g) {
 
 function change(c) {
   const what = [c.reason, c.rule, Number.isNaN(number(c.value)) ? "" : digits(number(c.value))].filter(Boolean).join(" ")
-  return el("li", {}, `${c.pod || c.address}: ${c.was} → `, state(c.state), what ? ` ${what}` : null)
+  return el("li", {}, `${c.cluster ? c.cluster + " " : ""}${c.pod || c.address}: ${c.was} → `, state(c.state), what ? ` ${what}` : null)
 }
 
 function eventRow(e) {
@@ -184,12 +184,35 @@ function eventRow(e) {
       e.fail_open ? el("div", { class: "warn" }, "fail open") : null))
 }
 
+function peerRow(p) {
+  const trouble = (p.servers ?? []).filter((s) => s.error).map((s) => el("div", { class: "warn" }, `${s.address}: ${s.error}`))
+  const refused = (p.refused_hosts ?? []).concat(p.refused_hosts_more ? [`and ${p.refused_hosts_more} more`] : [])
+  return row(
+    el("th", { scope: "row" }, p.name, p.identity ? el("div", { class: "dim" }, p.identity) : null),
+    el("td", { class: "nowrap" }, el("span", { class: p.up ? "in" : "out" }, p.up ? "● up" : "○ down"), el("div", { class: "dim" }, `for ${ago(p.since)}`)),
+    el("td", { class: "nowrap" }, p.last_heard ? `${ago(p.last_heard)} ago` : "never"),
+    el("td", { class: "number" }, `${p.hosts} / ${p.members}`),
+    el("td", {}, p.why || null, ...(p.why ? [] : trouble), refused.length ? el("div", { class: "warn" }, `not granted: ${refused.join(", ")}`) : null))
+}
+
+// peersOf tells of the clusters that exchange their pools with this one; nothing where there are none.
+function peersOf(x) {
+  if (!x?.peers?.length) return []
+  const denied = (x.denied ?? []).map((d) => el("li", { class: "warn" }, `${d.from} was refused the zone ${x.zone} ${d.count} times, ${ago(d.last)} ago: ${d.why}${d.key ? `, key ${d.key}` : ""}`))
+  return [
+    el("h3", {}, "Other clusters"),
+    el("p", { class: "dim" }, `This is cluster ${x.cluster}; members of another count for ${x.lease_seconds} s after it confirmed them.`),
+    table("Clusters that exchange their pools with this one", [["Cluster"], ["State"], ["Heard"], ["Hosts / members", "number"], ["Trouble"]], x.peers.map(peerRow)),
+    ...(denied.length ? [el("ul", {}, ...denied)] : []),
+  ]
+}
+
 // showPool fills the explanation of one name.
-function showPool(name, x) {
+function showPool(name, x, peers) {
   const to = byId("pool"), title = el("h2", { id: "pool-title" }, name || "Choose a name")
   document.title = name ? `${name} – dnsingress` : "dnsingress"
   if (!x) {
-    to.replaceChildren(title, el("p", {}, name ? "No object has this name now." : "Each name is answered with the pods that are in. This page shows which these are, why, and what changed; it changes nothing itself."))
+    to.replaceChildren(title, el("p", {}, name ? "No object has this name now." : "Each name is answered with the pods that are in. This page shows which these are, why, and what changed; it changes nothing itself."), ...(name ? [] : peersOf(peers)))
     return
   }
   const kept = new Set(x.members.map((m) => x.name + " " + m.address))
@@ -202,11 +225,13 @@ function showPool(name, x) {
     ...(x.for ? [["Made for", `the ports of ${x.for}`]] : []),
     ...(alone ? [] : [
       ["Answered with", `${inside} of ${x.members.length} members; ${x.selection}, ${x.max_answers > 0 ? `at most ${x.max_answers} in an answer` : "all in an answer"}`],
+      ...(x.merge ? [["Clusters merged by", x.merge]] : []),
       ["TTL", `${x.ttl_seconds} s, set by ${x.ttl_rule || "pool"}; ${x.negative_ttl_seconds} s when nobody is in`],
     ]),
   ]
   const parts = [title, el("dl", {}, ...facts.flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]))]
   if (x.fail_open) parts.push(el("p", { class: "warn" }, "Too few members satisfy the policy: all ready ones are in."))
+  for (const p of x.peers ?? []) if (!p.up) parts.push(el("p", { class: "warn" }, `Cluster ${p.name} is down for ${ago(p.since)}: ${p.why}.`))
   if (x.problems?.length) parts.push(el("h3", {}, "Problems"), el("ul", {}, ...x.problems.map((p) => el("li", { class: "warn" }, p))))
   if (x.last_resort) parts.push(el("p", { class: "warn" }, "Nobody is ready: the last resort is who serves while terminating."))
   if (x.groups?.length) {
@@ -256,16 +281,17 @@ let turn = 0
 async function ask() {
   const mine = ++turn, name = chosen()
   try {
-    const [list, x] = await Promise.all([
+    const [list, x, peers] = await Promise.all([
       get("pools?" + new URLSearchParams({ match: byId("match").value })),
       name ? get("explain?" + new URLSearchParams({ name })) : null,
+      name ? null : get("peers"),
     ])
     if (mine !== turn) return
     answered = Date.now()
     const focused = document.activeElement?.closest?.("#pools a")?.getAttribute("href")
     showPools(list)
     if (focused) document.querySelector(`#pools a[href="${CSS.escape(focused)}"]`)?.focus()
-    if (getSelection().isCollapsed || byId("pool").dataset.name !== name) showPool(name, x) // who selects text wants to read it
+    if (getSelection().isCollapsed || byId("pool").dataset.name !== name) showPool(name, x, peers) // who selects text wants to read it
     pulse(null)
   } catch (error) {
     if (mine === turn) pulse(error)
