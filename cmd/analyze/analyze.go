@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -122,6 +123,9 @@ func progress(stderr io.Writer, dir string) func(done, all int) {
 
 // verdict is the error that a run which was drawn in part, or not at all, ends with.
 func (s *sheet) verdict() error {
+	if len(s.figures) == 0 && slices.ContainsFunc(s.run.Trials, func(t digest.Trial) bool { return t.Used() }) {
+		return fmt.Errorf("nothing could be drawn of %s: its valid trials have nothing that the figures show (hint: warnings above say of each figure why)", s.run.Dir)
+	}
 	if len(s.figures) == 0 {
 		return fmt.Errorf("nothing could be drawn of %s: it has no valid trial (hint: the report lists why)", s.run.Dir)
 	}

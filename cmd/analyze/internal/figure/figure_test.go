@@ -323,7 +323,7 @@ func TestNothingClippedOrOverlapping(t *testing.T) {
 		Scaling("wide", "memory (MiB)", "endpoints", false, someTraces(long, []float64{1, 10, 100, 1000, 10_000}, 1)),
 		Scaling("two", "failed requests (%)", "ttl (s)", false, someTraces(long[:2], []float64{5, 30}, 6)),
 		Rain("many", "p99 latency (ms)", true, rows(long, 2, 6, 9, 10, 40)), Rain("equal", "failed requests (%)", false, []Row{{"a", stats.Summarize([]float64{0, 0, 0}, 1)}}),
-		Rain("huge", "requests", false, rows([]string{"a"}, 8)),
+		Rain("one trial each", "last try (s)", false, rows(long, 1)), Rain("huge", "requests", false, rows([]string{"a"}, 8)),
 		Pareto("many", "CPU seconds for 1,000 requests", "p99 latency (ms)", true, trades(long, 3)),
 		Heatmap("many", "node-power-cut", heats(long, 40)), Heatmap("steady", "", heats(long[:1], 3)), Heatmap("silent", "", []HeatPanel{{System: "a", Bin: 1, Pods: []string{"x", "y"}, Counts: [][]float64{{0, 0}, {0, 0}}, Target: -1}}),
 	)
@@ -373,7 +373,7 @@ func constant(t testing.TB, ns int64, n int64) *stats.Latency {
 func TestNoData(t *testing.T) {
 	if CDF("x", nil) != nil || CDF("x", []Distribution{{System: "nginx"}}) != nil || Timeline("x", "y", nil) != nil || Share("x", "y", nil) != nil || CPU("x", nil) != nil ||
 		Tail("x", nil) != nil || Ladder("x", nil) != nil || Rate("x", "", "", "", true, nil, nil) != nil || Scaling("x", "", "", true, nil) != nil ||
-		Rain("x", "", true, rows(names, 1)) != nil || Pareto("x", "", "", true, trades(names[:1], 3)) != nil || Heatmap("x", "", heats(names[:1], 1)) != nil {
+		Rain("x", "", true, nil) != nil || Pareto("x", "", "", true, trades(names[:1], 3)) != nil || Heatmap("x", "", heats(names[:1], 1)) != nil {
 		t.Error("something was drawn of nothing")
 	}
 }
