@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"syscall"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -35,7 +36,7 @@ func OpenRun(dir string) (*Run, error) {
 	r := &Run{Dir: dir}
 	path := filepath.Join(dir, ManifestFile)
 	if err := readJSON(path, &r.Manifest); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return nil, fmt.Errorf("%w: %s has no %s (hint: name a directory such as results/<experiment>/<run-id>)", ErrNoRun, dir, ManifestFile)
 		}
 		return nil, err

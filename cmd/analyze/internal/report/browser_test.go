@@ -38,10 +38,18 @@ func coloured(img image.Image, in image.Rectangle, r, g, b uint32) int {
 	return n
 }
 
-// TestBrowser has a real browser show the report of a run, and works it with mouse and keys as a reader does.
-// REPORT_SCREENSHOTS=DIR keeps pictures.
+// TestBrowser has one real browser show pages. REPORT_SCREENSHOTS=DIR keeps pictures.
 func TestBrowser(t *testing.T) {
 	c := browser(t)
+	for name, test := range map[string]func(*testing.T, *chrome){
+		"a run": testRun, "accessibility": testAccessibility, "without scripts": testWithoutScript, "policy": testPolicy, "two runs": testComparison,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, c.tab(t)) })
+	}
+}
+
+// The report of a run is worked with mouse and keys as a reader does.
+func testRun(t *testing.T, c *chrome) {
 	c.open(written(t, page(t, func(*digest.Run) {})))
 	count := func(selector string) int {
 		return int(c.eval("document.querySelectorAll(%q).length", selector).(float64))
@@ -89,6 +97,16 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("the legend says %q", value)
 	}
 	c.screenshot("hover", false)
+
+	// An event of a trial is read where it lies.
+	box = c.box("#plot-faults .canvas")
+	line := c.eval(`(r => [r.x, r.y])(document.querySelector("#plot-faults .mark").getBoundingClientRect())`).([]any)
+	c.mouse("mouseMoved", line[0].(float64), box[1]+box[3]/2, 0)
+	if said := text("#plot-faults .said"); !strings.Contains(said, "dnsingress, 0.18 s: member-out bench/backend-7c9d5-x2x4q") {
+		t.Errorf("at an event: %q", said)
+	}
+	c.screenshot("event", false)
+	box = c.box("#plot-latency .canvas")
 
 	// A frame zooms, a double click shows all again.
 	shape := func() string {
@@ -181,8 +199,7 @@ func TestBrowser(t *testing.T) {
 }
 
 // What a screen reader is told: everything that can be worked has a name, and so has every plot and figure.
-func TestAccessibility(t *testing.T) {
-	c := browser(t)
+func testAccessibility(t *testing.T, c *chrome) {
 	c.open(written(t, page(t, func(*digest.Run) {})))
 	var tree struct {
 		Nodes []struct {
@@ -221,8 +238,7 @@ func TestAccessibility(t *testing.T) {
 }
 
 // Without scripts the page says as much, with figures in the place of plots.
-func TestWithoutScript(t *testing.T) {
-	c := browser(t)
+func testWithoutScript(t *testing.T, c *chrome) {
 	c.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
 	c.open(written(t, page(t, func(*digest.Run) {})))
 	c.screenshot("without-script", true)
@@ -258,8 +274,7 @@ func TestWithoutScript(t *testing.T) {
 }
 
 // The policy in the page's head keeps a script out that got into it nevertheless.
-func TestPolicy(t *testing.T) {
-	c := browser(t)
+func testPolicy(t *testing.T, c *chrome) {
 	b := page(t, func(*digest.Run) {})
 	b = bytes.Replace(b, []byte("</main>"), []byte(`<script>document.title = "taken over"</script><img src="https://192.0.2.1/x.png"></main>`), 1)
 	c.open(written(t, b))
@@ -281,7 +296,7 @@ func TestPolicy(t *testing.T) {
 }
 
 // Two runs beside each other are drawn on the same axes.
-func TestComparisonInABrowser(t *testing.T) {
+func testComparison(t *testing.T, c *chrome) {
 	open := func(change func(*digest.Run)) *digest.Run {
 		run, err := digest.Open(t.Context(), v1, nil)
 		if err != nil {
@@ -300,7 +315,6 @@ func TestComparisonInABrowser(t *testing.T) {
 	if err := x.Write(&b); err != nil {
 		t.Fatal(err)
 	}
-	c := browser(t)
 	c.open(written(t, b.Bytes()))
 	c.screenshot("comparison", true)
 	for _, id := range []string{"plot-latency", "plot-trials", "plot-faults"} {

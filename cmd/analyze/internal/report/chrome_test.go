@@ -39,7 +39,7 @@ type message struct {
 	} `json:"error"`
 }
 
-// browser starts a Chromium with an empty page, or ends the test where there is none.
+// browser starts a Chromium, or ends the test where there is none.
 func browser(t *testing.T) *chrome {
 	t.Helper()
 	path := ""
@@ -73,28 +73,35 @@ func browser(t *testing.T) *chrome {
 	theirIn.Close()
 	theirOut.Close()
 	// A browser that hangs is killed, and then every read from it ends.
-	dog := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill() })
+	dog := time.AfterFunc(10*time.Minute, func() { cmd.Process.Kill() })
 	t.Cleanup(func() {
 		in.Close() // ends it
 		cmd.Wait()
 		dog.Stop()
 		out.Close()
 	})
-	c := &chrome{t: t, in: in, out: bufio.NewReader(out)}
+	return &chrome{t: t, in: in, out: bufio.NewReader(out)}
+}
+
+// tab returns an empty page of the browser, for one test at a time.
+func (c *chrome) tab(t *testing.T) *chrome {
+	t.Helper()
+	tab := &chrome{t: t, in: c.in, out: c.out, id: c.id}
+	t.Cleanup(func() { c.id = tab.id })
 	var target struct {
 		ID string `json:"targetId"`
 	}
-	c.call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
+	tab.call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
 	var attached struct {
 		Session string `json:"sessionId"`
 	}
-	c.call("Target.attachToTarget", map[string]any{"targetId": target.ID, "flatten": true}, &attached)
-	c.session = attached.Session
-	c.size(1200, 900, false)
+	tab.call("Target.attachToTarget", map[string]any{"targetId": target.ID, "flatten": true}, &attached)
+	tab.session = attached.Session
+	tab.size(1200, 900, false)
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
-		c.call(domain+".enable", nil, nil)
+		tab.call(domain+".enable", nil, nil)
 	}
-	return c
+	return tab
 }
 
 func (c *chrome) size(width, height int, mobile bool) {

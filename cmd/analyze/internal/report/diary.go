@@ -25,15 +25,10 @@ const (
 // diary is what a trial tells beside its figures: what happened, and what programs printed.
 type diary struct {
 	Trial  *digest.Trial
-	Events []event
+	Events []digest.Event
 	More   int // events that are not shown
 	Logs   []logged
 	Notes  []string // what could not be read
-}
-
-type event struct {
-	results.Event
-	Seconds float64 // since the measured window began
 }
 
 type logged struct {
@@ -42,23 +37,14 @@ type logged struct {
 	Cut        bool  // Text is its end alone
 }
 
-// diaries reads events and the ends of logs of every trial. What cannot be read is said in its place.
+// diaries reads the ends of logs of every trial. What cannot be read is said in its place.
 func diaries(run *digest.Run) []diary {
 	budget := int64(logBudget)
 	out := make([]diary, len(run.Trials))
 	for i := range run.Trials {
 		d := diary{Trial: &run.Trials[i]}
-		events, err := results.ReadEvents(filepath.Join(d.Trial.Dir, results.EventsFile))
-		if err != nil {
-			d.note(err)
-		}
-		if len(events) > maxEvents {
-			d.More = len(events) - maxEvents
-			events = events[:maxEvents]
-		}
-		for _, e := range events {
-			d.Events = append(d.Events, event{e, float64(e.UnixNs-d.Trial.WindowStartNs) / 1e9})
-		}
+		d.Events = d.Trial.Events[:min(len(d.Trial.Events), maxEvents)]
+		d.More = len(d.Trial.Events) - len(d.Events)
 		d.readLogs(&budget)
 		out[i] = d
 	}

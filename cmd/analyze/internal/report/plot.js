@@ -208,6 +208,7 @@
       this.axes();
       const front = inside();
       for (const m of this.variant.marks || []) {
+        if (hidden.has(m.series)) continue;
         const x = this.px(this.sx.to(m.at));
         const line = element("line", { class: "mark", x1: x, x2: x, y1: this.top, y2: this.bottom }, front);
         element("title", {}, line, m.name);
@@ -300,6 +301,9 @@
         const cy = byY ? this.cursor : this.sy.to(p[1]);
         const cx = byY || s.kind === "dots" ? this.sx.to(p[0]) : this.cursor;
         element("circle", { class: "dot", style: `--c: var(--series-${s.color})`, cx: this.px(cx), cy: this.py(cy), r: 4.5 }, this.dots);
+      }
+      for (const m of byY ? [] : this.variant.marks || []) {
+        if (!hidden.has(m.series) && Math.abs(this.px(this.sx.to(m.at)) - at) < 4) parts.push(m.name);
       }
       const place = byY ? "p" + percent(this.sy.from(this.cursor)) : digits(this.sx.from(this.cursor)) + " " + this.variant.x.unit;
       this.said.setAttribute("aria-live", say ? "polite" : "off");

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
+	"github.com/dnsingress/dnsingress/internal/results"
 	"github.com/dnsingress/dnsingress/internal/stats"
 )
 
@@ -64,8 +66,9 @@ type band struct {
 }
 
 type mark struct {
-	At   float64 `json:"at"`
-	Name string  `json:"name"`
+	At     float64 `json:"at"`
+	Name   string  `json:"name"`
+	Series string  `json:"series"` // that it goes with
 }
 
 // point is x and y, written as short as a screen needs it.
@@ -336,6 +339,7 @@ func aroundFault(sources []source, p plot, label string, width int64, fill func(
 					if t.Fault.Kind == kind && t.Timeline != nil {
 						fill(t, b)
 						end = max(end, float64(t.Fault.EndNs-t.Fault.BeginNs)/1e9)
+						v.mark(t, sources[from].series(system.Name))
 					}
 				}
 				if points := b.percent(); len(points) > 0 {
@@ -345,8 +349,30 @@ func aroundFault(sources []source, p plot, label string, width int64, fill func(
 				}
 			})
 			v.Bands = []band{{0, end, kind}}
+			if len(v.Marks) > 0 {
+				v.Note += " Thin lines: events of single trials; point at one to read it."
+			}
 			p.Variants = append(p.Variants, v)
 		}
 	}
 	return p
+}
+
+// maxMarks is how many events a plot can show that are still told apart.
+const maxMarks = 80
+
+// mark adds what the cluster and its name servers did during a trial: what the experiment did itself is known.
+func (v *variant) mark(t *digest.Trial, series string) {
+	first, end := t.Timeline.StartNs, t.WindowEndNs-t.Fault.BeginNs
+	for _, e := range t.Events {
+		switch e.Kind {
+		case results.EventPhase, results.EventFault, results.EventClock, results.EventClient:
+			continue
+		}
+		if e.AtNs < first || e.AtNs > end || len(v.Marks) == maxMarks {
+			continue
+		}
+		at := float64(e.AtNs) / 1e9
+		v.Marks = append(v.Marks, mark{at, fmt.Sprintf("%s, %.3g s: %s %s", series, at, cmp.Or(e.Name, e.Kind), e.Target), series})
+	}
 }

@@ -126,6 +126,7 @@ func (p *Page) Write(w io.Writer) error {
 func write(w io.Writer, name string, view any, runs ...*digest.Run) error {
 	t, err := template.New(name).Funcs(template.FuncMap{
 		"seconds": func(ns int64) string { return table.Round(float64(ns)/1e9) + " s" },
+		"at":      func(ns int64) string { return fmt.Sprintf("%.3f", float64(ns)/1e9) },
 		"millis":  func(ns int64) string { return table.Round(float64(ns)/1e6) + " ms" },
 		"percent": func(part, whole int64) string {
 			if whole == 0 {

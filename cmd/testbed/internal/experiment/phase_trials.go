@@ -80,7 +80,7 @@ func (p *trialsPhase) Run(ctx context.Context) error {
 		queue = append(queue, cell)
 	}
 	r.run.Manifest.Finished = time.Now().UTC()
-	if err := r.run.SaveManifest(); err != nil {
+	if err := errors.Join(r.run.SaveManifest(), results.Seal(r.run.Dir)); err != nil {
 		return err
 	}
 	if len(invalid) > 0 {
