@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/peer"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
@@ -603,4 +606,23 @@ func TestPeersInOrder(t *testing.T) {
 	south.answers("www", "fd00::2:1")
 	north.publishes("www", "fd00::1:1")
 	t.Logf("ready again: the primary answered after %v", south.answers("www", "fd00::1:1"))
+}
+
+// testPeerIdentity has a cluster be who its namespace kube-system says, by the rights that deploy/ gives.
+func testPeerIdentity(t *testing.T, c *cluster) {
+	var system corev1.Namespace
+	untilNil(t, func() error {
+		return c.admin.Get(t.Context(), client.ObjectKey{Name: metav1.NamespaceSystem}, &system)
+	})
+	key := filepath.Join(t.TempDir(), "peers.key")
+	if err := os.WriteFile(key, []byte(peerSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i := c.run(t, fmt.Sprintf("tsigKeys: [%q]\ncluster: {name: north}\npeers: {zone: peers.test, key: peers., clusters: [{name: south, servers: [\"[::1]:9\"], hosts: [\"*\"]}]}", key))
+	untilNil(t, func() error {
+		if got := i.peers.Status(); got.Identity != string(system.UID) || got.Serial == 0 {
+			return fmt.Errorf("%+v", got)
+		}
+		return nil
+	})
 }
