@@ -44,8 +44,12 @@ func Rain(name, label string, log bool, rows []Row) *Figure {
 	if len(rows) == 0 {
 		return nil
 	}
+	row := 0.15 * vg.Inch
+	if slices.ContainsFunc(rows, func(r Row) bool { return r.N() >= stats.MinTrials }) {
+		row = 0.3 * vg.Inch
+	}
 	return &Figure{
-		Name: name, Title: "Every trial: " + label, Height: 0.72*vg.Inch + vg.Length(len(rows))*0.3*vg.Inch,
+		Name: name, Title: "Every trial: " + label, Height: max(0.72*vg.Inch+vg.Length(len(rows))*row, 1.3*vg.Inch),
 		draw: func(p *pen) { drawRain(p, label, log, rows) },
 	}
 }
@@ -147,6 +151,9 @@ func (f *frame) rain(r Row, row float64, s stroke) {
 			continue
 		}
 		f.faint(stroke{color: f.theme.Ink, shape: s.shape}, vg.Point{X: f.px(v), Y: y}, 1.2)
+	}
+	if r.N() == 1 {
+		return
 	}
 	mid := f.px(r.Median)
 	f.line(f.theme.Ink, 1, nil, vg.Point{X: mid, Y: box - 3.4}, vg.Point{X: mid, Y: box + 3.4})
