@@ -49,6 +49,9 @@ func (p *checkPhase) Run(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if err := p.dismantle(ctx); err != nil {
+		return err
+	}
 	return p.workersReady(ctx, time.Now().Add(time.Minute))
 }
 

@@ -96,25 +96,35 @@ func (p *treePhase) leaves(ctx context.Context) error {
 
 // CleanUp takes the servers down, and gives the clients their resolver back.
 func (p *treePhase) CleanUp(ctx context.Context) error {
-	control := p.Inventory.Group(inventory.Control)[0].Name
-	_, units := p.plan().Units(serverPath)
-	var lines []string
-	for _, u := range units {
-		lines = append(lines, fmt.Sprintf("systemctl stop %[1]s 2>/dev/null; rm -f /etc/systemd/system/%[1]s", u))
-	}
-	lines = append(lines, "rm -rf /etc/testbed/tree "+tree.TapDir, "systemctl daemon-reload")
-	_, err := p.Nodes.Shell(ctx, control, strings.Join(lines, "; "), nil)
-	line := fmt.Sprintf("systemctl stop %[1]s 2>/dev/null; rm -rf /etc/systemd/system/%[1]s %[2]s %[3]s; systemctl daemon-reload; systemctl start unbound", resolver.Unit, resolver.Dir, resolver.Run)
-	return errors.Join(err,
-		each(ctx, p.Inventory.Group(inventory.Client), func(ctx context.Context, n inventory.Node) error {
-			_, err := p.Nodes.Shell(ctx, n.Name, line, nil)
-			return err
-		}),
-		p.bench.RemoveAll(ctx),
-		each(ctx, p.Inventory.Group(inventory.Worker), func(ctx context.Context, n inventory.Node) error {
-			_, err := p.Nodes.Shell(ctx, n.Name, "rm -rf "+tree.TapDir, nil)
-			return err
-		}))
+	return errors.Join(p.bench.RemoveAll(ctx), p.dismantle(ctx))
+}
+
+// dismantleScript removes what rounds put on a node besides pods, if anything of it is there.
+const dismantleScript = `
+cd /etc/systemd/system
+set -- testbed-dns-*.service ` + resolver.Unit + `
+for unit; do
+	[ -e "$unit" ] || continue
+	systemctl stop "$unit"
+	rm -f "$unit"
+	found=$unit
+done
+rm -rf /etc/testbed/tree ` + tree.TapDir + ` ` + resolver.Dir + ` ` + resolver.Run + `
+[ -z "$found" ] || systemctl daemon-reload
+`
+
+// dismantle is also for what a run that was killed left.
+func (r *Runner) dismantle(ctx context.Context) error {
+	return each(ctx, r.Inventory.Nodes, func(ctx context.Context, n inventory.Node) error {
+		line := dismantleScript
+		if n.In(inventory.Client) {
+			line += "systemctl start unbound\n"
+		}
+		if _, err := r.Nodes.Shell(ctx, n.Name, line, nil); err != nil {
+			return fmt.Errorf("taking down resolvers and trees: %w", err)
+		}
+		return nil
+	})
 }
 
 // unpack writes files on a node in one go.

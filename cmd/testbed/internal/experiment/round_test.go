@@ -20,7 +20,8 @@ func roundRunner() *Runner {
 			Network: inventory.Network{Nodes: netip.MustParsePrefix("fd00::/64")},
 			Nodes: []inventory.Node{
 				{Name: "control-1", Groups: []string{inventory.Control}},
-				{Name: "client-1", Groups: []string{inventory.Client}}, {Name: "client-2", Groups: []string{inventory.Client}},
+				{Name: "client-1", Groups: []string{inventory.Client}},
+				{Name: "client-2", Groups: []string{inventory.Client}},
 			},
 		},
 	}
