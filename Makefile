@@ -58,7 +58,10 @@ verify: ## Check every committed run, and derive every committed figure, number 
 .PHONY: redraw
 redraw: ## Draw figures, tables and reports of every committed run again
 	@$(MAKE) --no-print-directory build COMMANDS=analyze
-	for m in results/*/*/manifest.json; do bin/analyze "$$(dirname "$$m")" >/dev/null; done
+	for m in results/*/*/manifest.json; do \
+	  run=$$(dirname "$$m"); set=$$(sed -n 's/^  "figures": "\(.*\)",$$/\1/p' "$$run/figures/derived.json" 2>/dev/null || true); \
+	  bin/analyze $${set:+--figures "$$run/figures/$$set"} "$$run" >/dev/null; \
+	done
 
 .PHONY: test-outage
 test-outage: setup ## The API server away for 5 minutes, and 10 quiet minutes of which every API request is counted

@@ -27,10 +27,14 @@ type Derivation struct {
 	Files        map[string]string `json:"files"`             // SHA-256 by name, as they were written
 }
 
-// Record writes dir's derived.json after the named files were written there.
+// Record writes dir's derived.json after the named files were written there. What an earlier derivation left and this one
+// does not have is removed, unless somebody changed it.
 func Record(dir, run, figures string, names []string) error {
 	d := Derivation{Architecture: runtime.GOARCH, Files: map[string]string{}}
-	var err error
+	before, err := readDerivation(dir)
+	if err != nil {
+		before = Derivation{} // it is replaced
+	}
 	if d.Run, err = relative(dir, run); err != nil {
 		return err
 	}
@@ -42,6 +46,18 @@ func Record(dir, run, figures string, names []string) error {
 	for _, name := range names {
 		if d.Files[name], err = results.SumFile(filepath.Join(dir, name)); err != nil {
 			return err
+		}
+	}
+	for name, recorded := range before.Files {
+		path := filepath.Join(dir, name)
+		if _, again := d.Files[name]; again || name != filepath.Base(name) {
+			continue
+		}
+		if sum, err := results.SumFile(path); err != nil || sum != recorded {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("removing what was derived before: %w", err)
 		}
 	}
 	return results.WriteJSON(filepath.Join(dir, DerivedFile), d)

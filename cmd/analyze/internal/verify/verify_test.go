@@ -208,6 +208,20 @@ func TestColumnsAllAtOnce(t *testing.T) {
 	}
 }
 
+// Another derivation removes what the one before left, but nothing that somebody changed.
+func TestRecordRemovesWhatIsGone(t *testing.T) {
+	dir := filepath.Join(committed(t), results.FiguresDir)
+	must(t, verify.Record(dir, v1, "", []string{"results.csv"}))
+	if _, err := os.Stat(filepath.Join(dir, "cpu.svg")); !os.IsNotExist(err) {
+		t.Errorf("the figure that is derived no more: %v", err)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "results.csv"), []byte("mine"), 0o644))
+	must(t, verify.Record(dir, v1, "", nil))
+	if _, err := os.Stat(filepath.Join(dir, "results.csv")); err != nil {
+		t.Errorf("a table that somebody changed: %v", err)
+	}
+}
+
 func TestFind(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{
