@@ -96,9 +96,13 @@ func (l *Ledger) hold(ctx context.Context, dirs []string, open numbers.Open) ([]
 			return nil, err
 		}
 		c := &l.Claims[i]
+		dir, ok := byScenario[c.Scenario]
+		if !ok && c.Awaited {
+			continue
+		}
 		e := opened[c.Scenario]
 		if e == nil {
-			if dir, ok := byScenario[c.Scenario]; !ok {
+			if !ok {
 				e = &evidence{err: fmt.Errorf("no finished run of scenario %s in %s (hint: there are %s)", c.Scenario, l.Results, strings.Join(slices.Sorted(maps.Keys(byScenario)), ", "))}
 			} else if run, err := open(dir); err != nil {
 				e = &evidence{err: err}

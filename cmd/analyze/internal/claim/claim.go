@@ -21,6 +21,9 @@
 // several systems, the relation has to hold between each of the one side and each of the other; where a run has several cells
 // with the statistic's levels, in each of them. A reference at other levels is of the cell that differs in these alone.
 //
+// A claim that is awaited (awaited: true) claims nothing until there is a run of its scenario, and from then on what all do: so text
+// and expectation can be written before the run. Any other without a run does not hold.
+//
 // A value that is a lower bound, because a measured window ended before the thing did, holds a claim only where it can: it is
 // above what it exceeds, and never below anything.
 package claim
@@ -54,6 +57,8 @@ type Claim struct {
 	Statistic Statistic `yaml:"statistic"`
 	Relation  string    `yaml:"relation"`
 	Reference Reference `yaml:"reference"`
+	// Awaited claims nothing before there is a run of its scenario; its text stands in a section that is left out until then.
+	Awaited bool `yaml:"awaited"`
 
 	line int
 }

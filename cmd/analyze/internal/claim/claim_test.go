@@ -101,6 +101,18 @@ func TestNoRunOfTheScenario(t *testing.T) {
 	}
 }
 
+func TestAwaited(t *testing.T) {
+	awaited := strings.Replace(ledger, "    relation:", "    awaited: true\n    relation:", 1)
+	path, open := paper(t, strings.Replace(awaited, "scenario: quickstart", "scenario: absent", 1), map[string]string{"text.tex": "\\claim{cheap}"})
+	if out, err := Check(t.Context(), path, open); err != nil || len(out) != 0 {
+		t.Errorf("before its run: %+v, %v", out, err)
+	}
+	path, open = paper(t, strings.Replace(awaited, "relation: below", "relation: above", 1), nil)
+	if out, err := Check(t.Context(), path, open); err != nil || len(out) != 1 || out[0].Holds {
+		t.Errorf("with a run that says otherwise: %+v, %v", out, err)
+	}
+}
+
 func TestBoundsHoldOnlyWhatTheyCan(t *testing.T) {
 	quantity := func(v float64, cut bool) *numbers.Quantity {
 		return &numbers.Quantity{System: "s", Summary: stats.Summarize([]float64{v}, 1), Cut: []bool{cut}}
