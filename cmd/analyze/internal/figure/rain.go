@@ -92,6 +92,11 @@ func drawRain(p *pen, label string, log bool, rows []Row) {
 	f.y = axis{min: 0, max: float64(len(rows)), scale: plot.LinearScale{}}
 	f.grid(true, false)
 	strokes := p.theme.strokes(rowNames(rows))
+	if len(rows) > len(p.theme.others) { // colours that come again would mean something; rows have names
+		for i := range strokes {
+			strokes[i] = stroke{color: p.theme.Ink, shape: disc}
+		}
+	}
 	for i, r := range rows {
 		f.rain(r, float64(len(rows)-i)-0.5, strokes[i])
 	}
