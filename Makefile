@@ -86,6 +86,7 @@ setup: ## Install what building, testing and the twin need (apt needs root)
 	@tools/bootstrap test
 	@$(MAKE) --no-print-directory kube-binaries
 	@go -C tools/deploy build tool
+	@mkdir -p build && go -C tools/coredns build -o ../../build/coredns ./coredns
 
 .PHONY: kube-binaries
 kube-binaries: ## Build the pinned Kubernetes (KUBE_BIN_DIR skips it)

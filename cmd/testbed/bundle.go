@@ -26,7 +26,7 @@ images, from pinned sources into the cache. What is cached for the same inputs i
 With KUBE_BIN_DIR set, the Kubernetes programs are taken from that directory and not built.`,
 		Args: cobra.NoArgs,
 	}
-	only := cmd.Flags().StringSlice("only", nil, "build only these, by name: kubernetes, image/dnsingress, …")
+	only := cmd.Flags().StringSlice("only", nil, "build only these, by name: kubernetes, image/dnsingress, … (default: all but what --with of 'testbed up' adds)")
 	dry := cmd.Flags().Bool("dry-run", false, "say what is cached and what is not, build nothing")
 	arch := cmd.Flags().String("arch", runtime.GOARCH, "architecture of the nodes: amd64 or arm64")
 	repo := cmd.Flags().String("repo", "", "directory of the repository (default: from the working directory up)")
@@ -35,9 +35,12 @@ With KUBE_BIN_DIR set, the Kubernetes programs are taken from that directory and
 		if err := checkOutput(*format); err != nil {
 			return err
 		}
-		sources, err := bundle.Choose(bundle.Catalog(), *only)
-		if err != nil {
-			return cli.Misuse("%w", err)
+		sources := bundle.Standard()
+		if len(*only) > 0 {
+			var err error
+			if sources, err = bundle.Choose(bundle.Catalog(), *only); err != nil {
+				return cli.Misuse("%w", err)
+			}
 		}
 		root, err := repository(*repo)
 		if err != nil {

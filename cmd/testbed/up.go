@@ -41,6 +41,7 @@ one ended. 'testbed down' removes everything.`,
 	until := cmd.Flags().String("until", "cluster", "stop after: "+strings.Join(stages, ", "))
 	dry := cmd.Flags().Bool("dry-run", false, "print what would be done on which host")
 	repo := cmd.Flags().String("repo", "", "directory of the repository (default: from the working directory up)")
+	with := cmd.Flags().StringSlice("with", nil, "systems whose images are not among the standard ones and are to be built too: "+strings.Join(bundle.Extras(), ", "))
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "show the output of the programs that are run")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		inv, log, err := s.load(cmd, *path)
@@ -53,6 +54,14 @@ one ended. 'testbed down' removes everything.`,
 		if !slices.Contains(stages, *until) {
 			return cli.Misuse("unknown stage %q (hint: %s)", *until, strings.Join(stages, ", "))
 		}
+		catalog := bundle.Standard()
+		for _, system := range *with {
+			extra := bundle.Extra(system)
+			if extra == nil {
+				return cli.Misuse("no system %q needs more than the standard images (hint: %s)", system, strings.Join(bundle.Extras(), ", "))
+			}
+			catalog = append(catalog, extra...)
+		}
 		c, err := cluster.New(inv, log)
 		if err != nil {
 			return err
@@ -62,7 +71,7 @@ one ended. 'testbed down' removes everything.`,
 		if err != nil {
 			return err
 		}
-		phases, err := s.upPhases(c, root, *until, *verbose, log)
+		phases, err := s.upPhases(c, root, *until, catalog, *verbose, log)
 		if err != nil {
 			return err
 		}
@@ -80,7 +89,7 @@ one ended. 'testbed down' removes everything.`,
 }
 
 // upPhases is `up`, read from top to bottom.
-func (s streams) upPhases(c *cluster.Cluster, repo, until string, verbose bool, log *slog.Logger) ([]phase.Phase, error) {
+func (s streams) upPhases(c *cluster.Cluster, repo, until string, catalog []bundle.Source, verbose bool, log *slog.Logger) ([]phase.Phase, error) {
 	cache, err := cluster.CacheDir()
 	if err != nil {
 		return nil, err
@@ -97,7 +106,7 @@ func (s streams) upPhases(c *cluster.Cluster, repo, until string, verbose bool, 
 	if verbose {
 		programs = s.Err
 	}
-	options := provision.Options{Store: store, Catalog: bundle.Catalog(), Out: s.Out, Log: log}
+	options := provision.Options{Store: store, Catalog: catalog, Out: s.Out, Log: log}
 	raising := cluster.Raising{
 		Base: twin.BaseBuild{Cache: cache, Packages: packages, Mirror: os.Getenv("TESTBED_DEBIAN_MIRROR"), Out: programs},
 		Binds: func(ctx context.Context, n inventory.Node) ([]twin.Bind, error) {

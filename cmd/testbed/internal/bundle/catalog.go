@@ -7,8 +7,29 @@ import "io/fs"
 // PauseRef is the image of every pod's sandbox.
 const PauseRef = "testbed.local/pause:1"
 
-// Catalog returns everything that the nodes of a cluster need, in the order in which it is built.
+// Catalog returns everything that the nodes of a cluster may need, in the order in which it is built: what they always need,
+// and what only some systems do.
 func Catalog() []Source {
+	catalog := Standard()
+	for _, name := range Extras() {
+		catalog = append(catalog, Extra(name)...)
+	}
+	return catalog
+}
+
+// Extras are the systems that need more than the standard, because few want it and it takes long to build.
+func Extras() []string { return []string{"external-dns"} }
+
+// Extra returns what a system needs beside the standard; nothing for most.
+func Extra(system string) []Source {
+	if system == "external-dns" {
+		return []Source{externalDNS(), powerDNS(), coreDNS()}
+	}
+	return nil
+}
+
+// Standard returns what the nodes of every cluster need.
+func Standard() []Source {
 	return []Source{
 		&Kubernetes{},
 		pause(),
@@ -19,9 +40,6 @@ func Catalog() []Source {
 		envoy(),
 		contour(),
 		contourCRDs(),
-		externalDNS(),
-		powerDNS(),
-		coreDNS(),
 	}
 }
 
