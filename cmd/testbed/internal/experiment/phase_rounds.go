@@ -22,6 +22,15 @@ type roundsPhase struct {
 
 func (p *roundsPhase) Title() string { return "Run the trials" }
 
+// repetitions is how many trials of a cell are wanted.
+func (p *roundsPhase) repetitions() int {
+	n := 0
+	for _, t := range p.Scenario.Trials {
+		n += t.Count
+	}
+	return n
+}
+
 func (p *roundsPhase) clients() int { return len(p.Inventory.Group(inventory.Client)) }
 
 func (p *roundsPhase) Plan() []string {
@@ -47,14 +56,19 @@ func (p *roundsPhase) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	index := 0
+	index, valid := 0, 0
 	for _, t := range before {
 		index = max(index, t.Trial.Index)
+		if t.Verdict.Valid {
+			valid++
+		}
 	}
 	p.began = time.Now()
 	repeats := p.Scenario.Validity.Repeats
 	var invalid []string
-	for number := 1; len(queue) > 0; number++ {
+	// A run that goes on does so with the phases of the rounds that it has not: see delay.
+	done := valid * p.repetitions() / len(p.Scenario.Order())
+	for number := 1 + done; len(queue) > 0; number++ {
 		rounds := scenario.Rounds(queue, p.clients())
 		cells := rounds[0]
 		queue = queue[len(cells):]
