@@ -99,6 +99,19 @@ func readDerivation(dir string) (Derivation, error) {
 	return d, nil
 }
 
+// command is what derives dir again.
+func (d *Derivation) command(dir string) string {
+	run := filepath.Join(dir, filepath.FromSlash(d.Run))
+	command := "analyze"
+	if d.Figures != "" {
+		command += " --figures " + filepath.Join(dir, filepath.FromSlash(d.Figures))
+	}
+	if filepath.Join(run, results.FiguresDir) != filepath.Clean(dir) {
+		command += " --out " + filepath.Clean(dir)
+	}
+	return command + " " + run
+}
+
 // derived derives the files of dir again and compares them.
 func (v *Verifier) derived(ctx context.Context, dir string) {
 	d, err := readDerivation(dir)
@@ -157,7 +170,7 @@ func (v *Verifier) compare(dir string, f File, d Derivation) error {
 	}
 	got, err := os.ReadFile(filepath.Join(dir, f.Name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("is missing (hint: analyze %s)", filepath.Join(dir, d.Run))
+		return fmt.Errorf("is missing (hint: %s)", d.command(dir))
 	}
 	if err != nil {
 		return fmt.Errorf("reading it: %w", err)
@@ -174,10 +187,10 @@ func (v *Verifier) compare(dir string, f File, d Derivation) error {
 	}
 	switch {
 	case untouched:
-		return fmt.Errorf("is not what the run gives now: data, figures or program were changed since it was drawn (hint: analyze %s, and look at the difference)", filepath.Join(dir, d.Run))
+		return fmt.Errorf("is not what the run gives now: data, figures or program were changed since it was drawn (hint: %s, and look at the difference)", d.command(dir))
 	case d.Files[f.Name] != "":
-		return fmt.Errorf("was edited by hand: it is neither what analyze wrote nor what the run gives (hint: analyze %s)", filepath.Join(dir, d.Run))
+		return fmt.Errorf("was edited by hand: it is neither what analyze wrote nor what the run gives (hint: %s)", d.command(dir))
 	default:
-		return fmt.Errorf("is not what the run gives (hint: analyze %s)", filepath.Join(dir, d.Run))
+		return fmt.Errorf("is not what the run gives (hint: %s)", d.command(dir))
 	}
 }
