@@ -49,6 +49,7 @@ type link struct {
 	learned time.Time
 	rested  time.Time // when they may be asked for again
 	quiet   int       // rounds since the serial changed
+	pending []string  // zones whose referrals are still to be asked for: renewals do not wait for all of them
 
 	mu      sync.Mutex
 	views   map[string]view
@@ -91,12 +92,17 @@ func (k *link) run(ctx context.Context) {
 	}
 }
 
-// pace is the time to the next round: a quarter of the lease, so that three may fail, and soon where things have changed.
-func (k *link) pace() time.Duration {
-	wait := min(renewMost, k.section.Interval)
+// most is the longest time between two rounds: a quarter of the lease, so that three may fail.
+func (k *link) most() time.Duration {
 	if k.lease > 0 {
-		wait = min(wait, k.lease/4)
+		return min(renewMost, k.section.Interval, k.lease/4)
 	}
+	return min(renewMost, k.section.Interval)
+}
+
+// pace is the time to the next round, which is soon where things have changed.
+func (k *link) pace() time.Duration {
+	wait := k.most()
 	if rest := time.Until(k.rested); rest > 0 { // there may be news that nobody has asked for
 		wait = min(wait, rest+time.Millisecond)
 	}
@@ -327,7 +333,10 @@ func (k *link) learn(ctx context.Context, zones map[string]Zone) error {
 	if serial != k.serial {
 		k.quiet = 0
 	}
-	if serial == k.serial && time.Since(k.learned) < k.section.Interval && k.knows(zones) {
+	if len(k.pending) == 0 && (serial != k.serial || time.Since(k.learned) >= k.section.Interval || !k.knows(zones)) {
+		k.serial, k.learned, k.pending = serial, time.Now(), slices.Sorted(maps.Keys(zones))
+	}
+	if len(k.pending) == 0 {
 		return nil
 	}
 	talk, err := k.client.Dial(ctx)
@@ -335,19 +344,20 @@ func (k *link) learn(ctx context.Context, zones map[string]Zone) error {
 		return err
 	}
 	defer talk.Close()
-	views := make(map[string]view, len(zones))
-	for origin := range zones {
+	for end := began.Add(k.most() / 2); len(k.pending) > 0 && time.Now().Before(end); k.pending = k.pending[1:] {
+		origin := k.pending[0]
 		v, err := k.referral(talk, origin)
 		if err != nil {
 			return fmt.Errorf("asking for the referral to %s: %w", origin, err)
 		}
-		views[origin] = v
+		k.mu.Lock()
+		k.views[origin] = v
+		k.mu.Unlock()
 	}
-	k.serial, k.learned = serial, time.Now()
-	k.rested = time.Now().Add(learnShare * time.Since(began))
 	k.mu.Lock()
-	k.views = views
+	maps.DeleteFunc(k.views, func(origin string, _ view) bool { _, ok := zones[origin]; return !ok })
 	k.mu.Unlock()
+	k.rested = time.Now().Add(learnShare * time.Since(began))
 	return nil
 }
 

@@ -140,19 +140,26 @@ func (r *Registry) expire(now time.Time) (next time.Time) {
 			continue
 		}
 		r.unkept[origin] = true
-		for _, child := range slices.Sorted(maps.Keys(t.children)) {
+		gone, kept := map[string]int{}, map[string]int{} // children by name server: a line each would be thousands
+		for child := range t.children {
 			for _, d := range b.left[child] {
 				if d.at.Equal(now) {
-					r.metrics.ended.WithLabelValues(origin).Inc()
-					r.options.Log.Warn("a lease has ended", "zone", origin, "child", child, "nameserver", d.host, "heldUntil", stamp(d.held))
+					gone[d.host]++
 				}
 			}
 			for _, c := range b.children[child] {
 				if c.ended.Equal(now) {
-					r.metrics.ended.WithLabelValues(origin).Inc()
-					r.options.Log.Warn("the lease of a child's last name server has ended; it stays", "zone", origin, "child", child, "nameserver", c.host, "until", stamp(c.until))
+					kept[c.host]++
 				}
 			}
+		}
+		for host, n := range gone {
+			r.metrics.ended.WithLabelValues(origin).Add(float64(n))
+			r.options.Log.Warn("leases have ended", "zone", origin, "nameserver", host, "children", n, "ttl", b.policy.TTL)
+		}
+		for host, n := range kept {
+			r.metrics.ended.WithLabelValues(origin).Add(float64(n))
+			r.options.Log.Warn("leases of children's last name server have ended; it stays there", "zone", origin, "nameserver", host, "children", n, "for", b.policy.KeepLast)
 		}
 		r.options.Sink(b.updates(t, now))
 	}
@@ -234,7 +241,7 @@ func (r *Registry) wake() {
 }
 
 // accounts are how much is registered.
-type accounts struct{ children, hosts, leases, kept int }
+type accounts struct{ children, hosts, leases int }
 
 func (b *book) accounts() accounts {
 	a := accounts{children: len(b.children), hosts: len(b.hosts)}
