@@ -49,15 +49,6 @@ func pathOf(query *dns.Msg) []mark {
 	return nil
 }
 
-// optionOf is the inverse of pathOf.
-func optionOf(path []mark) dns.EDNS0 {
-	o := &dns.EDNS0_LOCAL{Code: optionPath}
-	for _, m := range path {
-		o.Data = append(o.Data, m[:]...)
-	}
-	return o
-}
-
 // newProbe returns a name below a zone that nobody has asked for.
 func newProbe(zone string) string {
 	var b [16]byte
