@@ -22,13 +22,25 @@ type roundsPhase struct {
 
 func (p *roundsPhase) Title() string { return "Run the trials" }
 
-// repetitions is how many trials of a cell are wanted.
-func (p *roundsPhase) repetitions() int {
-	n := 0
+// first is the number of the first round to execute. A run that goes on does so with the first of which it has not all trials
+// valid, so that they meet the phases (see delay) that it lacks.
+func (p *roundsPhase) first(before []results.TrialDir) int {
+	repetitions := 0
 	for _, t := range p.Scenario.Trials {
-		n += t.Count
+		repetitions += t.Count
 	}
-	return n
+	block := len(p.Scenario.Order()) / repetitions
+	valid := map[int]int{}
+	for _, t := range before {
+		if t.Verdict.Valid {
+			valid[1+(t.Trial.Index-1)/block]++
+		}
+	}
+	number := 1
+	for valid[number] == block {
+		number++
+	}
+	return number
 }
 
 func (p *roundsPhase) clients() int { return len(p.Inventory.Group(inventory.Client)) }
@@ -56,19 +68,14 @@ func (p *roundsPhase) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	index, valid := 0, 0
+	index := 0
 	for _, t := range before {
 		index = max(index, t.Trial.Index)
-		if t.Verdict.Valid {
-			valid++
-		}
 	}
 	p.began = time.Now()
 	repeats := p.Scenario.Validity.Repeats
 	var invalid []string
-	// A run that goes on does so with the phases of the rounds that it has not: see delay.
-	done := valid * p.repetitions() / len(p.Scenario.Order())
-	for number := 1 + done; len(queue) > 0; number++ {
+	for number := p.first(before); len(queue) > 0; number++ {
 		rounds := scenario.Rounds(queue, p.clients())
 		cells := rounds[0]
 		queue = queue[len(cells):]

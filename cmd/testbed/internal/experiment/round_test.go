@@ -11,6 +11,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/tree"
+	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 func roundRunner() *Runner {
@@ -43,6 +44,24 @@ func TestDelays(t *testing.T) {
 	for name, got := range thirds {
 		if slices.Sort(got); !slices.Equal(got, []int{0, 1, 2}) {
 			t.Errorf("%s begins in the thirds %v", name, got)
+		}
+	}
+}
+
+// TestFirst has runs go on with the round that they lack.
+func TestFirst(t *testing.T) {
+	r := roundRunner()
+	r.Scenario.Systems = []string{"dnsingress"}
+	r.Scenario.DNS.Resolvers, r.Scenario.DNS.Behaviours = []string{"knot", "none"}, []string{"compliant"}
+	r.Scenario.Trials = []scenario.Trials{{Count: 3}}
+	p := &roundsPhase{Runner: r} // 6 cells in a round
+	for _, test := range []struct{ trials, invalid, want int }{{0, 0, 1}, {6, 0, 2}, {18, 8, 2}, {9, 0, 2}, {18, 1, 1}} {
+		var before []results.TrialDir
+		for i := 1; i <= test.trials; i++ {
+			before = append(before, results.TrialDir{Trial: results.Trial{Index: i}, Verdict: results.Verdict{Valid: i != test.invalid}})
+		}
+		if got := p.first(before); got != test.want {
+			t.Errorf("%d trials, of which number %d is invalid: round %d, want %d", test.trials, test.invalid, got, test.want)
 		}
 	}
 }
