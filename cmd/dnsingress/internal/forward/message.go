@@ -32,6 +32,10 @@ func compile(m *dns.Msg) (message, error) {
 	if err != nil {
 		return message{}, fmt.Errorf("packing a reply: %w", err)
 	}
+	// The library reads some records that end too early, and then writes what nobody can read.
+	if err := new(dns.Msg).Unpack(wire); err != nil {
+		return message{}, saidError("a malformed reply")
+	}
 	x := message{wire: wire}
 	at := headerLen
 	if len(m.Question) > 0 {

@@ -21,12 +21,15 @@ func trim(m *dns.Msg, origin string, most time.Duration) (life time.Duration, er
 		return 0, saidError(rcodeName(m.Rcode))
 	}
 	q := m.Question[0]
+	had, data := len(m.Answer), false
+	for _, section := range []*[]dns.RR{&m.Answer, &m.Ns, &m.Extra} {
+		*section = slices.DeleteFunc(*section, ill)
+	}
 	chain := chainOf(m)
 	end := chain[len(chain)-1]
-	had, data := len(m.Answer), false
 	m.Answer = slices.DeleteFunc(m.Answer, func(rr dns.RR) bool {
 		h := rr.Header()
-		if h.Class != dns.ClassINET || !answers(rr, q.Qtype, chain) {
+		if !answers(rr, q.Qtype, chain) {
 			return true
 		}
 		data = data || canonical(h.Name) == end && (h.Rrtype == q.Qtype || q.Qtype == dns.TypeANY)
@@ -55,7 +58,7 @@ func trim(m *dns.Msg, origin string, most time.Duration) (life time.Duration, er
 	mentioned := targets(m.Answer)
 	m.Extra = slices.DeleteFunc(m.Extra, func(rr dns.RR) bool {
 		h := rr.Header()
-		return h.Class != dns.ClassINET || h.Rrtype != dns.TypeA && h.Rrtype != dns.TypeAAAA ||
+		return h.Rrtype != dns.TypeA && h.Rrtype != dns.TypeAAAA ||
 			!mentioned[canonical(h.Name)] || !dns.IsSubDomain(origin, canonical(h.Name))
 	})
 	if soa != nil { // RFC 2308 §5
@@ -76,6 +79,13 @@ func trim(m *dns.Msg, origin string, most time.Duration) (life time.Duration, er
 		life = 0 // RFC 2308 §5: nothing says for how long
 	}
 	return life, nil
+}
+
+// ill tells whether a record is of no use to anybody: of another class, or empty, which the library lets pass since updates
+// have such records (RFC 2136 §2.5).
+func ill(rr dns.RR) bool {
+	h := rr.Header()
+	return h.Class != dns.ClassINET || h.Rdlength == 0 && h.Rrtype != dns.TypeNULL && h.Rrtype != dns.TypeAPL
 }
 
 func canonical(name string) string { return dns.CanonicalName(name) }
@@ -135,9 +145,6 @@ func covered(rr dns.RR) uint16 {
 // that a wildcard was used rightly (RFC 4035 §3.1.3).
 func denies(rr dns.RR, soa *dns.SOA, origin string) bool {
 	h := rr.Header()
-	if h.Class != dns.ClassINET {
-		return false
-	}
 	owner := canonical(h.Name)
 	inside := dns.IsSubDomain(origin, owner) || soa != nil && dns.IsSubDomain(canonical(soa.Hdr.Name), owner)
 	switch covered(rr) {
