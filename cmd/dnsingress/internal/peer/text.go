@@ -4,7 +4,6 @@ package peer
 
 import (
 	"fmt"
-	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -112,7 +111,7 @@ func readMember(texts []string) (m model.SharedMember, err error) {
 	if !m.In {
 		return m, nil
 	}
-	if m.Weight, err = strconv.ParseFloat(v["weight"], 64); err != nil || !(m.Weight > 0) || math.IsInf(m.Weight, 0) {
+	if m.Weight, err = strconv.ParseFloat(v["weight"], 64); err != nil || !(m.Weight > 0) || m.Weight > mostMembers { // the average is 1
 		return m, fmt.Errorf("weight %q of %s is no weight", v["weight"], m.Address)
 	}
 	return m, nil

@@ -51,6 +51,7 @@ func TestBadTexts(t *testing.T) {
 		{"member address=fd00::1 state=in weight=-1", "is no weight"},
 		{"member address=fd00::1 state=in weight=NaN", "is no weight"},
 		{"member address=fd00::1 state=in weight=+Inf", "is no weight"},
+		{"member address=fd00::1 state=in weight=1e308", "is no weight"}, // two of these add up to infinity
 		{"pool ttl=-1 shards=1", `ttl "-1" of a pool is no TTL`},
 		{"pool ttl=4294967295 shards=1", "is no TTL"},
 		{"pool ttl=5 shards=0", `shards "0" of a pool is no number of parts`},
