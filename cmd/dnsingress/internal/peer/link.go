@@ -154,6 +154,9 @@ func (l *link) read(n news, z *zone.Zone) (news, error) {
 	}
 	var before *zone.Zone
 	if !n.whole {
+		if n.mark.instance != l.soa.instance { // two processes at one address, in the course of a restart: serials of one mean nothing to the other
+			return n, unreadableError{errors.New("the difference is of another instance")}
+		}
 		before = l.zone
 	}
 	if n.apex, n.changed, err = read(z, before, l.origin); err != nil {
@@ -164,6 +167,9 @@ func (l *link) read(n news, z *zone.Zone) (news, error) {
 	}
 	if n.apex.identity != n.mark.identity {
 		return n, unreadableError{errors.New("its SOA and its apex say different identities")}
+	}
+	if n.size(l.held) > mostMembers {
+		return n, unreadableError{fmt.Errorf("it has more than %d hosts and members", mostMembers)}
 	}
 	n.fresh = true
 	l.zone, l.soa = z, n.mark
@@ -212,8 +218,25 @@ func readMark(soa *dns.SOA, origin string) (mark, error) {
 	return m, nil
 }
 
-// mostMembers is how many members a peer may have in all.
+// mostMembers is how many hosts and members a peer may have in all.
 const mostMembers = 2_000_000
+
+// size is how many hosts and members there are with the news. What is held changes with the goroutine alone that asks.
+func (n *news) size(h *held) int {
+	if h == nil || n.whole {
+		h = new(held)
+	}
+	size := len(h.pools) + h.members
+	for host, share := range n.changed {
+		if old := h.pools[host]; old != nil {
+			size -= 1 + len(old.Members)
+		}
+		if share != nil {
+			size += 1 + len(share.Members)
+		}
+	}
+	return size
+}
 
 // read reads a zone: all of it, or what is other than in the one before.
 func read(z, before *zone.Zone, origin string) (a apex, changed map[string]*model.Share, err error) {
@@ -243,17 +266,9 @@ func read(z, before *zone.Zone, origin string) (a apex, changed map[string]*mode
 			}
 		}
 	}
-	members := 0
 	for host := range changed {
-		s, err := readShare(z, host, origin)
-		if err != nil {
+		if changed[host], err = readShare(z, host, origin); err != nil {
 			return a, nil, fmt.Errorf("%s: %w", host, err)
-		}
-		if changed[host] = s; s != nil {
-			members += len(s.Members)
-		}
-		if members > mostMembers {
-			return a, nil, fmt.Errorf("it has more than %d members", mostMembers)
 		}
 	}
 	return a, changed, nil

@@ -133,14 +133,18 @@ func (s *Service) Run(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
+	ctx, end := context.WithCancel(ctx)
 	var wait sync.WaitGroup
-	defer wait.Wait()
+	defer func() { // also where this fails: who waits for it must hear of that
+		end()
+		wait.Wait()
+		s.stop()
+	}()
 	for _, c := range s.clusters {
 		for _, l := range c.links {
 			wait.Go(func() { l.run(ctx) })
 		}
 	}
-	defer s.stop()
 	id, err := s.options.Identity(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -336,18 +340,22 @@ func (s *Service) compare(c *cluster, pools map[string]*model.Share) map[string]
 // judge refuses servers that are not who they should be: ours, another peer's, or of another cluster that has the name of
 // the one that counts.
 func (s *Service) judge(c *cluster, now time.Time) {
+	taken := func(id string) (by string) {
+		if id == s.self {
+			return "this one, " + s.options.Name
+		}
+		return s.holder(c, id, now)
+	}
 	holder := ""
-	if c.counted != nil && c.counted.live(now) {
+	if c.counted != nil && c.counted.live(now) && taken(c.counted.held.identity) == "" {
 		holder = c.counted.held.identity
 	}
 	for _, l := range c.links {
 		why := ""
 		if l.live(now) {
-			switch id, other := l.held.identity, s.holder(c, l.held.identity, now); {
-			case id == s.self:
-				why = fmt.Sprintf("it says to be cluster %s and has the identity of this one, %s (hint: what one keeps its identity in was copied to the other)", c.name, s.options.Name)
-			case other != "":
-				why = fmt.Sprintf("it says to be cluster %s and has the identity of %s (hint: what one keeps its identity in was copied to the other)", c.name, other)
+			switch id, by := l.held.identity, taken(l.held.identity); {
+			case by != "":
+				why = fmt.Sprintf("it says to be cluster %s and has the identity of %s (hint: what one keeps its identity in was copied to the other)", c.name, by)
 			case holder == "":
 				holder = id
 			case id != holder:

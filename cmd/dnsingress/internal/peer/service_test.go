@@ -640,6 +640,96 @@ func TestDenied(t *testing.T) {
 	if d := l.Status().Denied; len(d) != mostDenied {
 		t.Errorf("%d are remembered", len(d))
 	}
+	l.Service.mu.Lock()
+	for _, d := range l.denied { // as if time had passed
+		d.last = d.last.Add(-2 * leastDenied)
+	}
+	l.Service.mu.Unlock()
+	l.Denied(l.origin, netip.MustParseAddr("fd00::6"), "late.", "TSIG: BADSIG")
+	if d := l.Status().Denied; len(d) != mostDenied || d[0].Key != "late." {
+		t.Errorf("of those who came long ago none made room: %d, the latest %+v", len(d), d[0])
+	}
+}
+
+// TestNoIdentity: that the identity cannot be found ends the service, also while others are followed.
+func TestNoIdentity(t *testing.T) {
+	t.Parallel()
+	l := listen(t, map[string][]*other{"far": {newOther(t)}})
+	want := errors.New("nobody says")
+	o := l.options
+	o.Registerer, o.Identity = nil, func(context.Context) (string, error) { return "", want }
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(t.Context()) }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, want) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("it goes on without an identity, and says nothing")
+	}
+}
+
+// TestDifferenceOfAnotherInstance: while two processes answer at one address, as in a handover, the difference that one
+// gives is not applied to the zone of the other, even where the serials fit.
+func TestDifferenceOfAnotherInstance(t *testing.T) {
+	t.Parallel()
+	zoneOf := func(instance, address string) *zone.Zone {
+		return testZoneOf(t, "far.peers.test. 0 SOA "+instance+".far.peers.test. far-id.far.peers.test. 1 1 1 1 1", testApex,
+			`www.apps.test.far.peers.test. 0 TXT "pool" "ttl=5" "shards=1"`, `www.apps.test.far.peers.test. 0 TXT "member" "address=`+address+`" "state=in" "weight=1"`)
+	}
+	l := &link{cluster: &cluster{name: "far"}, origin: "far." + testZone}
+	n, err := l.read(news{whole: true}, zoneOf("aa", "fd00::1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.take(n)
+	if n, err := l.read(news{}, zoneOf("bb", "fd00::2")); err == nil {
+		t.Errorf("taken as a difference: %+v", n)
+	}
+	if n, err := l.read(news{}, zoneOf("aa", "fd00::2")); err != nil || !n.fresh || len(n.changed) != 1 {
+		t.Errorf("a difference of the same instance: %+v, %v", n, err)
+	}
+}
+
+// TestSizeOfNews: how much there is with a difference counts, not how much changes.
+func TestSizeOfNews(t *testing.T) {
+	t.Parallel()
+	a, b, c := share("a.", "fd00::1", "fd00::2"), share("b.", "fd00::1"), share("a.", "fd00::1")
+	h := &held{pools: map[string]*model.Share{"a.": &a}, members: 2}
+	for _, x := range []struct {
+		news news
+		want int
+	}{
+		{news{}, 3},
+		{news{changed: map[string]*model.Share{"b.": &b}}, 5},
+		{news{changed: map[string]*model.Share{"a.": &c}}, 2},
+		{news{changed: map[string]*model.Share{"a.": nil}}, 0},
+		{news{whole: true, changed: map[string]*model.Share{"b.": &b}}, 2},
+	} {
+		if got := x.news.size(h); got != x.want {
+			t.Errorf("%+v: %d, not %d", x.news, got, x.want)
+		}
+	}
+}
+
+// TestServerWithStolenIdentity: where the server that counts takes the identity of somebody else, the others of its cluster
+// go on to count.
+func TestServerWithStolenIdentity(t *testing.T) {
+	t.Parallel()
+	one, two := newOther(t), newOther(t)
+	one.says(apex{cluster: "far", identity: "far-id"}, share("www.apps.test.", "fd00::1"))
+	two.behaves(func() { two.delay = testLease / polls / 2 }) // the first is heard first
+	two.says(apex{cluster: "far", identity: "far-id"}, share("www.apps.test.", "fd00::2"))
+	l := listen(t, map[string][]*other{"far": {one, two}})
+	l.hears("far", "up www.apps.test. fd00::1")
+	one.says(apex{cluster: "far", identity: "home-id"}, share("www.apps.test.", "fd00::1"))
+	l.tells("far", "has the identity of this one")
+	l.hears("far", "up www.apps.test. fd00::2")
 }
 
 // TestIdentityOfFiles is kept over restarts where there is something to keep it in.

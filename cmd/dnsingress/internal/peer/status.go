@@ -57,8 +57,9 @@ type Denial struct {
 }
 
 const (
-	mostDenied  = 64 // who are remembered
-	mostRefused = 16 // hosts that are listed
+	mostDenied  = 64          // who are remembered
+	leastDenied = time.Minute // for how long at least: who comes more seldom makes room for others
+	mostRefused = 16          // hosts that are listed
 )
 
 type denial struct {
@@ -78,7 +79,7 @@ func (s *Service) Denied(_ string, from netip.Addr, key, why string) {
 	defer s.mu.Unlock()
 	d := denial{from, key, why}
 	if s.denied[d] == nil {
-		if len(s.denied) >= mostDenied { // anybody can come from anywhere
+		if len(s.denied) >= mostDenied && !s.forget() { // anybody can come from anywhere
 			return
 		}
 		s.denied[d] = new(denials)
@@ -86,6 +87,22 @@ func (s *Service) Denied(_ string, from netip.Addr, key, why string) {
 	}
 	s.denied[d].count++
 	s.denied[d].last = time.Now()
+}
+
+// forget makes room for another who is refused; it tells whether there was anybody to forget.
+func (s *Service) forget() bool {
+	var oldest denial
+	var at time.Time
+	for d, n := range s.denied {
+		if at.IsZero() || n.last.Before(at) {
+			oldest, at = d, n.last
+		}
+	}
+	if time.Since(at) < leastDenied {
+		return false
+	}
+	delete(s.denied, oldest)
+	return true
 }
 
 // Status tells how all stands; of nil, that there are no peers.
