@@ -37,6 +37,12 @@ type saidError string
 
 func (e saidError) Error() string { return string(e) }
 
+// said tells whether a failure is such a one.
+func said(err error) bool {
+	var e saidError
+	return errors.As(err, &e)
+}
+
 // query makes the message that asks a server a question, which has come along a path, with the ID 0.
 func (q question) query(path []mark) []byte {
 	const cd, do = 0x10, 0x80

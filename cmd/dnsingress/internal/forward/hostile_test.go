@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -241,21 +242,23 @@ func TestBailiwick(t *testing.T) {
 					*section = append(*section, record(t, strings.ReplaceAll(line, "@", name)))
 				}
 			}
-			asked := 0
+			var asked atomic.Int32
 			a.set(func(q *dns.Msg, _ string) *dns.Msg {
 				m := new(dns.Msg).SetReply(q)
 				if probing(q) {
 					m.Rcode = dns.RcodeNameError
 					return m
 				}
-				asked++
+				asked.Add(1)
 				m.Rcode, m.Answer, m.Ns, m.Extra = c.rcode, answer, ns, extra
 				return m
 			})
 			m := query(name, c.qtype)
 			m.IsEdns0().SetDo(c.secure)
-			for range 2 {
+			var after [2]int32
+			for i := range after {
 				r := exchange(t, f.at, "udp", m)
+				after[i] = asked.Load() // a slow server is asked twice
 				if got, want := say(r), strings.ReplaceAll(c.want, "@", name); got != want {
 					t.Errorf("%s, want %s", got, want)
 				}
@@ -266,8 +269,8 @@ func TestBailiwick(t *testing.T) {
 					t.Errorf("additional section %q, want %q", got, c.wantExtra)
 				}
 			}
-			if want := map[bool]int{true: 1, false: 2}[c.remembered]; asked != want {
-				t.Errorf("asked %d times, want %d", asked, want)
+			if remembered := after[1] == after[0]; after[0] == 0 || remembered != c.remembered {
+				t.Errorf("asked %v times, remembered: %v, want %v", after, remembered, c.remembered)
 			}
 		})
 	}
@@ -371,7 +374,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	made := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"dns.west.test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), DNSNames: []string{"dns.west.test"}, IPAddresses: []net.IP{net.IPv6loopback}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, made, made, key.Public(), key)
@@ -408,6 +411,10 @@ func TestTLS(t *testing.T) {
 	}
 	if n := counted.accepted(); n > 4 {
 		t.Errorf("%d connections for 20 questions, one after the other", n)
+	}
+	z.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12} // without a name, the certificate is for the address
+	if got := start(t, "[::1]:0", z).ask(t, "www.west.test.", dns.TypeTXT); got != `NOERROR "here"` {
+		t.Error(got)
 	}
 	z.TLS = &tls.Config{RootCAs: pool, ServerName: "dns.other.test", MinVersion: tls.VersionTLS12}
 	f = start(t, "[::1]:0", z)

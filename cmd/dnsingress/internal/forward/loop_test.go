@@ -181,3 +181,22 @@ func TestForgedPaths(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestForgedPathsSpoilNothing: a question that another forwarder refuses since it has come too far, or says to, is no
+// reason not to answer those who ask the same without a detour.
+func TestForgedPathsSpoilNothing(t *testing.T) {
+	a := authoritative(t, "www.west.test. 60 A 192.0.2.1")
+	behind := start(t, "[::1]:0", west(a.at))
+	f := start(t, "[::1]:0", west(behind.at))
+	m := query("www.west.test.", dns.TypeA)
+	data := make([]byte, 56)
+	_, _ = rand.Read(data)
+	o := m.IsEdns0()
+	o.Option = append(o.Option, &dns.EDNS0_LOCAL{Code: 65313, Data: data})
+	if got := say(exchange(t, f.at, "udp", m)); got != "SERVFAIL EDE 23" {
+		t.Errorf("what has come too far: %s", got)
+	}
+	if got := f.ask(t, "www.west.test.", dns.TypeA); got != "NOERROR 192.0.2.1" {
+		t.Errorf("the same by another client: %s", got)
+	}
+}

@@ -50,7 +50,22 @@ type relay struct {
 	counts  [results]atomic.Uint64
 
 	mu      sync.Mutex
-	flights map[question]*flight
+	flights map[way]*flight
+}
+
+// way is a question with the path that it came along. What came along another is another question to servers: they refuse
+// what has been to them, or came through too many.
+type way struct {
+	question question
+	path     string
+}
+
+func wayOf(q question, path []mark) way {
+	var b []byte
+	for _, m := range path {
+		b = append(b, m[:]...)
+	}
+	return way{q, string(b)}
 }
 
 // flight is a question under way, for all who ask it meanwhile. Its entry stands when done is closed.
@@ -131,13 +146,14 @@ func (r *relay) reachable() bool {
 // join returns the flight of a question, and begins it where there is none. Where a stale answer is known, a failure does
 // not take its place.
 func (r *relay) join(q question, path []mark, known bool) *flight {
+	w := wayOf(q, path)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.flights[q]; f != nil {
+	if f := r.flights[w]; f != nil {
 		return f
 	}
 	f := &flight{done: make(chan struct{})}
-	r.flights[q] = f
+	r.flights[w] = f
 	go func() {
 		begin, back := time.Now(), r.back.Load()
 		m, life, err := r.resolve(q, path)
@@ -146,14 +162,16 @@ func (r *relay) join(q question, path []mark, known bool) *flight {
 			r.cache.put(q, f.entry)
 		} else {
 			f.entry = entry{failed: reasonOf(err), came: time.Now(), life: failureLife}
-			if known {
+			switch {
+			case len(path) > 0 && said(err): // the path may be why, and anybody can make one up: other clients must not suffer for it
+			case known:
 				r.cache.postpone(q, time.Now().Add(staleRecheck), back)
-			} else {
+			default:
 				r.cache.put(q, f.entry)
 			}
 		}
 		r.mu.Lock()
-		delete(r.flights, q)
+		delete(r.flights, w)
 		r.mu.Unlock()
 		close(f.done)
 	}()
@@ -162,8 +180,7 @@ func (r *relay) join(q question, path []mark, known bool) *flight {
 
 // reasonOf is the extended error of a question that no server answered.
 func reasonOf(err error) uint16 {
-	var said saidError
-	if errors.As(err, &said) {
+	if said(err) {
 		return dns.ExtendedErrorCodeNetworkError // there was an exchange, and no use in it: RFC 8914 §4.24
 	}
 	return dns.ExtendedErrorCodeNoReachableAuthority
@@ -216,7 +233,7 @@ func (r *relay) resolve(q question, path []mark) (message, time.Duration, error)
 	tries := append(servers[:len(servers):len(servers)], servers...)
 	tries = tries[:min(len(tries), mostTries)]
 	replies := make(chan reply, len(tries))
-	said := map[*upstream]bool{} // asking these again is of no use
+	stated := map[*upstream]bool{} // asking these again is of no use
 	next := time.NewTimer(0)
 	defer next.Stop()
 	last := error(errSilent)
@@ -230,11 +247,10 @@ func (r *relay) resolve(q question, path []mark) (message, time.Duration, error)
 			}
 			open--
 			last = a.err
-			var answered saidError
-			said[a.from] = errors.As(a.err, &answered)
+			stated[a.from] = said(a.err)
 		case <-next.C:
 		}
-		for len(tries) > 0 && said[tries[0]] {
+		for len(tries) > 0 && stated[tries[0]] {
 			tries = tries[1:]
 		}
 		switch {

@@ -4,6 +4,7 @@ package forward
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -35,7 +36,7 @@ func New(o Options) (*Service, error) {
 			return nil, fmt.Errorf("forwarding %q: %w", z.Name, err)
 		}
 		r := &relay{
-			zone: z, cache: newCache(z.CacheSize, z.ServeStale), open: make(chan struct{}, z.InFlight), work: work, flights: map[question]*flight{},
+			zone: z, cache: newCache(z.CacheSize, z.ServeStale), open: make(chan struct{}, z.InFlight), work: work, flights: map[way]*flight{},
 		}
 		port := uint16(53)
 		if z.TLS != nil {
@@ -44,7 +45,7 @@ func New(o Options) (*Service, error) {
 		for _, a := range z.To {
 			to := a.with(port)
 			r.servers = append(r.servers, &upstream{
-				zone: z.Name, to: to, mark: newMark(), streams: &streams{to: to, tls: z.TLS}, health: z.Health, timeout: z.Timeout, log: o.Log,
+				zone: z.Name, to: to, mark: newMark(), streams: &streams{to: to, tls: named(z.TLS, to)}, health: z.Health, timeout: z.Timeout, log: o.Log,
 				wake: make(chan struct{}, 1), recovered: func() { r.back.Add(1) }, state: Up, since: time.Now(),
 			})
 		}
@@ -58,6 +59,16 @@ func New(o Options) (*Service, error) {
 		}
 	}
 	return s, nil
+}
+
+// named has the certificate be for the server's address where it is for no other name; nil: no TLS.
+func named(c *tls.Config, to netip.AddrPort) *tls.Config {
+	if c == nil || c.ServerName != "" {
+		return c
+	}
+	c = c.Clone()
+	c.ServerName = to.Addr().WithZone("").String()
+	return c
 }
 
 // wireName is a name in lower-case wire form.

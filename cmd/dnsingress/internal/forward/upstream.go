@@ -84,8 +84,7 @@ func (u *upstream) ask(ctx context.Context, q question, path []mark) (*dns.Msg, 
 	if err != nil {
 		u.failed.Add(1)
 	}
-	var said saidError
-	if err == nil || errors.As(err, &said) {
+	if err == nil || said(err) {
 		u.timed(time.Since(begin))
 	}
 	return m, err
@@ -118,8 +117,7 @@ func (u *upstream) good() {
 
 // bad notes a failure. What a server says of one question counts against it when that was a probe; else it is probed.
 func (u *upstream) bad(err error, probe bool) {
-	var said saidError
-	if errors.As(err, &said) && !probe {
+	if said(err) && !probe {
 		u.rouse()
 		return
 	}
