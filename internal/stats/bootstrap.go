@@ -25,7 +25,7 @@ type Interval struct {
 // Efron, "Better bootstrap confidence intervals", JASA 82 (1987); Efron and Tibshirani, "An
 // Introduction to the Bootstrap" (1993), §14.3. Ties between resamples and the estimate count half
 // in the bias correction, which matters for a median of few values.
-// It returns ErrFew below MinTrials values. When every resample agrees the interval is that point.
+// It returns ErrFew below MinTrials values, and ErrNaN for a NaN. When every resample agrees the interval is that point.
 func BCa(values []float64, statistic func([]float64) float64, level float64, resamples int, seed uint64) (Interval, error) {
 	return bca([][]float64{values}, func(samples [][]float64) float64 { return statistic(samples[0]) }, level, resamples, seed)
 }
@@ -36,6 +36,9 @@ func bca(samples [][]float64, statistic func([][]float64) float64, level float64
 	for j, values := range samples {
 		if n := len(values); n < MinTrials {
 			return Interval{}, fmt.Errorf("%w: %d of the %d that an interval needs", ErrFew, n, MinTrials)
+		}
+		if slices.ContainsFunc(values, math.IsNaN) {
+			return Interval{}, ErrNaN
 		}
 		draws[j] = make([]float64, len(values))
 	}

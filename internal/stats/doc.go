@@ -15,7 +15,12 @@
 // FewTrials they come with a Warning. Warnings are data: they reach the reader.
 package stats
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
 
 const (
 	// MinTrials is the least number of trials for which an interval or a test is given.
@@ -24,5 +29,20 @@ const (
 	FewTrials = 10
 )
 
-// ErrFew says that there are fewer values than an estimator needs.
-var ErrFew = errors.New("stats: too few values")
+var (
+	// ErrFew says that there are fewer values than an estimator needs.
+	ErrFew = errors.New("stats: too few values")
+	// ErrNaN says that a value is not a number: it has no place among the others.
+	ErrNaN = errors.New("stats: a value is not a number")
+)
+
+// testable returns why two samples can not be set against each other; nil if they can.
+func testable(a, b []float64) error {
+	if len(a) < MinTrials || len(b) < MinTrials {
+		return fmt.Errorf("%w: %d and %d, a test needs %d each", ErrFew, len(a), len(b), MinTrials)
+	}
+	if slices.ContainsFunc(a, math.IsNaN) || slices.ContainsFunc(b, math.IsNaN) {
+		return ErrNaN
+	}
+	return nil
+}

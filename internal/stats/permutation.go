@@ -3,7 +3,6 @@
 package stats
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 
@@ -23,10 +22,10 @@ type PermutationTest struct {
 // Permutation tests whether the labels of two samples matter to the difference of a statistic, such as Median: Pitman,
 // "Significance tests which may be applied to samples from any populations", 1937. Drawn arrangements count the observed
 // one among them, so that P is never 0: Phipson and Smyth, "Permutation P-values should never be zero", 2010.
-// It returns ErrFew when a sample has fewer than MinTrials values.
+// It returns ErrFew when a sample has fewer than MinTrials values, and ErrNaN for a NaN.
 func Permutation(a, b []float64, statistic func([]float64) float64, seed uint64) (PermutationTest, error) {
-	if len(a) < MinTrials || len(b) < MinTrials {
-		return PermutationTest{}, fmt.Errorf("%w: %d and %d, a test needs %d each", ErrFew, len(a), len(b), MinTrials)
+	if err := testable(a, b); err != nil {
+		return PermutationTest{}, err
 	}
 	return permutation(a, b, statistic, seed), nil
 }

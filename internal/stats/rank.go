@@ -4,7 +4,6 @@ package stats
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 
@@ -26,10 +25,10 @@ type RankTest struct {
 // test of whether one of two random variables is stochastically larger than the other", 1947. Without
 // ties and up to 50 values a sample P is exact; else it is from the normal distribution
 // with correction for ties and continuity. Cliff's delta: Cliff, "Dominance statistics", 1993.
-// It returns ErrFew when a sample has fewer than MinTrials values.
+// It returns ErrFew when a sample has fewer than MinTrials values, and ErrNaN for a NaN.
 func MannWhitney(a, b []float64) (RankTest, error) {
-	if len(a) < MinTrials || len(b) < MinTrials {
-		return RankTest{}, fmt.Errorf("%w: %d and %d, a test needs %d each", ErrFew, len(a), len(b), MinTrials)
+	if err := testable(a, b); err != nil {
+		return RankTest{}, err
 	}
 	return mannWhitney(a, b), nil
 }

@@ -115,3 +115,20 @@ func TestHolm(t *testing.T) {
 		}
 	}
 }
+
+// A NaN is told, and neither ranked nor drawn.
+func TestNaN(t *testing.T) {
+	good, bad := []float64{1, 2, 3, 4, 5, 6}, []float64{1, 2, math.NaN(), 4, 5, 6}
+	for name, err := range map[string]error{
+		"Mann-Whitney": second(MannWhitney(good, bad)),
+		"permutation":  second(Permutation(bad, good, Median, 1)),
+		"comparison":   second(Compare(good, bad, 1)),
+		"interval":     second(BCa(bad, Median, 0.95, 10, 1)),
+	} {
+		if !errors.Is(err, ErrNaN) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
