@@ -41,8 +41,11 @@ columns:
 		winner, rows := -1, []int{}
 		for row := range t.Rows {
 			s := t.Rows[row][column].summary
-			if s == nil || s.N() == 0 || slices.Contains(apart, row) {
+			if slices.Contains(apart, row) {
 				continue
+			}
+			if s == nil || s.N() < stats.MinTrials { // of a system that has no value nobody knows whether it is worse
+				continue columns
 			}
 			rows = append(rows, row)
 			if winner < 0 || c.Better.beats(s.Median, t.Rows[winner][column].summary.Median) {

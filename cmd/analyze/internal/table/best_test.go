@@ -50,6 +50,7 @@ func TestMarkBest(t *testing.T) {
 		{"apart", [][]table.Cell{row("a", around(1, 10, 5, .1), around(2, 10, 50, 1)), row("b", around(3, 10, 7, .1), around(4, 10, 90, 1)), row("c", around(5, 10, 9, .1), around(6, 10, 60, 1))}, nil, "0.1 1.2", true},
 		{"two are alike", [][]table.Cell{row("a", around(1, 10, 5, .5), around(2, 10, 50, 9)), row("b", around(3, 10, 5.05, .5), around(4, 10, 51, 9)), row("c", around(5, 10, 9, .1), around(6, 10, 10, 1))}, nil, "", true},
 		{"few trials", [][]table.Cell{row("a", around(1, 5, 5, .1), around(2, 10, 90, 1)), row("b", around(3, 10, 7, .1), around(4, 10, 50, 1))}, nil, "0.2", true},
+		{"a system without a value", [][]table.Cell{row("a", around(1, 10, 5, .1), around(2, 10, 90, 1)), row("b", around(3, 10, 7, .1), around(4, 10, 50, 1)), row("c", around(5, 0, 0, 0), around(6, 10, 40, 1))}, nil, "0.2", true},
 		{"the floor", [][]table.Cell{row("direct", around(1, 10, 1, .1), around(2, 10, 99, 1)), row("a", around(3, 10, 5, .1), around(4, 10, 50, 1)), row("b", around(5, 10, 7, .1), around(6, 10, 40, 1))}, []int{0}, "1.1 1.2", true},
 		{"alone", [][]table.Cell{row("a", around(1, 10, 5, .1), around(2, 10, 50, 1))}, nil, "", false},
 		{"three trials each", [][]table.Cell{row("a", around(1, 3, 5, .1), around(2, 3, 50, 1)), row("b", around(3, 3, 7, .1), around(4, 3, 90, 1))}, nil, "", false},
