@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
 
 	"github.com/dnsingress/dnsingress/internal/results"
 	"github.com/dnsingress/dnsingress/internal/stats"
@@ -161,6 +163,20 @@ func TestRowsRoundTrip(t *testing.T) {
 	}
 	if got != n {
 		t.Errorf("%d rows, want %d", got, n)
+	}
+}
+
+// What is whole but compressed otherwise is refused for that reason, with what to do.
+func TestReadRowsOfOtherCompressions(t *testing.T) {
+	for name, codec := range map[string]compress.Codec{"SNAPPY": &parquet.Snappy, "GZIP": &parquet.Gzip} {
+		path := filepath.Join(t.TempDir(), results.SamplesFile)
+		if err := parquet.WriteFile(path, []results.Sample{{Client: "client-1", TotalNs: 1}}, parquet.Compression(codec)); err != nil {
+			t.Fatal(err)
+		}
+		err := results.ReadRows(path, func([]results.Sample) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), path+": column client is compressed with "+name) || !strings.Contains(err.Error(), "compression='zstd'") || strings.Contains(err.Error(), "truncated") {
+			t.Errorf("%s: error %v", name, err)
+		}
 	}
 }
 
