@@ -14,6 +14,7 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/comparison"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
+	"github.com/dnsingress/dnsingress/cmd/analyze/internal/numbers"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/report"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/table"
 	"github.com/dnsingress/dnsingress/internal/cli"
@@ -97,8 +98,14 @@ func compare(ctx context.Context, o compareOptions, a, b string, stdout, stderr 
 		return err
 	}
 	c := comparison.Of(runs[0], runs[1], want)
-	if len(c.Pairs) == 0 {
-		return fmt.Errorf("comparing %s and %s: no system has valid trials in both at the same factor levels", a, b)
+	switch {
+	case len(c.Pairs) > 0:
+	case len(c.Alone) > 0:
+		return fmt.Errorf("comparing %s and %s: no system has valid trials in both at the same factor levels (hint: %s)", a, b, c.Alone[0])
+	case len(numbers.Of(c.A)) > 0 && len(numbers.Of(c.B)) > 0:
+		return cli.Misuse("no quantity of %s or %s is called %s (hint: analyze export --table quantities writes all)", a, b, strings.Join(o.quantities, " or "))
+	default:
+		return fmt.Errorf("comparing %s and %s: neither has a valid trial", a, b)
 	}
 	if err := write(c); err != nil {
 		return err

@@ -3,6 +3,7 @@
 package digest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -81,7 +82,7 @@ func readTrial(ctx context.Context, d results.TrialDir, c clocks, thinned bool) 
 		t.ID = filepath.Base(d.Dir)
 	}
 	if !t.Verdict.Valid {
-		t.warn(false, "left out, not valid: %s", strings.Join(t.Verdict.Reasons, "; "))
+		t.warn(false, "left out, not valid: %s", cmp.Or(strings.Join(t.Verdict.Reasons, "; "), "its verdict gives no reason"))
 		left := t.Warnings
 		defer func() { t.Warnings = left }() // what else is wrong with it touches no figure
 	}
