@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -12,11 +13,12 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/figure"
+	"github.com/dnsingress/dnsingress/internal/cli"
 )
 
 // figuresCommand shows what a figures file may say.
 func figuresCommand(stdout io.Writer) *cobra.Command {
-	kinds, check := false, ""
+	kinds, check, output := false, "", ""
 	c := &cobra.Command{
 		Use:   "figures",
 		Short: "Print the default set of figures, a file to begin with",
@@ -40,12 +42,18 @@ Besides the run's factors there are "kind" (steady, fault) and "fault" (the faul
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			switch {
+			case output != "table" && output != "json":
+				return cli.Misuse("unknown output %q (hint: table or json)", output)
+			case output == "json" && !kinds:
+				return cli.Misuse("a figures file is YAML (hint: -o json is for --kinds)")
 			case check != "":
 				set, err := figureSet(check)
 				if err != nil {
 					return err
 				}
 				return say(stdout, fmt.Sprintf("%s: %d figures\n", check, len(set)))
+			case kinds && output == "json":
+				return kindsJSON(stdout)
 			case kinds:
 				return say(stdout, kindList())
 			default:
@@ -54,12 +62,43 @@ Besides the run's factors there are "kind" (steady, fault) and "fault" (the faul
 		},
 	}
 	c.Flags().BoolVar(&kinds, "kinds", false, "list the kinds of figures and the quantities instead")
+	c.Flags().StringVarP(&output, "output", "o", "table", "how --kinds prints: table or json")
 	c.Flags().StringVar(&check, "check", "", "check a figures file instead")
 	return c
 }
 
 func say(w io.Writer, text string) error {
 	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}
+
+// kindsJSON prints what kindList does, for programs.
+func kindsJSON(w io.Writer) error {
+	type kind struct {
+		Name string `json:"name"`
+		X    string `json:"x"`
+		Y    string `json:"y"`
+		Does string `json:"shows"`
+	}
+	type quantity struct {
+		Name string `json:"name"`
+		Axis string `json:"axis"`
+	}
+	var list struct {
+		Kinds      []kind     `json:"kinds"`
+		Quantities []quantity `json:"quantities"`
+	}
+	for _, k := range figure.Kinds() {
+		list.Kinds = append(list.Kinds, kind{k.Name, k.X.String(), k.Y, k.Does})
+	}
+	for _, q := range digest.Quantities() {
+		list.Quantities = append(list.Quantities, quantity{q.Name, q.Label})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if err := e.Encode(list); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
 	return nil
