@@ -3,11 +3,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -168,7 +170,21 @@ state: %s
 			parent.Round(10*time.Millisecond), time.Since(begin).Round(10*time.Millisecond), cpu(t, upper.process.Process.Pid)-before)
 	}
 	converged("first registration", begin, 0)
-	time.Sleep(time.Second) // what is registered is on the disk
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) { // until what is registered is on the disk
+		kept, err := filepath.Glob(filepath.Join(state, "*registrations"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(kept) == 1 {
+			text, err := os.ReadFile(kept[0])
+			if err == nil && bytes.Count(text, []byte(`"lease_seconds"`)) == zones*each {
+				break
+			}
+		}
+		if time.Since(begin) > time.Minute {
+			t.Fatal("what is registered is not on the disk")
+		}
+	}
 	for _, kept := range []bool{true, false} {
 		upper.end(syscall.SIGKILL)
 		what := "restart with state"

@@ -18,6 +18,7 @@ type book struct {
 	static   func(child string) bool // an object delegates the child, too
 	hosts    map[string]*host
 	children map[string]map[string]*claim // by child and name server
+	leases   int                          // claims, in all
 	signed   map[signer]*newest
 	left     map[string][]departure // by child, for as long as caches may hold them
 }
@@ -444,6 +445,9 @@ func (b *book) put(c *claim, t touched) {
 	if b.children[c.child] == nil {
 		b.children[c.child] = map[string]*claim{}
 	}
+	if b.children[c.child][c.host] == nil {
+		b.leases++
+	}
 	b.children[c.child][c.host] = c
 	h := b.hosts[c.host]
 	h.claims[c.child], h.known = c, ""
@@ -462,6 +466,7 @@ func (b *book) remove(c *claim) {
 		delete(b.hosts, c.host)
 	}
 	delete(b.children[c.child], c.host)
+	b.leases--
 	if len(b.children[c.child]) == 0 {
 		delete(b.children, c.child)
 	}
@@ -486,11 +491,6 @@ func (b *book) last(c *claim) bool { return len(b.children[c.child]) == 1 && !b.
 func (b *book) expire(now time.Time) (t touched, next time.Time) {
 	t = newTouched()
 	var over []*claim
-	sooner := func(at time.Time) {
-		if next.IsZero() || at.Before(next) {
-			next = at
-		}
-	}
 	for _, claims := range b.children {
 		for _, c := range claims {
 			if !c.until.After(now) {
@@ -504,7 +504,7 @@ func (b *book) expire(now time.Time) (t touched, next time.Time) {
 	}
 	for _, claims := range b.children {
 		for _, c := range claims {
-			sooner(c.until)
+			next = sooner(next, c.until)
 		}
 	}
 	for child, list := range b.left {
@@ -513,7 +513,7 @@ func (b *book) expire(now time.Time) (t touched, next time.Time) {
 				t.children[child] = true
 				return true
 			}
-			sooner(d.held)
+			next = sooner(next, d.held)
 			return false
 		})
 		if b.left[child] = list; len(list) == 0 {

@@ -68,6 +68,8 @@ type Leaf struct {
 	options LeafOptions
 	links   []*link
 
+	concluding sync.Mutex // what is found first is said first
+
 	mu       sync.Mutex
 	remarked map[string][]model.Problem
 	adopted  map[string][]model.Nameserver
@@ -85,7 +87,7 @@ func NewLeaf(o LeafOptions) (*Leaf, error) {
 			client, err := transfer.NewClient(to, o.Keys)
 			errs = append(errs, err)
 			l.links = append(l.links, &link{
-				leaf: l, section: &l.options.Sections[i], to: to, client: client, wake: make(chan struct{}, 1),
+				leaf: l, section: &l.options.Sections[i], to: to, client: client, wake: make(chan struct{}, 1), taken: make(chan struct{}, 1),
 				views: map[string]view{}, log: o.Log.With("upper", to.Addr.String(), "zone", o.Sections[i].Zone),
 			})
 		}
@@ -111,7 +113,10 @@ const leaveTime = 2 * time.Second
 func (l *Leaf) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	for _, k := range l.links {
-		all.Go(func() { k.run(ctx) })
+		if k.section.Server.Name != "" {
+			all.Go(func() { k.run(ctx) })
+		}
+		all.Go(func() { k.study(ctx) })
 	}
 	all.Wait()
 	if r := l.options.Replaced; r != nil && errors.Is(context.Cause(ctx), r) {
@@ -194,6 +199,8 @@ type view struct {
 
 // conclude compares what the uppers of a section say of its zones with what these say, and heals what it may.
 func (l *Leaf) conclude(s *Section, zones map[string]Zone) {
+	l.concluding.Lock()
+	defer l.concluding.Unlock()
 	for _, origin := range slices.Sorted(maps.Keys(zones)) {
 		z := zones[origin]
 		var all []model.Nameserver
@@ -298,12 +305,19 @@ func (m *Metrics) result(zone, side, result string) {
 	}
 }
 
-// merge adds name servers to a list, each once with all its addresses.
+// merge adds name servers to a list, each once with all its addresses. Neither list changes.
 func merge(to, more []model.Nameserver) []model.Nameserver {
+	switch {
+	case len(to) == 0:
+		return more
+	case sameServers(to, more):
+		return to
+	}
+	to = copied(to)
 	for _, n := range more {
 		i := slices.IndexFunc(to, func(o model.Nameserver) bool { return o.Name == n.Name })
 		if i < 0 {
-			to = append(slices.Clone(to), model.Nameserver{Name: n.Name, Addresses: slices.Clone(n.Addresses)})
+			to = append(to, model.Nameserver{Name: n.Name, Addresses: slices.Clone(n.Addresses)})
 			continue
 		}
 		for _, a := range n.Addresses {
@@ -343,13 +357,15 @@ func inside(all []model.Nameserver, origin string, own model.Nameserver) (out []
 // sameServers reports whether two lists are of the same name servers with the same addresses.
 func sameServers(a, b []model.Nameserver) bool {
 	same := func(x, y model.Nameserver) bool { return x.Name == y.Name && slices.Equal(x.Addresses, y.Addresses) }
-	clone := func(list []model.Nameserver) (out []model.Nameserver) {
-		for _, n := range list {
-			out = append(out, model.Nameserver{Name: n.Name, Addresses: slices.Clone(n.Addresses)})
-		}
-		return sorted(out)
+	return slices.EqualFunc(a, b, same) || len(a) == len(b) && slices.EqualFunc(sorted(copied(a)), sorted(copied(b)), same)
+}
+
+func copied(list []model.Nameserver) []model.Nameserver {
+	out := make([]model.Nameserver, 0, len(list)+1)
+	for _, n := range list {
+		out = append(out, model.Nameserver{Name: n.Name, Addresses: slices.Clone(n.Addresses)})
 	}
-	return slices.EqualFunc(clone(a), clone(b), same)
+	return out
 }
 
 // names lists name servers for a person.

@@ -3,7 +3,6 @@
 package registration
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +26,6 @@ const (
 	// After a failure it is tried again after retryLeast, twice that after the next, and so on up to retryMost.
 	retryLeast = 250 * time.Millisecond
 	retryMost  = 4 * time.Second
-	// learnShare bounds the time for which an upper is asked what it refers to: one part in so many.
-	learnShare = 10
 	// messageMost is how many octets of records go into one message.
 	messageMost = 48 << 10
 )
@@ -39,21 +36,20 @@ type link struct {
 	section *Section
 	to      transfer.Remote
 	client  *transfer.Client
-	wake    chan struct{}
+	wake    chan struct{} // other zones are served
+	taken   chan struct{} // the upper has taken something new: there is something to learn
 	log     *slog.Logger
 
 	// Of run alone.
-	sent    *Entry // that the upper has taken whole; nil: nothing is known
-	lease   time.Duration
-	serial  uint32 // of the upper's zone when its referrals were asked for
-	learned time.Time
-	rested  time.Time // when they may be asked for again
-	quiet   int       // rounds since the serial changed
-	pending []string  // zones whose referrals are still to be asked for: renewals do not wait for all of them
+	sent  *Entry // that the upper has taken whole; nil: nothing is known
+	lease time.Duration
+
+	lesson // of study alone
 
 	mu      sync.Mutex
 	views   map[string]view
-	problem *model.Problem // with the upper; nil: all is well
+	refused error // why the upper does not take what is registered; nil: it does
+	unheard error // why it does not say what it refers to; nil: it does
 	renewed time.Time
 }
 
@@ -62,10 +58,22 @@ func (k *link) says(origin string) (v view, known bool, problem *model.Problem) 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	v, known = k.views[origin]
-	return v, known, k.problem
+	return v, known, k.problem()
 }
 
-// run keeps the upper up to date until ctx ends.
+// problem is the one with the upper; nil: all is well. mu is held.
+func (k *link) problem() *model.Problem {
+	upper := "upper " + k.to.Addr.String() + " of " + k.section.Zone
+	switch {
+	case k.refused != nil:
+		return &model.Problem{Reason: NotRegistered, Notice: true, Message: upper + ": " + k.refused.Error()}
+	case k.unheard != nil:
+		return &model.Problem{Reason: Unanswered, Notice: true, Message: upper + " does not say what it refers to: " + k.unheard.Error()}
+	}
+	return nil
+}
+
+// run registers and renews until ctx ends. It waits for nothing else, least of all for what there is to learn.
 func (k *link) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -77,10 +85,15 @@ func (k *link) run(ctx context.Context) {
 		case <-k.wake:
 		case <-timer.C:
 		}
-		err := k.round(ctx)
+		zones := k.leaf.zones(k.section)
+		err := k.enter(ctx, k.leaf.entry(k.section, zones))
 		if ctx.Err() != nil {
 			return
 		}
+		k.mu.Lock()
+		k.refused = err
+		k.mu.Unlock()
+		k.leaf.conclude(k.section, zones)
 		wait := k.pace()
 		if err != nil {
 			wait = min(retryLeast<<min(failed, 8), retryMost, max(wait, retryLeast))
@@ -92,53 +105,13 @@ func (k *link) run(ctx context.Context) {
 	}
 }
 
-// most is the longest time between two rounds: a quarter of the lease, so that three may fail.
-func (k *link) most() time.Duration {
-	if k.lease > 0 {
-		return min(renewMost, k.section.Interval, k.lease/4)
-	}
-	return min(renewMost, k.section.Interval)
-}
-
-// pace is the time to the next round, which is soon where things have changed.
+// pace is the time to the next renewal: a quarter of the lease, so that three may fail.
 func (k *link) pace() time.Duration {
-	wait := k.most()
-	if rest := time.Until(k.rested); rest > 0 { // there may be news that nobody has asked for
-		wait = min(wait, rest+time.Millisecond)
+	wait := min(renewMost, k.section.Interval)
+	if k.lease > 0 {
+		wait = min(wait, k.lease/4)
 	}
-	return min(wait, time.Second<<min(k.quiet, 8))
-}
-
-// round registers or renews, and asks what the upper refers to.
-func (k *link) round(ctx context.Context) error {
-	zones := k.leaf.zones(k.section)
-	var refused, unheard error
-	if k.section.Server.Name != "" {
-		refused = k.enter(ctx, k.leaf.entry(k.section, zones))
-	}
-	if refused == nil {
-		unheard = k.learn(ctx, zones)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	k.note(refused, unheard)
-	k.leaf.conclude(k.section, zones)
-	return cmp.Or(refused, unheard)
-}
-
-// note keeps why the upper does not take registrations, or does not say what it refers to.
-func (k *link) note(refused, unheard error) {
-	var problem *model.Problem
-	switch {
-	case refused != nil:
-		problem = &model.Problem{Reason: NotRegistered, Notice: true, Message: "upper " + k.to.Addr.String() + " of " + k.section.Zone + ": " + refused.Error()}
-	case unheard != nil:
-		problem = &model.Problem{Reason: Unanswered, Notice: true, Message: "upper " + k.to.Addr.String() + " of " + k.section.Zone + " does not say what it refers to: " + unheard.Error()}
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.problem = problem
+	return wait
 }
 
 // enter has the upper know an entry: by a renewal where it does, else by all of it.
@@ -165,7 +138,11 @@ func (k *link) enter(ctx context.Context, e *Entry) error {
 	if before == nil || before.digest() != e.digest() {
 		k.log.Info("registered", "zones", len(e.Children), "lease", k.lease)
 	}
-	k.sent, k.quiet, k.rested = e, 0, time.Time{}
+	k.sent = e
+	select {
+	case k.taken <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
@@ -309,112 +286,4 @@ func (k *link) leave(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// learn asks the upper for its referrals to the zones, where they may be other than when last asked.
-func (k *link) learn(ctx context.Context, zones map[string]Zone) error {
-	k.quiet++
-	if len(zones) == 0 || time.Now().Before(k.rested) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	began := time.Now()
-	soa := new(dns.Msg).SetQuestion(k.section.Zone, dns.TypeSOA)
-	soa.RecursionDesired = false
-	r, err := k.client.Ask(ctx, soa)
-	if err != nil {
-		return err
-	}
-	if r.Rcode != dns.RcodeSuccess || len(r.Answer) != 1 || r.Answer[0].Header().Rrtype != dns.TypeSOA {
-		return fmt.Errorf("asked for the zone %s, it says %s%s", k.section.Zone, dns.RcodeToString[r.Rcode], why(r))
-	}
-	serial := r.Answer[0].(*dns.SOA).Serial
-	if serial != k.serial {
-		k.quiet = 0
-	}
-	if len(k.pending) == 0 && (serial != k.serial || time.Since(k.learned) >= k.section.Interval || !k.knows(zones)) {
-		k.serial, k.learned, k.pending = serial, time.Now(), slices.Sorted(maps.Keys(zones))
-	}
-	if len(k.pending) == 0 {
-		return nil
-	}
-	talk, err := k.client.Dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer talk.Close()
-	for end := began.Add(k.most() / 2); len(k.pending) > 0 && time.Now().Before(end); k.pending = k.pending[1:] {
-		origin := k.pending[0]
-		v, err := k.referral(talk, origin)
-		if err != nil {
-			return fmt.Errorf("asking for the referral to %s: %w", origin, err)
-		}
-		k.mu.Lock()
-		k.views[origin] = v
-		k.mu.Unlock()
-	}
-	k.mu.Lock()
-	maps.DeleteFunc(k.views, func(origin string, _ view) bool { _, ok := zones[origin]; return !ok })
-	k.mu.Unlock()
-	k.rested = time.Now().Add(learnShare * time.Since(began))
-	return nil
-}
-
-// knows reports whether all zones have been asked for.
-func (k *link) knows(zones map[string]Zone) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for origin := range zones {
-		if _, ok := k.views[origin]; !ok {
-			return false
-		}
-	}
-	return true
-}
-
-// referral asks to whom the upper refers for a zone.
-func (k *link) referral(talk *transfer.Conversation, origin string) (view, error) {
-	m := new(dns.Msg).SetQuestion(origin, dns.TypeNS)
-	m.RecursionDesired = false
-	m.SetEdns0(dns.DefaultMsgSize, false)
-	r, err := talk.Ask(m)
-	if err != nil {
-		return view{}, err
-	}
-	if r.Rcode != dns.RcodeSuccess && r.Rcode != dns.RcodeNameError {
-		return view{}, fmt.Errorf("it says %s%s", dns.RcodeToString[r.Rcode], why(r))
-	}
-	v := view{at: time.Now()}
-	v.servers, v.ttl = serversOf(r, origin)
-	return v, nil
-}
-
-// serversOf are the name servers of a zone in a message, answered or referred to, with the addresses that are there.
-func serversOf(r *dns.Msg, origin string) (servers []model.Nameserver, ttl uint32) {
-	for _, rr := range slices.Concat(r.Answer, r.Ns) {
-		if ns, ok := rr.(*dns.NS); ok && dns.CanonicalName(ns.Hdr.Name) == origin {
-			servers = append(servers, model.Nameserver{Name: dns.CanonicalName(ns.Ns)})
-			ttl = ns.Hdr.Ttl
-		}
-	}
-	for _, rr := range r.Extra {
-		var a netip.Addr
-		switch x := rr.(type) {
-		case *dns.A:
-			a, _ = netip.AddrFromSlice(x.A.To4())
-		case *dns.AAAA:
-			a, _ = netip.AddrFromSlice(x.AAAA)
-		}
-		if !a.IsValid() {
-			continue
-		}
-		name := dns.CanonicalName(rr.Header().Name)
-		for i := range servers {
-			if servers[i].Name == name {
-				servers[i].Addresses = append(servers[i].Addresses, a)
-			}
-		}
-	}
-	return sorted(servers), ttl
 }

@@ -94,8 +94,8 @@ func (l *Leaf) Uppers() []Upper {
 	for _, k := range l.links {
 		k.mu.Lock()
 		u := Upper{Zone: k.section.Zone, Upper: k.to.Addr.String(), Nameserver: k.section.Server.Name, Zones: len(k.views)}
-		if k.problem != nil {
-			u.Trouble = k.problem.Message
+		if p := k.problem(); p != nil {
+			u.Trouble = p.Message
 		}
 		if !k.renewed.IsZero() {
 			at := k.renewed.UTC()

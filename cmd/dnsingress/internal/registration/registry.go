@@ -49,7 +49,11 @@ type Registry struct {
 	books    map[string]*book
 	refusals refusals
 	unkept   map[string]bool // zones whose state is to be written
+	next     time.Time       // no lease ends before, nor does anything else; zero: never
 }
+
+// keepShare bounds the time that writing state takes: one part in so many.
+const keepShare = 10
 
 // New reads what is kept, and gives it to the sink: each lease that was running has its whole time once more.
 func New(o Options) (*Registry, error) {
@@ -102,6 +106,10 @@ func (r *Registry) Run(ctx context.Context) error {
 	defer timer.Stop()
 	settle := time.NewTimer(r.within)
 	defer settle.Stop()
+	r.mu.Lock()
+	r.next = time.Now() // what was kept from before is to be looked at
+	r.mu.Unlock()
+	var rested time.Time // when state may be written again
 	for {
 		select {
 		case <-ctx.Done():
@@ -118,7 +126,11 @@ func (r *Registry) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		next := r.expire(time.Now())
-		r.keep()
+		if began := time.Now(); began.Before(rested) {
+			next = sooner(next, rested)
+		} else if r.keep() {
+			rested = time.Now().Add(keepShare * time.Since(began))
+		}
 		if wait := time.Until(next); next.IsZero() {
 			timer.Reset(time.Hour)
 		} else {
@@ -127,15 +139,25 @@ func (r *Registry) Run(ctx context.Context) error {
 	}
 }
 
-// expire ends what has come to its end in all zones, and tells when to look again; zero: never.
-func (r *Registry) expire(now time.Time) (next time.Time) {
+// sooner is the earlier one of two times, of which zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// expire ends what has come to its end in all zones, if it is time, and tells when to look again; zero: never.
+func (r *Registry) expire(now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.next.IsZero() || now.Before(r.next) {
+		return r.next
+	}
+	r.next = time.Time{}
 	for origin, b := range r.books {
 		t, at := b.expire(now)
-		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
+		r.next = sooner(r.next, at)
 		if !t.any() {
 			continue
 		}
@@ -163,7 +185,7 @@ func (r *Registry) expire(now time.Time) (next time.Time) {
 		}
 		r.options.Sink(b.updates(t, now))
 	}
-	return next
+	return r.next
 }
 
 // Update implements transfer.Updater.
@@ -223,10 +245,21 @@ func (r *Registry) update(u *transfer.Update, now time.Time) (origin string, lea
 			r.options.Log.Info("leaves registered", "zone", origin, "key", u.Key, "children", after.children, "nameservers", after.hosts, "leases", after.leases)
 		}
 	}
-	r.wake()
 	granted := b.policy.lease(q.lease)
 	if q.lease != nil && *q.lease == 0 {
 		granted = 0
+	}
+	// Renewals have nothing end sooner: most messages wake nobody.
+	end := now.Add(granted)
+	if t.any() { // and who has left, or stays as the last one, has another time
+		end = sooner(end, now.Add(time.Duration(b.policy.TTL)*time.Second))
+		if b.policy.KeepLast > 0 {
+			end = sooner(end, now.Add(b.policy.KeepLast))
+		}
+	}
+	if next := sooner(r.next, end); t.any() || !next.Equal(r.next) {
+		r.next = next
+		r.wake()
 	}
 	seconds := uint32(granted / time.Second)
 	return origin, &seconds, nil
@@ -244,17 +277,13 @@ func (r *Registry) wake() {
 type accounts struct{ children, hosts, leases int }
 
 func (b *book) accounts() accounts {
-	a := accounts{children: len(b.children), hosts: len(b.hosts)}
-	for _, h := range b.hosts {
-		a.leases += len(h.claims)
-	}
-	return a
+	return accounts{children: len(b.children), hosts: len(b.hosts), leases: b.leases}
 }
 
-// keep writes what has changed to the state directory.
-func (r *Registry) keep() {
+// keep writes what has changed to the state directory, if anything has.
+func (r *Registry) keep() bool {
 	if r.options.State == "" {
-		return
+		return false
 	}
 	r.mu.Lock()
 	files := map[string]state{}
@@ -269,4 +298,5 @@ func (r *Registry) keep() {
 			r.metrics.unkept.WithLabelValues(origin).Inc()
 		}
 	}
+	return len(files) > 0
 }

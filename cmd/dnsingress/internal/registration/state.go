@@ -101,6 +101,9 @@ func (b *book) load(dir string, now time.Time) (found bool, err error) {
 			if b.children[c.Name] == nil {
 				b.children[c.Name] = map[string]*claim{}
 			}
+			if b.children[c.Name][x.Name] == nil {
+				b.leases++
+			}
 			b.children[c.Name][x.Name], h.claims[c.Name] = n, n
 		}
 	}
