@@ -139,6 +139,8 @@ type stream struct {
 	buf     []byte
 	octets  int64  // of the replies to query
 	offered uint32 // serial that the last transfer led to
+	// patience is with the first message; 0: tcpPatience.
+	patience time.Duration
 }
 
 func (s *stream) close() {
@@ -164,7 +166,11 @@ func (s *stream) next() (*dns.Msg, error) {
 // read returns the next message, checked as by check. It is written over by the next one.
 func (s *stream) read() ([]byte, error) {
 	if s.conn != nil {
-		if err := s.conn.SetReadDeadline(time.Now().Add(tcpPatience)); err != nil {
+		patience := tcpPatience
+		if s.octets == 0 {
+			patience = cmp.Or(s.patience, tcpPatience)
+		}
+		if err := s.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			return nil, err
 		}
 	}

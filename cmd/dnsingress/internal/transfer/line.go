@@ -108,8 +108,9 @@ func (l *Line) transfer(ctx context.Context, origin string, have *zone.Zone) (z 
 	m.RecursionDesired = false
 	s, kept := l.stream, l.stream != nil
 	l.stream = nil
-	if kept {
+	if kept { // somebody on the way may have forgotten the connection, and says nothing
 		s.guard(ctx)
+		s.patience = time.Duration(l.tries) * l.patience
 	}
 	for {
 		if s == nil {
@@ -131,6 +132,6 @@ func (l *Line) transfer(ctx context.Context, origin string, have *zone.Zone) (z 
 		if err == nil || !kept || s.octets > 0 || ctx.Err() != nil {
 			return z, whole, foreign, s.offered, err
 		}
-		s, kept = nil, false // the server has closed it meanwhile
+		s, kept = nil, false // the server has closed it meanwhile, or it leads nowhere
 	}
 }
