@@ -102,15 +102,16 @@ func trialsOf(ids []string) string {
 }
 
 // spread is the interval of the median where there is one, else the range; the value itself where there is one trial.
+// Of lower bounds the upper end is one too.
 func spread(q *Quantity) string {
 	low, high := number(q.Min, q.Unit), number(q.Max, q.Unit)
 	if q.Interval != nil {
 		low, high = number(q.Interval.Low, q.Unit), number(q.Interval.High, q.Unit)
 	}
 	if low == high {
-		return low
+		return bound(q.IsCut(), low)
 	}
-	return low + "--" + high
+	return low + "--" + bound(q.IsCut(), high)
 }
 
 func spreadMeans(s *stats.Summary) string {
