@@ -26,7 +26,7 @@ FILE (paper/claims.yaml) names for each claim a scenario, a statistic of its new
 LaTeX files beside it are read too: every claim must be cited by \claim{ID}, what is cited must be claimed, and no quantity may be
 typed by hand. analyze verify does the same among other things.
 
-Exit status: 0 every claim holds; 1 one does not, or the text is wrong; 2 misuse.`,
+Exit status: 0 every claim holds; 1 one does not, or the text is wrong; 2 misuse, or FILE is none that can be read.`,
 		Example: "  analyze claims paper/claims.yaml\n  analyze claims -o latex paper/claims.yaml > claims.tex",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,6 +46,9 @@ func holdClaims(ctx context.Context, path, output string, stdout, stderr io.Writ
 	}[output]
 	if write == nil {
 		return cli.Misuse("unknown output %q (hint: table, json, csv or latex)", output)
+	}
+	if _, err := claim.Read(path); err != nil {
+		return &cli.MisuseError{Err: err}
 	}
 	outcomes, err := claim.Check(ctx, path, func(dir string) (*digest.Run, error) { return digest.Open(ctx, dir, progress(stderr, dir)) })
 	if err != nil {
