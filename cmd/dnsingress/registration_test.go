@@ -3,23 +3,30 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/registration"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/transfer"
 )
 
 const treeSecret = "dGhlIHVwcGVyIGFuZCBpdHMgbGVhdmVzIGFuZCBub2JvZHkgZWxzZQ=="
@@ -492,6 +499,76 @@ func TestReplayedUpdate(t *testing.T) {
 		t.Errorf("refusals: %+v", no)
 	}
 	upper.await("shop.apps.test.", dns.TypeNS, "NXDOMAIN")
+}
+
+// TestClocksOfLeavesDiffer has leaves whose clocks are wrong, and whose key is one, register and renew: an upper's word for
+// what time it is counts (RFC 8945 §5.2.3), and no clock makes a lease longer.
+func TestClocksOfLeavesDiffer(t *testing.T) {
+	upper := newServer(t, upperConfig, "", "leaf-a", "leaf-b")
+	upper.start()
+	key, err := transfer.NewKey("leaf-a", "hmac-sha256", treeSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var to transfer.Remote
+	if err := to.UnmarshalText([]byte(upper.dns + "+key:leaf-a")); err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := registration.NewMetrics(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := errors.New("as if it had been killed")
+	begin := time.Now()
+	for _, c := range []struct {
+		name  string
+		clock func() time.Time
+	}{
+		{"right", time.Now},
+		{"slow", func() time.Time { return time.Now().Add(-time.Hour) }},
+		{"fast", func() time.Time { return time.Now().Add(26 * time.Hour) }},
+		{"corrected", func() time.Time { // it was fast by less than what a signature may be off, and goes right after a while
+			if time.Since(begin) < time.Second {
+				return time.Now().Add(4 * time.Minute)
+			}
+			return time.Now()
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			zone := c.name + ".apps.test."
+			leaf, err := registration.NewLeaf(registration.LeafOptions{
+				Sections: []registration.Section{{
+					Zone: "apps.test.", Uppers: []transfer.Remote{to}, Lease: 2 * time.Second, Interval: time.Minute,
+					Server: model.Nameserver{Name: "ns." + c.name + ".a.apps.test.", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8::1")}},
+				}},
+				Keys: transfer.Keys{key.Name: key}, Publisher: &publishing{zones: map[string][]model.Nameserver{zone: {}}}, Metrics: metrics, Replaced: killed, Clock: c.clock, Log: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var all sync.WaitGroup
+			all.Go(func() { _ = leaf.Run(ctx) }) // it returns nil
+			defer all.Wait()
+			defer cancel(killed)
+			held := func() []registration.Lease {
+				return slices.DeleteFunc(upper.listing().Leases, func(l registration.Lease) bool { return l.Child != zone })
+			}
+			untilNil(t, func() error {
+				if len(held()) == 0 {
+					return fmt.Errorf("%s is not registered: %+v", zone, leaf.Uppers())
+				}
+				return nil
+			})
+			first := held()[0]
+			for begin := time.Now(); time.Since(begin) < 4*time.Second; time.Sleep(100 * time.Millisecond) { // two leases
+				if now := held(); len(now) != 1 || now[0].State != "leased" || now[0].Left > 2 || !now[0].Since.Equal(first.Since) {
+					t.Fatalf("it is not leased all the time, or for longer than 2 s: %+v; %+v", now, leaf.Uppers())
+				}
+			}
+		})
+	}
 }
 
 // cutManifest delegates shop.apps.test by an object.

@@ -22,11 +22,11 @@ import (
 type Registrations struct {
 	// Grants say what keys may register. Default: nobody may register anything.
 	Grants []RegistrationGrant `yaml:"grants"`
-	// Lease is what who asks for none gets; LeastLease and MostLease bound what is asked for. Whole seconds. Defaults: 1m,
-	// 2s, 1h.
+	// Lease is what who asks for none gets; LeastLease and MostLease bound what is asked for. Whole seconds. Defaults: 1m
+	// within the bounds, 2s, 1h.
 	Lease      time.Duration `yaml:"lease"`
 	LeastLease time.Duration `yaml:"leastLease"`
-	MostLease  time.Duration `yaml:"leaseBound"`
+	MostLease  time.Duration `yaml:"mostLease"`
 	// KeepLast is how long the last name server of a child stays after its lease has ended; 0s: not at all. Default: 24h.
 	KeepLast *time.Duration `yaml:"keepLast"`
 	// MostServers is how many name servers a child may have. Default: 13.
@@ -116,9 +116,9 @@ func (r *Registrations) fill(infrastructure time.Duration) {
 	if r == nil {
 		return
 	}
-	orElse(&r.Lease, time.Minute)
 	orElse(&r.LeastLease, 2*time.Second)
 	orElse(&r.MostLease, time.Hour)
+	orElse(&r.Lease, min(max(time.Minute, r.LeastLease), r.MostLease))
 	orPointer(&r.KeepLast, 24*time.Hour)
 	orElse(&r.MostServers, 13)
 	orPointer(&r.TTL, infrastructure)
@@ -164,10 +164,13 @@ func (c *Config) checkRegistrations(f *strictyaml.File, at string, z Zone) {
 	}{
 		{"lease", r.Lease, r.LeastLease, r.MostLease},
 		{"leastLease", r.LeastLease, time.Second, r.MostLease},
-		{"leaseBound", r.MostLease, time.Second, leaseBound},
+		{"mostLease", r.MostLease, time.Second, leaseBound},
 		{"ttl", *r.TTL, 0, 7 * 24 * time.Hour},
 		{"addressTTL", *r.AddressTTL, 0, 7 * 24 * time.Hour},
 	} {
+		if d.least > d.most { // which is said of another
+			continue
+		}
 		if d.value%time.Second != 0 || d.value < d.least || d.value > d.most {
 			f.Problem(at+"."+d.key, fmt.Sprintf("whole seconds, %v to %v", d.least, d.most), "%v cannot be", d.value)
 		}

@@ -19,7 +19,7 @@ type book struct {
 	hosts    map[string]*host
 	children map[string]map[string]*claim // by child and name server
 	leases   int                          // claims, in all
-	signed   map[signer]*newest
+	signed   map[signer]*signatures
 	left     map[string][]departure // by child, for as long as caches may hold them
 }
 
@@ -44,8 +44,8 @@ type claim struct {
 // signer is a name server as signatures are remembered of it. Its key may be that of others, too, whose clocks differ.
 type signer struct{ key, host string }
 
-// newest are the last signatures of a signer.
-type newest struct {
+// signatures are the last ones of a signer.
+type signatures struct {
 	at   int64           // when, by its clock
 	seen map[string]bool // of that second
 }
@@ -59,7 +59,7 @@ type departure struct {
 func newBook(origin string, p Policy) *book {
 	return &book{
 		origin: origin, policy: p, static: func(string) bool { return false }, hosts: map[string]*host{}, children: map[string]map[string]*claim{},
-		signed: map[signer]*newest{}, left: map[string][]departure{},
+		signed: map[signer]*signatures{}, left: map[string][]departure{},
 	}
 }
 
@@ -97,12 +97,16 @@ func (b *book) named(r *request, key string) map[string]bool {
 }
 
 // stale reports whether a message is no news of one of the name servers that it is about, and remembers it else: RFC 8945
-// §5.2.3. Names that are not the key's to have are not remembered.
-func (b *book) stale(hosts map[string]bool, key string, at int64, mac string) bool {
+// §5.2.3. Names that are not the key's to have are not remembered. newest is when the newest message before was signed.
+func (b *book) stale(hosts map[string]bool, key string, at int64, mac string) (stale bool, newest int64) {
 	for name := range hosts {
-		if s := b.signed[signer{key, name}]; s != nil && (at < s.at || at == s.at && s.seen[mac]) {
-			return true
+		if s := b.signed[signer{key, name}]; s != nil {
+			stale = stale || at < s.at || at == s.at && s.seen[mac]
+			newest = max(newest, s.at)
 		}
+	}
+	if stale {
+		return true, newest
 	}
 	for name := range hosts {
 		if !b.policy.mayName(key, name) {
@@ -110,7 +114,7 @@ func (b *book) stale(hosts map[string]bool, key string, at int64, mac string) bo
 		}
 		s := b.signed[signer{key, name}]
 		if s == nil {
-			s = &newest{}
+			s = &signatures{}
 			b.signed[signer{key, name}] = s
 		}
 		if s.seen == nil || at > s.at {
@@ -118,13 +122,13 @@ func (b *book) stale(hosts map[string]bool, key string, at int64, mac string) bo
 		}
 		s.seen[mac] = true
 	}
-	return false
+	return false, newest
 }
 
 // forget drops what is remembered of signers who are gone, once their signatures are too old anyway.
 func (b *book) forget(now time.Time) {
 	const memory = 2 * 300 // seconds: twice what clocks may be apart (RFC 8945 §10)
-	maps.DeleteFunc(b.signed, func(s signer, n *newest) bool { return b.hosts[s.host] == nil && n.at < now.Unix()-memory })
+	maps.DeleteFunc(b.signed, func(s signer, n *signatures) bool { return b.hosts[s.host] == nil && n.at < now.Unix()-memory })
 }
 
 // draft is what a message would make of a name server.

@@ -50,7 +50,7 @@ type Publisher interface {
 	Remark(origin string, problems []model.Problem)
 }
 
-// LeafOptions are those of a Leaf. All but DS are required.
+// LeafOptions are those of a Leaf. All but DS, Replaced and Clock are required.
 type LeafOptions struct {
 	Sections  []Section
 	Keys      transfer.Keys
@@ -59,8 +59,10 @@ type LeafOptions struct {
 	DS func(origin string) []string
 	// Replaced is the cause with which Run's ctx ends where another process takes this one's place; nil: none.
 	Replaced error
-	Metrics  *Metrics
-	Log      *slog.Logger
+	// Clock is what messages are signed by, as far as an upper does not say that it is wrong; nil: the system's.
+	Clock   func() time.Time
+	Metrics *Metrics
+	Log     *slog.Logger
 }
 
 // Leaf registers zones with their uppers and publishes what these refer to.
@@ -84,7 +86,7 @@ func NewLeaf(o LeafOptions) (*Leaf, error) {
 	var errs []error
 	for i := range o.Sections {
 		for _, to := range o.Sections[i].Uppers {
-			client, err := transfer.NewClient(to, o.Keys)
+			client, err := transfer.NewClient(to, o.Keys, o.Clock)
 			errs = append(errs, err)
 			l.links = append(l.links, &link{
 				leaf: l, section: &l.options.Sections[i], to: to, client: client, wake: make(chan struct{}, 1), taken: make(chan struct{}, 1),

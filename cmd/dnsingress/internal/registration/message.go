@@ -16,12 +16,13 @@ type refusal struct {
 	rcode  int
 	reason string // one word, for metrics
 	why    string
+	newest int64 // of what is stale: see transfer.Verdict
 }
 
 func (r *refusal) Error() string { return r.why }
 
 func refuse(rcode int, reason, format string, a ...any) error {
-	return &refusal{rcode, reason, fmt.Sprintf(format, a...)}
+	return &refusal{rcode: rcode, reason: reason, why: fmt.Sprintf(format, a...)}
 }
 
 // refusalOf is an error as a refusal.
@@ -30,7 +31,7 @@ func refusalOf(err error) *refusal {
 	if errors.As(err, &r) {
 		return r
 	}
-	return &refusal{dns.RcodeServerFailure, "error", err.Error()}
+	return &refusal{rcode: dns.RcodeServerFailure, reason: "error", why: err.Error()}
 }
 
 // operation is one change that a message asks for.

@@ -207,7 +207,7 @@ func (r *Registry) Update(u *transfer.Update) transfer.Verdict {
 	if no.reason != "unknown_state" && r.refusals.add(kind, u.From, now) {
 		r.options.Log.Warn("refusing a registration", "zone", origin, "key", u.Key, "from", u.From, "reason", no.reason, "message", no.why)
 	}
-	return transfer.Verdict{Rcode: no.rcode, Stale: no.reason == "stale", Why: no.why}
+	return transfer.Verdict{Rcode: no.rcode, Stale: no.reason == "stale", Newest: no.newest, Why: no.why}
 }
 
 // update takes one message. origin is the zone that it names, as far as that could be read.
@@ -230,8 +230,12 @@ func (r *Registry) update(u *transfer.Update, now time.Time) (origin string, lea
 	if err != nil {
 		return origin, nil, err
 	}
-	if u.Signed < r.started || b.stale(b.named(q, u.Key), u.Key, u.Signed, u.MAC) {
-		return origin, nil, refuse(dns.RcodeNotAuth, "stale", "the message has been seen, or was signed before one that has been (hint: a replay, or a clock that went back)")
+	stale, newest := u.Signed < r.started, int64(0)
+	if !stale {
+		stale, newest = b.stale(b.named(q, u.Key), u.Key, u.Signed, u.MAC)
+	}
+	if stale {
+		return origin, nil, &refusal{dns.RcodeNotAuth, "stale", "the message has been seen, or was signed before one that has been (hint: a replay, or a clock that went back)", newest}
 	}
 	before := b.accounts()
 	t, err := b.apply(q, u.Key, now)

@@ -23,16 +23,21 @@ import (
 // A server that has reason to find our signatures too old says what time it is (RFC 8945 §5.2.3). Its word is signed and is a
 // reply to a question of ours: from then on we sign by its clock.
 type Client struct {
-	to  Remote
-	key *Key // nil: unsigned
+	to    Remote
+	key   *Key // nil: unsigned
+	clock func() time.Time
 
 	mu   sync.Mutex
 	skew time.Duration // of the server's clock before ours
 }
 
-// NewClient returns a client of a server. The server's key, if it names one, must be among keys.
-func NewClient(to Remote, keys Keys) (*Client, error) {
-	c := &Client{to: to}
+// NewClient returns a client of a server. The server's key, if it names one, must be among keys. Messages are signed by a
+// clock, which may be wrong; nil: the system's.
+func NewClient(to Remote, keys Keys, clock func() time.Time) (*Client, error) {
+	c := &Client{to: to, clock: clock}
+	if clock == nil {
+		c.clock = time.Now
+	}
 	if to.Key != "" {
 		if c.key = keys[to.Key]; c.key == nil {
 			return nil, fmt.Errorf("%s: there is no TSIG key %s", to, to.Key)
@@ -60,7 +65,14 @@ func saidError(sig *signature) error {
 func (c *Client) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().Add(c.skew)
+	return c.clock().Add(c.skew)
+}
+
+// learn has messages be signed by the server's clock.
+func (c *Client) learn(server time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.skew = server.Sub(c.clock())
 }
 
 // Ask sends a message, a few times over UDP, and returns the reply. The message gets an ID of its own each time.
@@ -74,9 +86,7 @@ func (c *Client) Ask(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 		case err == nil:
 			return r, nil
 		case errors.As(err, &clock):
-			c.mu.Lock()
-			c.skew = time.Until(clock.now)
-			c.mu.Unlock()
+			c.learn(clock.now)
 		case errors.Is(err, errTruncated):
 			var s *Conversation
 			if s, err = c.Dial(ctx); err != nil {
@@ -200,9 +210,7 @@ func (v *Conversation) Ask(m *dns.Msg) (*dns.Msg, error) {
 	r, err := v.once(m)
 	var clock clockError
 	if errors.As(err, &clock) {
-		v.client.mu.Lock()
-		v.client.skew = time.Until(clock.now)
-		v.client.mu.Unlock()
+		v.client.learn(clock.now)
 		return v.once(m)
 	}
 	return r, err

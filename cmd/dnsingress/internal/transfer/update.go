@@ -31,6 +31,9 @@ type Verdict struct {
 	// Stale says that the message is no news: it has been seen, or is older than what has been seen. The reply is NOTAUTH
 	// with BADTIME (RFC 8945 §5.2.3).
 	Stale bool
+	// Newest is when the newest message was signed that it is older than, if it is Stale for that. The reply says that it is
+	// at least so late: a sender whose clock was fast and has been set right need not wait until that time has come.
+	Newest int64
 	// Lease is for how long the changes hold, in seconds (RFC 9664 §4.2); nil: nothing is said.
 	Lease *uint32
 	// Why goes into an extended error (RFC 8914) of what is not NOERROR; "": none does.
@@ -62,7 +65,7 @@ func (s *Service) update(q *request, m *dns.Msg) {
 	}
 	s.metrics.tsig.WithLabelValues(codeName(dns.RcodeBadTime)).Inc()
 	_ = q.Reply(q.session.signWith(reply, &signature{
-		time: q.sig.time, fudge: fudge, code: dns.RcodeBadTime, other: append48(nil, uint64(time.Now().Unix())),
+		time: q.sig.time, fudge: fudge, code: dns.RcodeBadTime, other: append48(nil, uint64(max(time.Now().Unix(), v.Newest))),
 	}))
 }
 
