@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -37,7 +38,7 @@ func newDelegations(c *config.Config, engine *pool.Engine, catalog *zone.Catalog
 	if policies := c.RegistrationPolicies(); len(policies) > 0 {
 		var err error
 		d.registry, err = registration.New(registration.Options{
-			Zones: policies, Sink: engine.Apply, Serves: func(origin string) bool { return catalog.Zone(origin) != nil }, Static: engine.Delegates,
+			Zones: policies, Sink: engine.Apply, Serves: func(origin string) bool { return catalog.Zone(origin) != nil }, Static: engine.Delegates, Refers: engine.Refers,
 			State: c.State, Replaced: handover.ErrReplaced, Registerer: registry, Log: log,
 		})
 		if err != nil {
@@ -123,6 +124,17 @@ func (d *delegations) list() any {
 	x := registration.Listing{Leases: []registration.Lease{}, Left: []registration.Gone{}, Refusals: []registration.Refusal{}, Uppers: d.leaf.Uppers(), Compared: d.comparer.List()}
 	if d.registry != nil {
 		x.Leases, x.Left, x.Refusals = d.registry.Leases()
+	}
+	return x
+}
+
+// brief is what the page shows of all that.
+func (d *delegations) brief() any {
+	compared := d.comparer.List()
+	x := registration.Brief{Nameservers: []registration.Registered{}, Refusals: []registration.Refusal{}, Uppers: d.leaf.Uppers(), Compared: len(compared)}
+	x.Troubled = slices.DeleteFunc(compared, func(c registration.Compared) bool { return len(c.Problems) == 0 })
+	if d.registry != nil {
+		x.Nameservers, x.Left, x.Refusals = d.registry.Nameservers()
 	}
 	return x
 }

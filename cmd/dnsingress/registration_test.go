@@ -262,6 +262,20 @@ func TestLeavesRegister(t *testing.T) {
 		leaf.await("shop.apps.test.", dns.TypeNS, "NOERROR", ownA, ownB)
 	}
 
+	// What a leaf learns from is there for it alone.
+	for key, want := range map[string]int{"leaf-a.": dns.RcodeSuccess, "leaf-b.": dns.RcodeNameError} {
+		client := &dns.Client{Net: "tcp", Timeout: 5 * time.Second, TsigSecret: map[string]string{key: treeSecret}}
+		m := new(dns.Msg).SetQuestion("ns.a.apps.test._registered.apps.test.", dns.TypeNS)
+		m.SetTsig(key, dns.HmacSHA256, 300, time.Now().Unix())
+		r, _, err := client.Exchange(m, upper.dns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told := len(r.Answer) == 2 && len(r.Extra) == 5; r.Rcode != want || told != (want == dns.RcodeSuccess) {
+			t.Errorf("with key %s, a question for all of a leaf's referrals is answered %v", key, r)
+		}
+	}
+
 	// A leaf that leaves in order is out of the referral at once; who is left says the same.
 	b.end(syscall.SIGTERM)
 	if got := upper.says("www.shop.apps.test.", dns.TypeAAAA); got != strings.Join([]string{"NOERROR", aA, aaaaA, nsA}, " | ") {
@@ -520,54 +534,51 @@ func TestClocksOfLeavesDiffer(t *testing.T) {
 	}
 	killed := errors.New("as if it had been killed")
 	begin := time.Now()
-	for _, c := range []struct {
-		name  string
-		clock func() time.Time
-	}{
-		{"right", time.Now},
-		{"slow", func() time.Time { return time.Now().Add(-time.Hour) }},
-		{"fast", func() time.Time { return time.Now().Add(26 * time.Hour) }},
-		{"corrected", func() time.Time { // it was fast by less than what a signature may be off, and goes right after a while
+	clocks := map[string]func() time.Time{
+		"right": time.Now,
+		"slow":  func() time.Time { return time.Now().Add(-time.Hour) },
+		"fast":  func() time.Time { return time.Now().Add(26 * time.Hour) },
+		"corrected": func() time.Time { // it was fast by less than what a signature may be off, and goes right after a while
 			if time.Since(begin) < time.Second {
 				return time.Now().Add(4 * time.Minute)
 			}
 			return time.Now()
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			zone := c.name + ".apps.test."
-			leaf, err := registration.NewLeaf(registration.LeafOptions{
-				Sections: []registration.Section{{
-					Zone: "apps.test.", Uppers: []transfer.Remote{to}, Lease: 2 * time.Second, Interval: time.Minute,
-					Server: model.Nameserver{Name: "ns." + c.name + ".a.apps.test.", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8::1")}},
-				}},
-				Keys: transfer.Keys{key.Name: key}, Publisher: &publishing{zones: map[string][]model.Nameserver{zone: {}}}, Metrics: metrics, Replaced: killed, Clock: c.clock, Log: slog.New(slog.DiscardHandler),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancelCause(t.Context())
-			var all sync.WaitGroup
-			all.Go(func() { _ = leaf.Run(ctx) }) // it returns nil
-			defer all.Wait()
-			defer cancel(killed)
-			held := func() []registration.Lease {
-				return slices.DeleteFunc(upper.listing().Leases, func(l registration.Lease) bool { return l.Child != zone })
-			}
-			untilNil(t, func() error {
-				if len(held()) == 0 {
-					return fmt.Errorf("%s is not registered: %+v", zone, leaf.Uppers())
-				}
-				return nil
-			})
-			first := held()[0]
-			for begin := time.Now(); time.Since(begin) < 4*time.Second; time.Sleep(100 * time.Millisecond) { // two leases
-				if now := held(); len(now) != 1 || now[0].State != "leased" || now[0].Left > 2 || !now[0].Since.Equal(first.Since) {
-					t.Fatalf("it is not leased all the time, or for longer than 2 s: %+v; %+v", now, leaf.Uppers())
-				}
-			}
+		},
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel(killed)
+	leaves := map[string]*registration.Leaf{}
+	for name, clock := range clocks {
+		zone := name + ".apps.test."
+		leaf, err := registration.NewLeaf(registration.LeafOptions{
+			Sections: []registration.Section{{
+				Zone: "apps.test.", Uppers: []transfer.Remote{to}, Lease: 2 * time.Second, Interval: time.Minute,
+				Server: model.Nameserver{Name: "ns." + name + ".a.apps.test.", Addresses: []netip.Addr{netip.MustParseAddr("2001:db8::1")}},
+			}},
+			Keys: transfer.Keys{key.Name: key}, Publisher: &publishing{zones: map[string][]model.Nameserver{zone: {}}}, Metrics: metrics, Replaced: killed, Clock: clock, Log: slog.New(slog.DiscardHandler),
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves[zone] = leaf
+		all.Go(func() { _ = leaf.Run(ctx) }) // it returns nil
+	}
+	var first []registration.Lease
+	untilNil(t, func() error {
+		if first = upper.listing().Leases; len(first) != len(leaves) {
+			return fmt.Errorf("%d of %d leaves are registered", len(first), len(leaves))
+		}
+		return nil
+	})
+	for begin := time.Now(); time.Since(begin) < 5*time.Second; time.Sleep(100 * time.Millisecond) { // two leases
+		now := upper.listing().Leases
+		for i, l := range first {
+			if len(now) != len(first) || now[i].State != "leased" || now[i].Left > 2 || !now[i].Since.Equal(l.Since) {
+				t.Fatalf("%s is not leased all the time, or for longer than 2 s: %+v; %+v", l.Child, now, leaves[l.Child].Uppers())
+			}
+		}
 	}
 }
 

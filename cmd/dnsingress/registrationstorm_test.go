@@ -143,7 +143,8 @@ state: %s
 		all.Go(func() { _ = leaf.Run(ctx) }) // it returns nil
 	}
 	// converged is when the upper refers to all, by the last zone that it is asked for, and then all leaves publish all.
-	converged := func(what string, begin time.Time, before time.Duration) {
+	own := cpu(t, os.Getpid())
+	converged := func(what string, begin time.Time) {
 		t.Helper()
 		complete := func(name string) bool {
 			r, err := upper.ask(name, dns.TypeNS)
@@ -166,10 +167,11 @@ state: %s
 		for _, p := range published {
 			await(func() bool { return p.least() == each })
 		}
-		t.Logf("%s: %d zones of %d name servers each by %d leaves: the upper refers to all after %v, all leaves publish all after %v, %v of CPU at the upper", what, zones, each, leaves,
-			parent.Round(10*time.Millisecond), time.Since(begin).Round(10*time.Millisecond), cpu(t, upper.process.Process.Pid)-before)
+		t.Logf("%s: %d zones of %d name servers each by %d leaves: the upper refers to all after %v, all leaves publish all after %v, CPU: upper %v, all leaves %v", what, zones, each, leaves,
+			parent.Round(10*time.Millisecond), time.Since(begin).Round(10*time.Millisecond), cpu(t, upper.process.Process.Pid), cpu(t, os.Getpid())-own)
+		own = cpu(t, os.Getpid())
 	}
-	converged("first registration", begin, 0)
+	converged("first registration", begin)
 	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) { // until what is registered is on the disk
 		kept, err := filepath.Glob(filepath.Join(state, "*registrations"))
 		if err != nil {
@@ -199,11 +201,11 @@ state: %s
 		}
 		begin := time.Now()
 		upper.start()
-		converged(what, begin, 0)
+		converged(what, begin)
 	}
-	before, since := cpu(t, upper.process.Process.Pid), time.Now()
+	before, ownBefore, since := cpu(t, upper.process.Process.Pid), cpu(t, os.Getpid()), time.Now()
 	if os.Getenv("DNSINGRESS_STORM") != "" {
 		time.Sleep(30 * time.Second)
-		t.Logf("at rest: %v of CPU at the upper in %v", cpu(t, upper.process.Process.Pid)-before, time.Since(since).Round(time.Second))
+		t.Logf("at rest for %v: CPU: upper %v, all leaves %v", time.Since(since).Round(time.Second), cpu(t, upper.process.Process.Pid)-before, cpu(t, os.Getpid())-ownBefore)
 	}
 }

@@ -198,6 +198,7 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	d.dns = server.New(dns)
 	lists := map[string]func() any{
 		"registrations": d.delegations.list,
+		"delegations":   d.delegations.brief,
 		"forwards":      func() any { return d.forwards.Status() },
 		"peers":         func() any { return d.peers.Status() },
 	}

@@ -46,6 +46,7 @@ func TestCluster(t *testing.T) {
 	t.Run("kuadrant", func(t *testing.T) { testKuadrant(t, c) })
 	t.Run("webhook", func(t *testing.T) { testWebhook(t, c) })
 	t.Run("zones", func(t *testing.T) { testZones(t, c) })
+	t.Run("tree", func(t *testing.T) { testTree(t, c) })
 	t.Run("peers", func(t *testing.T) { testPeerIdentity(t, c) })
 	t.Run("rights", func(t *testing.T) { testRights(t, c) })
 	t.Run("deploy", func(t *testing.T) { testDeploy(t, c) })

@@ -8,7 +8,7 @@
 //	/explain       the names that objects have, as JSON
 //	/explain?name= why that name is answered as it is, as JSON; 404 when no object has it
 //	/pools         names with the state of their pools, as JSON; ?match= what they contain, ?limit= how many at most
-//	/NAME          what else is told (Options.Lists), as JSON: /peers, /forwards, /registrations
+//	/NAME          what else is told (Options.Lists), as JSON: /peers, /forwards, /registrations, /delegations
 //	/              a read-only page that shows all this as it changes
 package admin
 

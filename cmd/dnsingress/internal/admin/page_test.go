@@ -22,6 +22,7 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/peer"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/registration"
 )
 
 // shop is an explainer whose pool changes: from the third question on, a pod is out.
@@ -108,6 +109,21 @@ func federation() any {
 	}
 }
 
+// tree is who has registered here, and where this server has.
+func tree() any {
+	at := time.Now().Add(-3 * time.Minute)
+	return registration.Brief{
+		Nameservers: []registration.Registered{
+			{Zone: "apps.test.", Nameserver: "ns.a.apps.test.", Addresses: []netip.Addr{netip.MustParseAddr("fd00::a")}, Key: "leaf-a.", Children: 12, Left: 41.7, Since: at},
+			{Zone: "apps.test.", Nameserver: "ns.elsewhere.test.", Key: "leaf-b.", Children: 3, Last: 1, Left: 3600, Since: at},
+		},
+		Left:     2,
+		Refusals: []registration.Refusal{{Count: 4, From: netip.MustParseAddr("fd00::6"), Last: at}},
+		Uppers:   []registration.Upper{{Zone: "test.", Upper: "[fd00::1]:53", Nameserver: "ns.north.test.", Zones: 2, Renewed: &at}, {Zone: "test.", Upper: "[fd00::2]:53", Nameserver: "ns.north.test.", Trouble: "no answer in time"}},
+		Troubled: []registration.Compared{{Child: "shop.apps.test.", Object: "DNSDelegation shop/shop", Problems: []string{"ChildDisagrees: other name servers"}}},
+	}
+}
+
 // browser finds a Chromium, or ends the test.
 func browser(t *testing.T) string {
 	t.Helper()
@@ -128,7 +144,7 @@ func browser(t *testing.T) string {
 // PAGE_SCREENSHOTS=DIR keeps pictures.
 func TestPageInABrowser(t *testing.T) {
 	chromium := browser(t)
-	s := &Server{options: Options{Explainer: new(shop), Lists: map[string]func() any{"peers": federation}, Gatherer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)}}
+	s := &Server{options: Options{Explainer: new(shop), Lists: map[string]func() any{"peers": federation, "delegations": tree}, Gatherer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)}}
 	var mu sync.Mutex
 	var paths []string
 	var headers http.Header
@@ -191,7 +207,7 @@ func TestPageInABrowser(t *testing.T) {
 	mu.Lock()
 	for _, p := range paths {
 		switch p {
-		case "/", "/page/app.js", "/page/style.css", "/pools", "/explain", "/peers":
+		case "/", "/page/app.js", "/page/style.css", "/pools", "/explain", "/peers", "/delegations":
 		default:
 			t.Errorf("the page asked for %s", p)
 		}
@@ -222,6 +238,9 @@ func TestPageInABrowser(t *testing.T) {
 	for _, want := range []string{
 		"This is cluster north; members of another count for 5 s", "south 8a0c ● up for 3 min 3 min ago 2 / 7 not granted: mail.shop.test.",
 		"west ○ down for 3 min never 0 / 0 the lease has ended", "fd00::5 was refused the zone north.peers.test. 3 times, 3 min ago: TSIG: BADKEY, key other.",
+		"[fd00::1]:53 test. ns.north.test. 2 3 min ago –", "[fd00::2]:53 test. ns.north.test. 0 never no answer in time",
+		"ns.a.apps.test. fd00::a apps.test. 12 leaf-a. 42 s 3 min", "ns.elsewhere.test. addresses are elsewhere apps.test. 3 leaf-b. 3600 s its lease has ended; 1 child has nobody else 3 min",
+		"Caches may still hold 2 that have left.", "fd00::6, 4 times, 3 min ago:", "shop.apps.test., by DNSDelegation shop/shop: ChildDisagrees: other name servers",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not show %q in %s", want, text)

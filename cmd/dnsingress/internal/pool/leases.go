@@ -257,6 +257,25 @@ func (e *Engine) Delegated() []Delegated {
 	return out
 }
 
+// Refers are the name servers that children are referred to, with the addresses that are known here; nil for those that are
+// not referred to.
+func (e *Engine) Refers(children []string) [][]model.Nameserver {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	out := make([][]model.Nameserver, len(children))
+	for i, child := range children {
+		z := e.above(child)
+		if z == nil || e.waiting[z.origin] {
+			continue
+		}
+		owner, ok := e.claims.Owner(e.placed(child, z))
+		if s := e.pools[owner]; ok && s.Delegation != nil {
+			out[i] = e.serversOf(s.Delegation)
+		}
+	}
+	return out
+}
+
 // Delegates reports whether an object delegates a child.
 func (e *Engine) Delegates(child string) bool {
 	e.mu.RLock()

@@ -411,6 +411,9 @@ func (b *book) enter(d *draft, lease time.Duration, now time.Time, t touched) {
 	if d.given && !slices.Equal(h.addresses, d.addresses) {
 		h.addresses, h.known = d.addresses, ""
 		t.hosts[h.name] = true
+		for child := range h.claims {
+			t.children[child] = true
+		}
 	}
 	if d.renew {
 		for _, c := range h.claims {

@@ -18,6 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/transfer"
 )
 
@@ -203,6 +204,8 @@ type view struct {
 func (l *Leaf) conclude(s *Section, zones map[string]Zone) {
 	l.concluding.Lock()
 	defer l.concluding.Unlock()
+	var fresh news
+	defer fresh.log(l.options.Log)
 	for _, origin := range slices.Sorted(maps.Keys(zones)) {
 		z := zones[origin]
 		var all []model.Nameserver
@@ -233,11 +236,14 @@ func (l *Leaf) conclude(s *Section, zones map[string]Zone) {
 			all = merge(all, v.servers)
 		}
 		if !known {
-			l.remark(origin, problems)
+			l.remark(origin, problems, &fresh)
 			continue
 		}
 		want := inside(all, origin, s.Server)
 		listed := slices.ContainsFunc(all, func(n model.Nameserver) bool { return n.Name == s.Server.Name })
+		if slices.ContainsFunc(want, func(n model.Nameserver) bool { return len(n.Addresses) == 0 }) { // the zone itself does not know
+			problems = append(problems, record.Unreachable("zone", origin, all)...)
+		}
 		result := "same"
 		switch {
 		case s.Server.Name == "" && !sameServers(want, z.Nameservers):
@@ -248,19 +254,19 @@ func (l *Leaf) conclude(s *Section, zones map[string]Zone) {
 			result = "other"
 			note(ParentDisagree, "no upper of "+s.Zone+" refers to this server, "+s.Server.Name+", but to "+names(all))
 		case !sameServers(want, z.Nameservers):
-			l.adopt(origin, want)
+			l.adopt(origin, want, &fresh)
 		}
 		if len(said) > 0 {
 			result = "other"
 			note(ParentDisagree, "uppers of "+s.Zone+" disagree: one refers to "+names(first.servers)+", "+strings.Join(said, ", ")+" (hint: the leaf registers with each; a lease may have ended at one)")
 		}
 		l.options.Metrics.result(origin, "parent", result)
-		l.remark(origin, problems)
+		l.remark(origin, problems, &fresh)
 	}
 }
 
 // adopt has a zone publish what its uppers refer to.
-func (l *Leaf) adopt(origin string, servers []model.Nameserver) {
+func (l *Leaf) adopt(origin string, servers []model.Nameserver, fresh *news) {
 	l.mu.Lock()
 	again := sameServers(l.adopted[origin], servers) && l.adopted[origin] != nil
 	l.adopted[origin] = servers
@@ -269,11 +275,11 @@ func (l *Leaf) adopt(origin string, servers []model.Nameserver) {
 		return
 	}
 	l.options.Publisher.Adopt(origin, servers)
-	l.options.Log.Info("the zone's name servers are those of its uppers now", "zone", origin, "nameservers", names(servers))
+	fresh.add(origin, line{level: slog.LevelInfo, text: "the zone's name servers are those of its uppers now", message: names(servers)})
 }
 
 // remark tells what is to be said of a zone, where that is other than before.
-func (l *Leaf) remark(origin string, problems []model.Problem) {
+func (l *Leaf) remark(origin string, problems []model.Problem, fresh *news) {
 	l.mu.Lock()
 	before := l.remarked[origin]
 	if len(problems) == 0 {
@@ -287,11 +293,11 @@ func (l *Leaf) remark(origin string, problems []model.Problem) {
 	}
 	for _, p := range problems {
 		if !slices.Contains(before, p) {
-			l.options.Log.Warn("registration", "zone", origin, "reason", p.Reason, "message", p.Message)
+			fresh.add(origin, line{slog.LevelWarn, "registration", p.Reason, p.Message})
 		}
 	}
 	if len(problems) == 0 {
-		l.options.Log.Info("registration: all is well again", "zone", origin)
+		fresh.add(origin, line{level: slog.LevelInfo, text: "registration: all is well again"})
 	}
 	l.options.Publisher.Remark(origin, problems)
 }

@@ -112,7 +112,8 @@ func (k *link) learn(ctx context.Context, zones map[string]Zone) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if len(k.pending) == 0 {
+	fresh := len(k.pending) == 0
+	if fresh {
 		if began.Before(k.rested) {
 			return nil
 		}
@@ -133,6 +134,17 @@ func (k *link) learn(ctx context.Context, zones map[string]Zone) error {
 		return err
 	}
 	defer talk.Close()
+	if fresh {
+		told, err := k.told(talk, zones)
+		if err != nil {
+			k.pending = nil // or each would be asked for by itself
+			return fmt.Errorf("asking for all referrals: %w", err)
+		}
+		k.mu.Lock()
+		maps.Copy(k.views, told)
+		k.mu.Unlock()
+		k.pending = slices.DeleteFunc(k.pending, func(origin string) bool { _, ok := told[origin]; return ok })
+	}
 	for ; len(k.pending) > 0 && time.Since(began) < learnSlice; k.pending = k.pending[1:] {
 		origin := k.pending[0]
 		v, err := k.referral(talk, origin)
@@ -205,14 +217,8 @@ func serversOf(r *dns.Msg, origin string) (servers []model.Nameserver, ttl uint3
 		}
 	}
 	for _, rr := range r.Extra {
-		var a netip.Addr
-		switch x := rr.(type) {
-		case *dns.A:
-			a, _ = netip.AddrFromSlice(x.A.To4())
-		case *dns.AAAA:
-			a, _ = netip.AddrFromSlice(x.AAAA)
-		}
-		if !a.IsValid() {
+		a, ok := addressOf(rr)
+		if !ok {
 			continue
 		}
 		name := dns.CanonicalName(rr.Header().Name)
@@ -223,4 +229,15 @@ func serversOf(r *dns.Msg, origin string) (servers []model.Nameserver, ttl uint3
 		}
 	}
 	return sorted(servers), ttl
+}
+
+// addressOf is the address in an A or AAAA record.
+func addressOf(rr dns.RR) (a netip.Addr, ok bool) {
+	switch x := rr.(type) {
+	case *dns.A:
+		return netip.AddrFromSlice(x.A.To4())
+	case *dns.AAAA:
+		return netip.AddrFromSlice(x.AAAA)
+	}
+	return a, false
 }

@@ -63,14 +63,14 @@ func (k *link) says(origin string) (v view, known bool, problem *model.Problem) 
 
 // problem is the one with the upper; nil: all is well. mu is held.
 func (k *link) problem() *model.Problem {
-	upper := "upper " + k.to.Addr.String() + " of " + k.section.Zone
-	switch {
-	case k.refused != nil:
-		return &model.Problem{Reason: NotRegistered, Notice: true, Message: upper + ": " + k.refused.Error()}
-	case k.unheard != nil:
-		return &model.Problem{Reason: Unanswered, Notice: true, Message: upper + " does not say what it refers to: " + k.unheard.Error()}
+	reason, what, err := NotRegistered, "", k.refused
+	if err == nil {
+		reason, what, err = Unanswered, " does not say what it refers to", k.unheard
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	return &model.Problem{Reason: reason, Notice: true, Message: "upper " + k.to.Addr.String() + " of " + k.section.Zone + what + ": " + err.Error()}
 }
 
 // run registers and renews until ctx ends. It waits for nothing else, least of all for what there is to learn.

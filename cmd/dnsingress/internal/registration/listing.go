@@ -78,6 +78,59 @@ func (r *Registry) Leases() (leases []Lease, left []Gone, no []Refusal) {
 	return leases, left, r.refusals.list()
 }
 
+// Brief is a Listing by name server, without what is well: leases may be tens of thousands, and a page shows it every few
+// seconds.
+type Brief struct {
+	Nameservers []Registered `json:"nameservers"`
+	Left        int          `json:"left"` // who have left some child, and caches may hold them
+	Refusals    []Refusal    `json:"refusals"`
+	Uppers      []Upper      `json:"uppers"`
+	Compared    int          `json:"compared"`
+	Troubled    []Compared   `json:"troubled"` // of these, those that are not the same on both sides
+}
+
+// Registered is a name server that has registered.
+type Registered struct {
+	Zone       string       `json:"zone"` // of the upper
+	Nameserver string       `json:"nameserver"`
+	Addresses  []netip.Addr `json:"addresses,omitempty"`
+	Key        string       `json:"key"`
+	Children   int          `json:"children"`
+	Last       int          `json:"last"`         // of these, those whose lease has ended and where nobody else is
+	Left       float64      `json:"left_seconds"` // until the first of its leases ends
+	Since      time.Time    `json:"since"`        // the first of them
+}
+
+// Nameservers lists who has registered, by zone and name, those of whom caches may hold what is not so any more, and what was
+// refused.
+func (r *Registry) Nameservers() (list []Registered, left int, no []Refusal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	list = []Registered{}
+	for origin, b := range r.books {
+		for _, gone := range b.left {
+			left += len(gone)
+		}
+		for _, h := range b.hosts {
+			x := Registered{Zone: origin, Nameserver: h.name, Addresses: h.addresses, Key: h.key, Children: len(h.claims)}
+			var first time.Time
+			for _, c := range h.claims {
+				if first = sooner(first, c.until); !c.ended.IsZero() {
+					x.Last++
+				}
+				x.Since = sooner(x.Since, c.since.UTC())
+			}
+			x.Left = max(0, first.Sub(now).Seconds())
+			list = append(list, x)
+		}
+	}
+	slices.SortFunc(list, func(x, y Registered) int {
+		return cmp.Or(cmp.Compare(x.Zone, y.Zone), cmp.Compare(x.Nameserver, y.Nameserver))
+	})
+	return list, left, r.refusals.list()
+}
+
 // Upper is one upper of this server's zones.
 type Upper struct {
 	Zone       string     `json:"zone"` // of the upper

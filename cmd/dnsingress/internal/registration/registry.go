@@ -27,6 +27,9 @@ type Options struct {
 	Serves func(origin string) bool
 	// Static reports whether an object delegates a child as well; nil: none does.
 	Static func(child string) bool
+	// Refers are the name servers that children are referred to, of leases and objects, nil for those that are not; nil: that
+	// is told to nobody.
+	Refers func(children []string) [][]model.Nameserver
 	// State is a directory that keeps what is registered over restarts; "": none.
 	State string
 	// Replaced is the cause with which Run's ctx ends where another process has taken over what State holds; nil: none.

@@ -44,6 +44,15 @@ func newDesk(t testing.TB, state string) *desk {
 	d := &desk{t: t, pools: map[model.Ref]*model.Pool{}, at: time.Now().Unix()}
 	r, err := New(Options{
 		Zones: map[string]Policy{"apps.test.": testPolicy()}, Serves: func(o string) bool { return o == "other.test." }, State: state, Log: slog.New(slog.DiscardHandler),
+		Refers: func(children []string) [][]model.Nameserver {
+			out := make([][]model.Nameserver, len(children))
+			for i, child := range children {
+				if p := d.pools[model.Registered(child)]; p != nil && p.Delegation != nil {
+					out[i] = p.Delegation.Nameservers
+				}
+			}
+			return out
+		},
 		Sink: func(updates []model.Update) {
 			for _, u := range updates {
 				if u.Pool == nil {
@@ -181,6 +190,80 @@ func TestRegister(t *testing.T) {
 	// The whole set of a child goes with a word, also where it is the last one.
 	d.take("a.", "-y.team.apps.test. NS", "-x.team.apps.test.")
 	d.want("ns.c.apps.test. 2001:db8:c::1", "shop.apps.test. ns.c.apps.test. NameserverLeft NameserverLeft", "x.team.apps.test. NameserverLeft", "y.team.apps.test. NameserverLeft")
+}
+
+// TestTell asks for all that a name server's children are referred to.
+func TestTell(t *testing.T) {
+	d := newDesk(t, "")
+	d.take("a.", "shop.apps.test. 0 NS ns1.a.apps.test.", "x.team.apps.test. 0 NS ns1.a.apps.test.", "y.team.apps.test. 0 NS ns1.a.apps.test.", "ns1.a.apps.test. 0 AAAA 2001:db8::1",
+		"y.team.apps.test. 0 NS ns.elsewhere.example.")
+	d.take("c.", "x.team.apps.test. 0 NS ns.c.apps.test.", "shop.apps.test. 0 NS ns.c.apps.test.", "pay.apps.test. 0 NS ns.c.apps.test.", "ns.c.apps.test. 0 AAAA 2001:db8:c::1")
+	const (
+		glueA, glueC = "ns1.a.apps.test. 30 AAAA 2001:db8::1", "ns.c.apps.test. 30 AAAA 2001:db8:c::1"
+		shopC, shopA = "shop.apps.test. 30 NS ns.c.apps.test.", "shop.apps.test. 30 NS ns1.a.apps.test."
+	)
+	for _, c := range []struct {
+		name, key, question string
+		qtype               uint16
+		want                []string
+	}{
+		{"a leaf", "a.", "NS1.a.apps.test._registered.Apps.test.", dns.TypeNS, []string{
+			shopC, shopA, "x.team.apps.test. 30 PTR shop.apps.test.", "y.team.apps.test. 30 NS ns.elsewhere.example.", "y.team.apps.test. 30 NS ns1.a.apps.test.", glueC, glueA,
+		}},
+		{"another one", "c.", "ns.c.apps.test._registered.apps.test.", dns.TypeNS, []string{
+			"pay.apps.test. 30 NS ns.c.apps.test.", shopC, shopA, "x.team.apps.test. 30 PTR shop.apps.test.", glueC, glueA,
+		}},
+		{"one of another key", "c.", "ns1.a.apps.test._registered.apps.test.", dns.TypeNS, nil},
+		{"one that has not registered", "a.", "ns2.a.apps.test._registered.apps.test.", dns.TypeNS, nil},
+		{"another zone", "a.", "ns1.a.apps.test._registered.other.test.", dns.TypeNS, nil},
+		{"another type", "a.", "ns1.a.apps.test._registered.apps.test.", dns.TypeTXT, nil},
+		{"an ordinary name", "a.", "shop.apps.test.", dns.TypeNS, nil},
+	} {
+		answer, extra, ok := d.Tell(c.key, dns.Question{Name: c.question, Qtype: c.qtype, Qclass: dns.ClassINET})
+		var got []string
+		for _, rr := range slices.Concat(answer, extra) {
+			got = append(got, strings.Join(strings.Fields(strings.Replace(rr.String(), "IN", "", 1)), " "))
+		}
+		if ok != (c.want != nil) || !slices.Equal(got, c.want) {
+			t.Errorf("%s is told %t\n%s\nwant\n%s", c.name, ok, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
+
+// TestTellMany has more to tell than there is room for in a message.
+func TestTellMany(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		same     bool // all have the same name servers
+		children int
+		all      bool
+	}{{"a thousand that are alike", true, 1000, true}, {"many that are alike", true, 10000, false}, {"some of their own", false, 40, true}, {"many of their own", false, 2000, false}} {
+		told := telling{origin: "apps.test.", first: map[string]string{}, glue: map[string]bool{}}
+		all := true
+		for i := range c.children {
+			servers := []model.Nameserver{}
+			for k := range 13 {
+				n := model.Nameserver{Name: fmt.Sprintf("ns-%d.dns.apps.test.", k), Addresses: []netip.Addr{netip.AddrFrom16([16]byte{0x20, 1, 15: byte(k)})}}
+				if !c.same {
+					n.Name = fmt.Sprintf("ns-%d.dns-%d.apps.test.", k, i)
+				}
+				servers = append(servers, n)
+			}
+			if !told.add(fmt.Sprintf("zone-%d.apps.test.", i), servers) {
+				all = false
+				break
+			}
+		}
+		m := new(dns.Msg).SetQuestion("ns-1.dns.apps.test._registered.apps.test.", dns.TypeNS)
+		m.Answer, m.Extra, m.Compress = told.answer, told.extra, true
+		b, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all != c.all || len(b) > 60<<10 || !all && len(b) < 24<<10 {
+			t.Errorf("%s: %d octets, all are told: %t", c.name, len(b), all)
+		}
+	}
 }
 
 func TestRefuse(t *testing.T) {

@@ -261,6 +261,7 @@ func (s *Service) Handle(ctx context.Context, x *server.Exchange) {
 	case m.Opcode == dns.OpcodeQuery && (qtype == dns.TypeAXFR || qtype == dns.TypeIXFR):
 		s.give(ctx, q, &m)
 	case s.confide(q, &m):
+	case s.inform(q, &m):
 	default:
 		if reply := x.Answer(q.msg, x.Limit-q.room()); reply != nil {
 			_ = q.send(reply) // an error means that nobody waits for it

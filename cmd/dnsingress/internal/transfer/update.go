@@ -12,6 +12,8 @@ import (
 // Updater takes DNS UPDATE messages (RFC 2136). It is safe for concurrent use.
 type Updater interface {
 	Update(u *Update) Verdict
+	// Tell answers a question about what updates have made, of who signs with a key; false: it is an ordinary question.
+	Tell(key string, q dns.Question) (answer, extra []dns.RR, ok bool)
 }
 
 // Update is a DNS UPDATE whose signature holds, or which has none.
@@ -85,4 +87,31 @@ func (v Verdict) reply(m *dns.Msg) ([]byte, error) {
 		r.Extra = append(r.Extra, opt)
 	}
 	return r.Pack()
+}
+
+// inform answers a signed question about what updates have made; false: it is none.
+func (s *Service) inform(q *request, m *dns.Msg) bool {
+	if s.options.Updater == nil || q.key == "" || m.Opcode != dns.OpcodeQuery {
+		return false
+	}
+	answer, extra, ok := s.options.Updater.Tell(q.key, m.Question[0])
+	if !ok {
+		return false
+	}
+	r := new(dns.Msg).SetReply(m)
+	r.Authoritative, r.Compress = true, true
+	r.Answer, r.Extra = answer, extra
+	if m.IsEdns0() != nil {
+		r.SetEdns0(ednsSize, false)
+	}
+	if limit := q.Limit - q.room(); r.Len() > limit { // half of it is of no use to anybody
+		r.Answer, r.Extra, r.Truncated = nil, nil, true
+	}
+	reply, err := r.Pack()
+	if err != nil {
+		q.fail(dns.RcodeServerFailure)
+		return true
+	}
+	_ = q.send(reply) // an error means that nobody waits for it
+	return true
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shows what /pools, /explain and /peers say, anew every two seconds. Texts go in as text, never as markup.
+// Shows what /pools, /explain, /peers and /delegations say, anew every two seconds. Texts go in as text, never as markup.
 
 const EVERY = 2000 // ms between questions
 const KEPT = 90 // values of a member that its line shows
@@ -207,12 +207,50 @@ function peersOf(x) {
   ]
 }
 
+const MOST = 200 // lines of a table of name servers
+
+function serverRow(s) {
+  const alone = s.last ? el("div", { class: "warn" }, `its lease has ended; ${s.last} ${s.last === 1 ? "child has" : "children have"} nobody else`) : null
+  return row(
+    el("th", { scope: "row" }, s.nameserver, el("div", { class: "dim" }, (s.addresses ?? []).join(", ") || "addresses are elsewhere")),
+    el("td", {}, s.zone), el("td", { class: "number" }, s.children), el("td", {}, s.key),
+    el("td", { class: "nowrap" }, `${Math.round(s.left_seconds)} s`, alone), el("td", { class: "nowrap dim" }, ago(s.since)))
+}
+
+function upperRow(u) {
+  return row(
+    el("th", { scope: "row" }, u.upper), el("td", {}, u.zone), el("td", {}, u.nameserver || "only compared"), el("td", { class: "number" }, u.zones),
+    el("td", { class: "nowrap" }, u.renewed ? `${ago(u.renewed)} ago` : u.nameserver ? "never" : "–"), el("td", { class: u.trouble ? "warn" : undefined }, u.trouble || "–"))
+}
+
+// delegationsOf tells of leaves that have registered here, and of the uppers of our zones; nothing where there are none.
+function delegationsOf(x) {
+  const parts = [], servers = x?.nameservers ?? []
+  if (x?.uppers?.length) {
+    parts.push(el("h3", {}, "Uppers"), table("Servers above, which refer to our zones", [["Upper"], ["Its zone"], ["Registered as"], ["Zones", "number"], ["Renewed"], ["Trouble"]], x.uppers.map(upperRow)))
+  }
+  if (servers.length) {
+    parts.push(el("h3", {}, "Leaves"),
+      table("Name servers that have registered here", [["Name server"], ["Zone"], ["Children", "number"], ["Key"], ["Lease ends in"], ["For"]], servers.slice(0, MOST).map(serverRow)),
+      servers.length > MOST ? el("p", { class: "dim" }, `and ${servers.length - MOST} more`) : "",
+      x.left ? el("p", { class: "dim" }, `Caches may still hold ${x.left} that ${x.left === 1 ? "has" : "have"} left.`) : "")
+  }
+  if (x?.refusals?.length) {
+    parts.push(el("h3", {}, "Registrations that were refused"), el("ul", {}, ...x.refusals.map((r) => el("li", { class: "warn" },
+      `${r.from}${r.key ? ` with key ${r.key}` : ""}, ${r.count} times, ${ago(r.last)} ago: ${r.why}`))))
+  }
+  if (x?.troubled?.length) {
+    parts.push(el("h3", {}, "Parents and children that disagree"), el("ul", {}, ...x.troubled.map((c) => el("li", { class: "warn" }, `${c.child}, by ${c.object}: ${c.problems.join("; ")}`))))
+  }
+  return parts
+}
+
 // showPool fills the explanation of one name.
-function showPool(name, x, peers) {
+function showPool(name, x, others) {
   const to = byId("pool"), title = el("h2", { id: "pool-title" }, name || "Choose a name")
   document.title = name ? `${name} – dnsingress` : "dnsingress"
   if (!x) {
-    to.replaceChildren(title, el("p", {}, name ? "No object has this name now." : "Each name is answered with the pods that are in. This page shows which these are, why, and what changed; it changes nothing itself."), ...(name ? [] : peersOf(peers)))
+    to.replaceChildren(title, el("p", {}, name ? "No object has this name now." : "Each name is answered with the pods that are in. This page shows which these are, why, and what changed; it changes nothing itself."), ...others)
     return
   }
   const kept = new Set(x.members.map((m) => x.name + " " + m.address))
@@ -281,17 +319,18 @@ let turn = 0
 async function ask() {
   const mine = ++turn, name = chosen()
   try {
-    const [list, x, peers] = await Promise.all([
+    const [list, x, peers, delegations] = await Promise.all([
       get("pools?" + new URLSearchParams({ match: byId("match").value })),
       name ? get("explain?" + new URLSearchParams({ name })) : null,
       name ? null : get("peers"),
+      name ? null : get("delegations"),
     ])
     if (mine !== turn) return
     answered = Date.now()
     const focused = document.activeElement?.closest?.("#pools a")?.getAttribute("href")
     showPools(list)
     if (focused) document.querySelector(`#pools a[href="${CSS.escape(focused)}"]`)?.focus()
-    if (getSelection().isCollapsed || byId("pool").dataset.name !== name) showPool(name, x, peers) // who selects text wants to read it
+    if (getSelection().isCollapsed || byId("pool").dataset.name !== name) showPool(name, x, [...peersOf(peers), ...delegationsOf(delegations)]) // who selects text wants to read it
     pulse(null)
   } catch (error) {
     if (mine === turn) pulse(error)
