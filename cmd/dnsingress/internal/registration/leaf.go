@@ -348,9 +348,10 @@ func sorted(list []model.Nameserver) []model.Nameserver {
 // inside are name servers as a zone has them: with addresses where their names are in it, without where they are not. One
 // without the addresses that it needs is left out; our own has those that we know.
 func inside(all []model.Nameserver, origin string, own model.Nameserver) (out []model.Nameserver) {
+	out = make([]model.Nameserver, 0, len(all))
 	for _, n := range all {
 		switch {
-		case !dns.IsSubDomain(origin, n.Name):
+		case !strings.HasSuffix(n.Name, origin) || !dns.IsSubDomain(origin, n.Name): // the first is cheap
 			n.Addresses = nil
 		case n.Name == own.Name:
 			n.Addresses = slices.Clone(own.Addresses)

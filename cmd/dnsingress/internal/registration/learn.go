@@ -49,13 +49,14 @@ func (k *link) study(ctx context.Context) {
 	}
 	failed := 0
 	for {
+		woken := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-k.taken:
 			k.quiet, k.rested, began = 0, time.Time{}, true
 		case <-wake:
-			k.rested = time.Time{}
+			k.rested, woken = time.Time{}, true
 		case <-timer.C:
 		}
 		if !began {
@@ -66,14 +67,13 @@ func (k *link) study(ctx context.Context) {
 			continue
 		}
 		zones := k.leaf.zones(k.section)
-		err := k.learn(ctx, zones)
+		asked, err := k.learn(ctx, zones)
 		if ctx.Err() != nil {
 			return
 		}
-		k.mu.Lock()
-		k.unheard = err
-		k.mu.Unlock()
-		k.leaf.conclude(k.section, zones)
+		if k.trouble(&k.unheard, err) || asked || woken {
+			k.leaf.conclude(k.section, zones)
+		}
 		wait := k.look()
 		if err != nil {
 			wait = min(retryLeast<<min(failed, 8), retryMost)
@@ -104,10 +104,11 @@ func (k *link) look() time.Duration {
 	return wait
 }
 
-// learn asks the upper for its referrals to the zones, where they may be other than when last asked, for a while.
-func (k *link) learn(ctx context.Context, zones map[string]Zone) error {
+// learn asks the upper for its referrals to the zones, where they may be other than when last asked, for a while. It
+// reports whether it has been told any.
+func (k *link) learn(ctx context.Context, zones map[string]Zone) (asked bool, err error) {
 	if k.quiet++; len(zones) == 0 {
-		return nil
+		return false, nil
 	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -115,30 +116,30 @@ func (k *link) learn(ctx context.Context, zones map[string]Zone) error {
 	fresh := len(k.pending) == 0
 	if fresh {
 		if began.Before(k.rested) {
-			return nil
+			return false, nil
 		}
 		serial, err := k.serialNow(ctx)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if serial != k.serial {
 			k.quiet = 0
 		}
 		if serial == k.serial && time.Since(k.learned) < k.section.Interval && k.knows(zones) {
-			return nil
+			return false, nil
 		}
 		k.serial, k.learned, k.pending, k.spent = serial, began, slices.Sorted(maps.Keys(zones)), 0
 	}
 	talk, err := k.client.Dial(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer talk.Close()
 	if fresh {
 		told, err := k.told(talk, zones)
 		if err != nil {
 			k.pending = nil // or each would be asked for by itself
-			return fmt.Errorf("asking for all referrals: %w", err)
+			return false, fmt.Errorf("asking for all referrals: %w", err)
 		}
 		k.mu.Lock()
 		maps.Copy(k.views, told)
@@ -149,7 +150,7 @@ func (k *link) learn(ctx context.Context, zones map[string]Zone) error {
 		origin := k.pending[0]
 		v, err := k.referral(talk, origin)
 		if err != nil {
-			return fmt.Errorf("asking for the referral to %s: %w", origin, err)
+			return false, fmt.Errorf("asking for the referral to %s: %w", origin, err)
 		}
 		k.mu.Lock()
 		k.views[origin] = v
@@ -160,7 +161,7 @@ func (k *link) learn(ctx context.Context, zones map[string]Zone) error {
 	k.mu.Unlock()
 	k.spent += time.Since(began)
 	k.rested = time.Now().Add(min(learnShare*k.spent, restMost))
-	return nil
+	return true, nil
 }
 
 // serialNow is that of the upper's zone.

@@ -79,10 +79,12 @@ func (k *link) run(ctx context.Context) {
 	defer timer.Stop()
 	failed := 0
 	for {
+		woken := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-k.wake:
+			woken = true
 		case <-timer.C:
 		}
 		zones := k.leaf.zones(k.section)
@@ -90,10 +92,9 @@ func (k *link) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		k.mu.Lock()
-		k.refused = err
-		k.mu.Unlock()
-		k.leaf.conclude(k.section, zones)
+		if k.trouble(&k.refused, err) || woken {
+			k.leaf.conclude(k.section, zones)
+		}
 		wait := k.pace()
 		if err != nil {
 			wait = min(retryLeast<<min(failed, 8), retryMost, max(wait, retryLeast))
@@ -103,6 +104,15 @@ func (k *link) run(ctx context.Context) {
 		}
 		timer.Reset(jitter(wait))
 	}
+}
+
+// trouble notes what is wrong, or nil, and reports whether that is another than before.
+func (k *link) trouble(what *error, err error) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before := *what
+	*what = err
+	return (before == nil) != (err == nil) || err != nil && before.Error() != err.Error()
 }
 
 // pace is the time to the next renewal: a quarter of the lease, so that three may fail.
