@@ -243,9 +243,12 @@ func TestLeavesRegister(t *testing.T) {
 	state := t.TempDir()
 	upper := newServer(t, upperConfig+"state: "+state+"\n", "", "leaf-a", "leaf-b")
 	upper.start()
-	if got := upper.get("/readyz"); !strings.Contains(got, "waiting for leaves to register with apps.test.") && got != "ok\n" {
-		t.Errorf("before leaves had their time, it says %q", got)
-	}
+	untilNil(t, func() error { // it may not have read its objects yet, and may have waited already
+		if got := upper.get("/readyz"); !strings.Contains(got, "waiting for leaves to register with apps.test.") && got != "ok\n" {
+			return fmt.Errorf("before leaves had their time, it says %q", got)
+		}
+		return nil
+	})
 	a := newServer(t, leafConfig("a", upper.dns, ""), webObject, "leaf-a")
 	b := newServer(t, leafConfig("b", upper.dns, ""), webObject, "leaf-b")
 	a.start()
