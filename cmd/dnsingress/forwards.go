@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -15,8 +14,7 @@ import (
 )
 
 func forwardsCommand(s streams) *cobra.Command {
-	var base, output string
-	c := &cobra.Command{
+	return listCommand(s, &cobra.Command{
 		Use:   "forwards",
 		Short: "Say of each zone that is forwarded how its servers do",
 		Long: `Say of each zone that is forwarded how its servers do: up, down or a loop, why and since
@@ -24,33 +22,7 @@ when, and what the zone's questions were answered from: memory, a server, an ans
 was stale, or nothing.`,
 		Example: `  dnsingress forwards --admin http://[fd6e:7369:0:1::11]:9153
   dnsingress forwards -o json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkOutput(output); err != nil {
-				return err
-			}
-			u, err := adminURL(base)
-			if err != nil {
-				return err
-			}
-			body, err := askAdmin(cmd.Context(), u.JoinPath("forwards"))
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				_, err := s.out.Write(body)
-				return err
-			}
-			var zones []forward.Status
-			if err := json.Unmarshal(body, &zones); err != nil {
-				return fmt.Errorf("reading what %s says: %w (hint: is that dnsingress's admin address?)", u, err)
-			}
-			return printForwards(s.out, zones, time.Now())
-		},
-	}
-	c.Flags().StringVar(&base, "admin", "http://localhost:9153", "`URL` of the admin address of a running dnsingress")
-	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	return c
+	}, "forwards", printForwards)
 }
 
 func printForwards(w io.Writer, zones []forward.Status, now time.Time) error {

@@ -4,11 +4,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -22,7 +20,6 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/peer"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/pool"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/transfer"
-	"github.com/dnsingress/dnsingress/internal/cli"
 )
 
 // newPeers makes the exchange with other clusters, nil where there are none, and has the transfers carry it.
@@ -62,8 +59,7 @@ func clusterIdentity(c *config.Config, log *slog.Logger) (func(context.Context) 
 }
 
 func peersCommand(s streams) *cobra.Command {
-	var base, output string
-	c := &cobra.Command{
+	return listCommand(s, &cobra.Command{
 		Use:   "peers",
 		Short: "Say how the clusters stand that exchange their pools with this one",
 		Long: `Say how the clusters stand that exchange their pools with this one: whose lease holds
@@ -72,33 +68,7 @@ and since when, when each server was last heard, what was refused and why.
 The same as JSON is at /peers of the admin address. What a name is answered with of whom: dnsingress explain.`,
 		Example: `  dnsingress peers --admin http://[fd6e:7369:0:1::11]:9153
   dnsingress peers -o json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			u, err := adminURL(base)
-			if err != nil {
-				return err
-			}
-			if !slices.Contains([]string{"table", "json"}, output) {
-				return cli.Misuse("unknown output %q (hint: table or json)", output)
-			}
-			body, err := askAdmin(cmd.Context(), u.JoinPath("peers"))
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				_, err := s.out.Write(body)
-				return err
-			}
-			var x peer.Status
-			if err := json.Unmarshal(body, &x); err != nil {
-				return fmt.Errorf("reading what %s says: %w (hint: is that dnsingress's admin address?)", u, err)
-			}
-			return printPeers(s.out, x, time.Now())
-		},
-	}
-	c.Flags().StringVar(&base, "admin", "http://localhost:9153", "`URL` of the admin address of a running dnsingress")
-	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	return c
+	}, "peers", printPeers)
 }
 
 // printPeers prints x as people read it.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -151,8 +150,7 @@ func (s *signing) digests(origin string) (out []string) {
 }
 
 func registrationsCommand(s streams) *cobra.Command {
-	var base, output string
-	c := &cobra.Command{
+	return listCommand(s, &cobra.Command{
 		Use:   "registrations",
 		Short: "Say who has registered what, with which uppers our zones are registered, and what parents and children disagree on",
 		Long: `Say which name servers leaves have registered for which children and until when, who has
@@ -162,33 +160,7 @@ zones are registered; and what comparisons of parents with their children have f
 The same as JSON is at /registrations of the admin address.`,
 		Example: `  dnsingress registrations --admin http://[fd6e:7369:0:1::11]:9153
   dnsingress registrations -o json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkOutput(output); err != nil {
-				return err
-			}
-			u, err := adminURL(base)
-			if err != nil {
-				return err
-			}
-			body, err := askAdmin(cmd.Context(), u.JoinPath("registrations"))
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				_, err := s.out.Write(body)
-				return err
-			}
-			var x registration.Listing
-			if err := json.Unmarshal(body, &x); err != nil {
-				return fmt.Errorf("reading what %s says: %w (hint: is that dnsingress's admin address?)", u, err)
-			}
-			return printRegistrations(s.out, x, time.Now())
-		},
-	}
-	c.Flags().StringVar(&base, "admin", "http://localhost:9153", "`URL` of the admin address of a running dnsingress")
-	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	return c
+	}, "registrations", printRegistrations)
 }
 
 func printRegistrations(w io.Writer, x registration.Listing, now time.Time) error {
