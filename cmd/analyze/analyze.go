@@ -56,11 +56,7 @@ func analyze(ctx context.Context, o options, dirs []string, stdout, stderr io.Wr
 	var errs []error
 	var summaries []summary
 	for _, dir := range dirs {
-		run, err := digest.Open(ctx, dir, progress(stderr, dir))
-		if errors.Is(err, results.ErrNoRun) || errors.Is(err, results.ErrSchema) {
-			errs = append(errs, &cli.MisuseError{Err: err})
-			continue
-		}
+		run, err := openRun(ctx, dir, stderr)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -105,6 +101,32 @@ func analyze(ctx context.Context, o options, dirs []string, stdout, stderr io.Wr
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// openRun reads a run. To name what is none, or one of another format, is misuse.
+func openRun(ctx context.Context, dir string, stderr io.Writer) (*digest.Run, error) {
+	run, err := digest.Open(ctx, dir, progress(stderr, dir))
+	if errors.Is(err, results.ErrNoRun) || errors.Is(err, results.ErrSchema) {
+		return nil, &cli.MisuseError{Err: err}
+	}
+	return run, err
+}
+
+// openRuns reads all runs and tells what is wrong in them; the error is of all that cannot be read.
+func openRuns(ctx context.Context, dirs []string, stderr io.Writer) (runs []*digest.Run, err error) {
+	var errs []error
+	for _, dir := range dirs {
+		run, err := openRun(ctx, dir, stderr)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, w := range run.AllWarnings() {
+			fmt.Fprintf(stderr, "warning: %s: %s\n", dir, w)
+		}
+		runs = append(runs, run)
+	}
+	return runs, errors.Join(errs...)
 }
 
 // progress tells people at a terminal how far reading is; nothing is written to files and pipes.

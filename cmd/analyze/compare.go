@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -18,7 +17,6 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/report"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/table"
 	"github.com/dnsingress/dnsingress/internal/cli"
-	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 type compareOptions struct {
@@ -93,7 +91,7 @@ func compare(ctx context.Context, o compareOptions, a, b string, stdout, stderr 
 	if err != nil {
 		return err
 	}
-	runs, err := openBoth(ctx, a, b, stderr)
+	runs, err := openRuns(ctx, []string{a, b}, stderr)
 	if err != nil {
 		return err
 	}
@@ -123,25 +121,6 @@ func compare(ctx context.Context, o compareOptions, a, b string, stdout, stderr 
 		return fmt.Errorf("the runs are damaged in %d places, listed above: the tables show the rest", n)
 	}
 	return nil
-}
-
-func openBoth(ctx context.Context, a, b string, stderr io.Writer) (runs [2]*digest.Run, err error) {
-	var errs []error
-	for i, dir := range []string{a, b} {
-		run, err := digest.Open(ctx, dir, progress(stderr, dir))
-		if errors.Is(err, results.ErrNoRun) || errors.Is(err, results.ErrSchema) {
-			err = &cli.MisuseError{Err: err}
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		for _, w := range run.AllWarnings() {
-			fmt.Fprintf(stderr, "warning: %s: %s\n", dir, w)
-		}
-		runs[i] = run
-	}
-	return runs, errors.Join(errs...)
 }
 
 func printComparison(w io.Writer, c *comparison.Comparison) error {

@@ -15,10 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/export"
 	"github.com/dnsingress/dnsingress/internal/cli"
-	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 type exportOptions struct {
@@ -76,23 +74,8 @@ func exportRuns(ctx context.Context, o exportOptions, dirs []string, stdout, std
 			return cli.Misuse("unknown table %q (hint: %s)", name, strings.Join(known, ", "))
 		}
 	}
-	var runs []*digest.Run
-	var errs []error
-	for _, dir := range dirs {
-		run, err := digest.Open(ctx, dir, progress(stderr, dir))
-		if errors.Is(err, results.ErrNoRun) || errors.Is(err, results.ErrSchema) {
-			err = &cli.MisuseError{Err: err}
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		for _, w := range run.AllWarnings() {
-			fmt.Fprintf(stderr, "warning: %s: %s\n", dir, w)
-		}
-		runs = append(runs, run)
-	}
-	if err := errors.Join(errs...); err != nil {
+	runs, err := openRuns(ctx, dirs, stderr)
+	if err != nil {
 		return err
 	}
 	if o.dryRun {

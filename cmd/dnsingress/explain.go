@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -44,8 +43,8 @@ The same, as it changes, is a web page at the admin address.`,
 			if err != nil {
 				return err
 			}
-			if !slices.Contains([]string{"table", "json"}, output) {
-				return cli.Misuse("unknown output %q (hint: table or json)", output)
+			if err := checkOutput(output); err != nil {
+				return err
 			}
 			if events < 0 {
 				return cli.Misuse("--history %d is negative", events)
@@ -142,7 +141,7 @@ func printExplanation(w io.Writer, x pool.Explanation, events int, now time.Time
 		fmt.Fprintf(w, "merged by %s\n", x.Merge)
 	}
 	for _, p := range x.Peers {
-		printPeer(w, p, time.Now())
+		printPeer(w, p, now)
 	}
 	if x.FailOpen {
 		fmt.Fprintln(w, "too few members satisfy the policy: all ready ones are in")
