@@ -4,7 +4,6 @@ package experiment
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -101,14 +100,7 @@ func (p *roundsPhase) Run(ctx context.Context) error {
 		p.estimated += p.Scenario.EstimateRounds(rounds[:1])
 		fmt.Fprintf(p.Out, "      round %d: %.0fs, %s left\n", number, time.Since(begin).Seconds(), p.left(queue))
 	}
-	p.run.Manifest.Finished = time.Now().UTC()
-	if err := errors.Join(p.run.SaveManifest(), results.Seal(p.run.Dir)); err != nil {
-		return err
-	}
-	if len(invalid) > 0 {
-		return fmt.Errorf("%d trials are invalid and were not repeated: %v (hint: see their verdict.json; run it again with --resume %s)", len(invalid), invalid, p.run.Dir)
-	}
-	return nil
+	return p.finish(invalid)
 }
 
 // left estimates the time that the rest takes, as fast as the rounds so far.

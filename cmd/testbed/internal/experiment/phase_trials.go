@@ -79,6 +79,11 @@ func (p *trialsPhase) Run(ctx context.Context) error {
 		total++
 		queue = append(queue, cell)
 	}
+	return r.finish(invalid)
+}
+
+// finish ends a run of which these trials stayed invalid.
+func (r *Runner) finish(invalid []string) error {
 	r.run.Manifest.Finished = time.Now().UTC()
 	if err := errors.Join(r.run.SaveManifest(), results.Seal(r.run.Dir)); err != nil {
 		return err
