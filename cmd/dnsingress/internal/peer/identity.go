@@ -14,7 +14,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/disk"
+	"github.com/dnsingress/dnsingress/internal/disk"
 )
 
 // identityFile keeps the identity of a cluster that has no other, in the directory of what outlives restarts.

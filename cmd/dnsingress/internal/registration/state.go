@@ -16,7 +16,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/disk"
+	"github.com/dnsingress/dnsingress/internal/disk"
 )
 
 // state is what a start needs of a book. Times are left out: the monotonic clock begins anew with the machine.

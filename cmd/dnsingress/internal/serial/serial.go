@@ -20,7 +20,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/disk"
+	"github.com/dnsingress/dnsingress/internal/disk"
 )
 
 // ahead is how far the mark is moved at once: a restart skips as many serials at most.

@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/disk"
+	"github.com/dnsingress/dnsingress/internal/disk"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
 )

@@ -232,26 +232,53 @@ type HostKeyError struct {
 	Address     netip.Addr
 	Fingerprint string // of the key shown, SHA256
 	Changed     bool   // another key is pinned; else none is
+	Owner       string // the node that the key is pinned for; empty: none
 	KnownHosts  string // path
 }
 
-func (e *HostKeyError) Error() string {
-	what := "no key is pinned for it"
-	if e.Changed {
-		what = "another key is pinned for it"
+// What says what the host did.
+func (e *HostKeyError) What() string {
+	switch {
+	case e.Owner != "":
+		return fmt.Sprintf("it shows the host key of %s (%s)", e.Owner, e.Fingerprint)
+	case e.Changed:
+		return fmt.Sprintf("it shows %s, and another key is pinned for it in %s", e.Fingerprint, e.KnownHosts)
+	default:
+		return fmt.Sprintf("it shows %s, and no key is pinned for it in %s", e.Fingerprint, e.KnownHosts)
 	}
-	return fmt.Sprintf("refusing the host key %s of %s at %s: %s in %s (hint: another machine may be answering there)",
-		e.Fingerprint, e.Node, e.Address, what, e.KnownHosts)
+}
+
+// Hint says what may have happened.
+func (e *HostKeyError) Hint() string {
+	if e.Owner != "" {
+		return fmt.Sprintf("two cards were swapped, or %s has the address of %s", e.Owner, e.Node)
+	}
+	return "another machine may be answering there"
+}
+
+func (e *HostKeyError) Error() string {
+	return fmt.Sprintf("refusing the host key of %s at %s: %s (hint: %s)", e.Node, e.Address, e.What(), e.Hint())
 }
 
 func (f *Fleet) pinned(check ssh.HostKeyCallback, n inventory.Node) ssh.HostKeyCallback {
 	return func(host string, remote net.Addr, key ssh.PublicKey) error {
 		err := check(host, remote, key)
 		if unknown := (*knownhosts.KeyError)(nil); errors.As(err, &unknown) {
-			return &HostKeyError{n.Name, n.Address, ssh.FingerprintSHA256(key), len(unknown.Want) > 0, f.keys.KnownHosts}
+			return &HostKeyError{n.Name, n.Address, ssh.FingerprintSHA256(key), len(unknown.Want) > 0, f.owner(check, key), f.keys.KnownHosts}
 		}
 		return err
 	}
+}
+
+// owner returns the node that a key is pinned for.
+func (f *Fleet) owner(check ssh.HostKeyCallback, key ssh.PublicKey) string {
+	for _, n := range f.inv.Nodes {
+		addr := &net.TCPAddr{IP: n.Address.AsSlice(), Port: f.inv.SSH.Port}
+		if check(addr.String(), addr, key) == nil {
+			return n.Name
+		}
+	}
+	return ""
 }
 
 // algorithms returns the host key algorithms pinned for an address, so that a host with several keys

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,11 +21,12 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/remote"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/sshtest"
 )
 
 func TestRun(t *testing.T) {
 	s := newServer(t)
-	f := s.fleet(t, s.key.PublicKey())
+	f := s.fleet(t, s.Key.PublicKey())
 	tests := []struct {
 		name           string
 		command        remote.Command
@@ -66,7 +68,7 @@ func TestRunUnknownNode(t *testing.T) {
 
 func TestHostKeyIsPinned(t *testing.T) {
 	s := newServer(t)
-	other := newSigner(t).PublicKey()
+	other := sshtest.NewKey(t).PublicKey()
 	for name, f := range map[string]*remote.Fleet{"changed": s.fleet(t, other), "unknown": s.fleet(t)} {
 		t.Run(name, func(t *testing.T) {
 			_, err := f.Run(t.Context(), "node-1", remote.Command{Line: ":"})
@@ -77,7 +79,7 @@ func TestHostKeyIsPinned(t *testing.T) {
 			if refused.Changed != (name == "changed") || !strings.HasPrefix(refused.Fingerprint, "SHA256:") {
 				t.Errorf("%+v", refused)
 			}
-			if !strings.Contains(err.Error(), "refusing the host key SHA256:") || !strings.Contains(err.Error(), "(hint: ") {
+			if !strings.Contains(err.Error(), "refusing the host key of node-1 at ::1: it shows SHA256:") || !strings.Contains(err.Error(), "(hint: ") {
 				t.Errorf("unclear: %v", err)
 			}
 		})
@@ -87,7 +89,7 @@ func TestHostKeyIsPinned(t *testing.T) {
 // A key of another type in known_hosts must not be hidden behind the one that the server shows.
 func TestSecondPinnedKey(t *testing.T) {
 	s := newServer(t)
-	if _, err := s.fleet(t, newSigner(t).PublicKey(), s.key.PublicKey()).Run(t.Context(), "node-1", remote.Command{Line: ":"}); err != nil {
+	if _, err := s.fleet(t, sshtest.NewKey(t).PublicKey(), s.Key.PublicKey()).Run(t.Context(), "node-1", remote.Command{Line: ":"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -95,7 +97,7 @@ func TestSecondPinnedKey(t *testing.T) {
 // The end of the context kills what runs on the node, children included.
 func TestCancelKillsRemoteProcesses(t *testing.T) {
 	s := newServer(t)
-	f := s.fleet(t, s.key.PublicKey())
+	f := s.fleet(t, s.Key.PublicKey())
 	ctx, cancel := context.WithCancelCause(t.Context())
 	out, outWriter := io.Pipe()
 	done := make(chan error, 1)
@@ -134,7 +136,7 @@ func alive(pid int) bool {
 
 func TestConnectionsAreOpenedAgain(t *testing.T) {
 	s := newServer(t)
-	f := s.fleet(t, s.key.PublicKey())
+	f := s.fleet(t, s.Key.PublicKey())
 	for range 3 {
 		if _, err := f.Run(t.Context(), "node-1", remote.Command{Line: ":"}); err != nil {
 			t.Fatal(err)
@@ -151,7 +153,7 @@ func TestConnectionsAreOpenedAgain(t *testing.T) {
 	if _, err := started.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	s.cut()
+	s.Cut()
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "the connection ended") {
 		t.Errorf("error %v", err)
 	}
@@ -168,7 +170,7 @@ func TestConnectionsAreOpenedAgain(t *testing.T) {
 
 func TestPutAndGet(t *testing.T) {
 	s := newServer(t)
-	f := s.fleet(t, s.key.PublicKey())
+	f := s.fleet(t, s.Key.PublicKey())
 	name := filepath.Join(t.TempDir(), "deep/er/file")
 	content := bytes.Repeat([]byte("0123456789abcdef"), 100_000)
 	if err := f.Put(t.Context(), "node-1", bytes.NewReader(content), name, 0o750); err != nil {
@@ -211,7 +213,7 @@ func (errReader) Read([]byte) (int, error) { return 0, errors.New("broken source
 
 func TestClockOffset(t *testing.T) {
 	s := newServer(t)
-	f := s.fleet(t, s.key.PublicKey())
+	f := s.fleet(t, s.Key.PublicKey())
 	offset, rtt, err := f.ClockOffset(t.Context(), "node-1")
 	if err != nil {
 		t.Fatal(err)
@@ -256,5 +258,31 @@ func TestEach(t *testing.T) {
 	err = f.Each(ctx, nodes, 1, func(context.Context, inventory.Node) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
+	}
+}
+
+// A node that shows another's key is told from a stranger: whose key it is, is said.
+func TestAnothersHostKey(t *testing.T) {
+	client := sshtest.NewKey(t)
+	inv := &inventory.Inventory{Path: "inventory.yaml", SSH: inventory.SSH{User: "root", Port: 22}, Nodes: []inventory.Node{
+		{Name: "worker-1", Address: netip.MustParseAddr("fd6e:7369:9:1::11")},
+		{Name: "worker-2", Address: netip.MustParseAddr("fd6e:7369:9:1::12")},
+	}}
+	hosts := map[string]*sshtest.Host{"worker-1": sshtest.NewHost(t, client.PublicKey()), "worker-2": sshtest.NewHost(t, client.PublicKey())}
+	f := sshtest.Fleet(t, inv, client, hosts)
+	if _, err := f.Run(t.Context(), "worker-1", remote.Command{Line: ":"}); err != nil {
+		t.Fatal(err)
+	}
+	f.Drop("worker-1")
+	hosts["worker-1"].Key = hosts["worker-2"].Key // their cards were swapped
+	_, err := f.Run(t.Context(), "worker-1", remote.Command{Line: ":"})
+	var refused *remote.HostKeyError
+	if !errors.As(err, &refused) || refused.Owner != "worker-2" {
+		t.Fatalf("error %v, want a *HostKeyError that names worker-2", err)
+	}
+	for _, words := range []string{"worker-1 at fd6e:7369:9:1::11: it shows the host key of worker-2 (SHA256:", "(hint: two cards were swapped, or worker-2 has the address of worker-1)"} {
+		if !strings.Contains(err.Error(), words) {
+			t.Errorf("%q is not in %v", words, err)
+		}
 	}
 }
