@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,7 @@ func main() { os.Exit(cli.Main(command)) }
 // options are the backend's flags.
 type options struct {
 	listen, admin string
+	tls           struct{ listen, cert, key string } // a second listener; none without an address
 	service       service
 	linger, drain time.Duration
 }
@@ -49,6 +51,9 @@ func command(_ io.Reader, _, stderr io.Writer) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.listen, "listen", "[::]:80", "address of the service")
+	f.StringVar(&o.tls.listen, "tls", "", "address of the service with TLS (default: none)")
+	f.StringVar(&o.tls.cert, "tls-cert", "", "PEM file with the certificate")
+	f.StringVar(&o.tls.key, "tls-key", "", "PEM file with its key")
 	f.StringVar(&o.admin, "admin", "[::]:9100", "address of /metrics, /readyz and /slow")
 	f.Int64Var(&o.service.size, "size", 1024, "bytes of a response body")
 	f.DurationVar(&o.service.delay, "delay", 0, "time that a request takes")
@@ -62,6 +67,10 @@ func (o *options) run(ctx context.Context, log *slog.Logger) error {
 	if o.service.size < 0 || o.service.size > maxSize || o.service.delay < 0 || o.service.delay > maxDelay {
 		return cli.Misuse("--size %d --delay %s (hint: size is 0 to %d bytes, delay 0 to %s)", o.service.size, o.service.delay, int64(maxSize), maxDelay)
 	}
+	secure, err := o.secure()
+	if err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	slow := new(slowness)
 	o.service.slow = slow
@@ -74,17 +83,21 @@ func (o *options) run(ctx context.Context, log *slog.Logger) error {
 	mux.Handle("PUT /slow", slow)
 	admin := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 
-	failed := make(chan error, 2)
-	for _, s := range []struct {
-		server  *http.Server
-		address string
-	}{{service, o.listen}, {admin, o.admin}} {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address)
+	listeners := []listener{{service, o.listen, nil}, {admin, o.admin, nil}}
+	if secure != nil {
+		listeners = append(listeners, listener{service, o.tls.listen, secure})
+	}
+	failed := make(chan error, len(listeners))
+	for _, at := range listeners {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at.address)
 		if err != nil {
 			return errors.Join(fmt.Errorf("listening: %w", err), service.Close(), admin.Close())
 		}
-		go func() { failed <- s.server.Serve(l) }()
-		log.Info("listening", "address", l.Addr().String())
+		log.Info("listening", "address", l.Addr().String(), "tls", at.tls != nil)
+		if at.tls != nil {
+			l = tls.NewListener(l, at.tls)
+		}
+		go func() { failed <- at.server.Serve(l) }()
 	}
 	ready.set(true)
 
@@ -99,4 +112,23 @@ func (o *options) run(ctx context.Context, log *slog.Logger) error {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.drain)
 	defer cancel()
 	return errors.Join(service.Shutdown(end), admin.Close())
+}
+
+// listener is an address of a server, with TLS if that is set.
+type listener struct {
+	server  *http.Server
+	address string
+	tls     *tls.Config
+}
+
+// secure returns how TLS is spoken; nil if it is not.
+func (o *options) secure() (*tls.Config, error) {
+	if o.tls.listen == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(o.tls.cert, o.tls.key)
+	if err != nil {
+		return nil, cli.Misuse("--tls %s: reading the certificate: %w (hint: --tls-cert FILE --tls-key FILE)", o.tls.listen, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}, nil
 }

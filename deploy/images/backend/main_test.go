@@ -4,11 +4,15 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -113,7 +117,7 @@ func TestLeavesInOrder(t *testing.T) {
 
 func TestRefusesBadFlags(t *testing.T) {
 	var out strings.Builder
-	for _, args := range [][]string{{"--size", "-1"}, {"--delay", "2h"}, {"--size", "x"}, {"extra"}} {
+	for _, args := range [][]string{{"--size", "-1"}, {"--delay", "2h"}, {"--size", "x"}, {"extra"}, {"--tls", "[::1]:0"}} {
 		if code := cli.Run(context.Background(), command(nil, nil, &out), args, &out); code != cli.ExitMisuse {
 			t.Errorf("%v: exit %d, want %d", args, code, cli.ExitMisuse)
 		}
@@ -169,5 +173,54 @@ func TestSlow(t *testing.T) {
 		t.Fatalf("status %d", code)
 	}
 	for fast := false; !fast; fast = took() < 150*time.Millisecond { // however busy the machine is, one will be
+	}
+}
+
+// TestTLS asks a running backend over TLS, and finds it as it is in the clear.
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	pair := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate, which is for example.com
+	defer pair.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(pair.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options{listen: "[::1]:0", admin: "[::1]:0", service: service{size: 7}, drain: time.Minute}
+	for file, block := range map[*string]*pem.Block{
+		&o.tls.cert: {Type: "CERTIFICATE", Bytes: pair.Certificate().Raw}, &o.tls.key: {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		*file = filepath.Join(dir, strings.ReplaceAll(block.Type, " ", "-"))
+		if err := os.WriteFile(*file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 loopback: ", err)
+	}
+	o.tls.listen = l.Addr().String()
+	l.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- o.run(ctx, slog.New(slog.DiscardHandler)) }()
+	client := pair.Client()
+	client.Transport.(*http.Transport).TLSClientConfig.ServerName = "example.com"
+	var body []byte
+	for deadline := time.Now().Add(30 * time.Second); body == nil; time.Sleep(5 * time.Millisecond) {
+		resp, err := client.Get("https://" + o.tls.listen + "/")
+		if err == nil {
+			body, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+		}
+		if err != nil && time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	if string(body) != "abcdefg" {
+		t.Errorf("answered %q", body)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -4,9 +4,16 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,10 +21,12 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	discovery "k8s.io/api/discovery/v1"
 	cachetesting "k8s.io/client-go/tools/cache/testing"
 )
 
@@ -38,7 +47,8 @@ func TestNginxFollowsTheEndpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen, metrics := freePort(t), freePort(t)
+	listen, secure, metrics := freePort(t), freePort(t), freePort(t)
+	cert, key, roots := certificate(t)
 	api := cachetesting.NewFakeControllerSource()
 	api.Add(slice("backend-1", map[string]int32{"http": int32(backend(t, "one").Port())}, map[string]string{"::1": "ready"}))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -46,9 +56,14 @@ func TestNginxFollowsTheEndpoints(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- serve(ctx, options{
-			metrics: metrics.String(), nginx: program,
-			settings: settings{Listen: listen, Dir: t.TempDir(), User: me.Username, Balance: balanceLeast},
-			quiet:    time.Millisecond, longest: 10 * time.Millisecond, reload: time.Minute, drain: time.Second,
+			service: "backend", metrics: metrics.String(), nginx: program,
+			settings: settings{
+				Listen: listen, Dir: t.TempDir(), User: me.Username, Balance: balanceLeast, Hosts: "nginx.test",
+				TLS:   tlsSettings{Listen: secure, Cert: cert, Key: key},
+				Tries: 2, ConnectTimeout: time.Second, Keepalive: 4, UpstreamRequests: 100, KeepaliveRequests: 100,
+				Connections: 2048, ReusePort: true, Buffers: "4 16k",
+			},
+			quiet: time.Millisecond, longest: 10 * time.Millisecond, reload: time.Minute, drain: time.Second,
 		}, api, slog.New(slog.NewTextHandler(t.Output(), nil)), t.Output())
 	}()
 
@@ -68,6 +83,14 @@ func TestNginxFollowsTheEndpoints(t *testing.T) {
 	}
 	await(ctx, t, metrics, http.StatusOK, "nginx_http_requests_total")
 
+	// Another service is at a host of its own, and the first at all others; TLS is for both.
+	other := slice("other-1", map[string]int32{"http": int32(backend(t, "other").Port())}, map[string]string{"::1": "ready"})
+	other.Labels[discovery.LabelServiceName] = "other"
+	api.Add(other)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "nginx.test"}}}
+	ask(ctx, t, client, "https://"+secure.String(), "other.nginx.test", http.StatusOK, "other")
+	ask(ctx, t, client, "https://"+secure.String(), "nginx.test", http.StatusOK, "three")
+
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("ended with %v", err)
@@ -82,13 +105,22 @@ func TestNginxFollowsTheEndpoints(t *testing.T) {
 func await(ctx context.Context, t *testing.T, at netip.AddrPort, status int, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	ask(ctx, t, client, "http://"+at.String(), "", status, body)
+}
+
+// ask is await for a host.
+func ask(ctx context.Context, t *testing.T, client *http.Client, url, host string, status int, body string) {
+	t.Helper()
 	got := "nothing"
 	for ctx.Err() == nil {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/metrics", at), http.NoBody)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if resp, err := client.Do(req); err == nil {
+		req.Host = host
+		if resp, err := client.Do(req); err != nil {
+			got = err.Error()
+		} else {
 			text, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
 			if resp.StatusCode == status && strings.Contains(string(text), body) {
@@ -101,7 +133,38 @@ func await(ctx context.Context, t *testing.T, at netip.AddrPort, status int, bod
 		case <-ctx.Done():
 		}
 	}
-	t.Fatalf("%s answered %s, want %d with %q", at, got, status, body)
+	t.Fatalf("%s %s answered %s, want %d with %q", url, host, got, status, body)
+}
+
+// certificate makes one for nginx.test and the hosts below it, as PEM files, and who trusts it.
+func certificate(t *testing.T) (cert, key string, roots *x509.CertPool) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"nginx.test", "*.nginx.test"}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, kind string, data []byte) string {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	roots = x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return write("tls.crt", "CERTIFICATE", der), write("tls.key", "PRIVATE KEY", secret), roots
 }
 
 // backend is an HTTP server on [::1] that answers with its name.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -18,8 +19,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// endpointSlices returns what lists and watches the EndpointSlices of a Service. A client of this one kind spares the
-// build all the others.
+// endpointSlices returns what lists and watches the EndpointSlices of a Service, or for no Service those of its whole
+// namespace. A client of this one kind spares the build all the others.
 func endpointSlices(config *rest.Config, namespace, service string) (cache.ListerWatcher, error) {
 	scheme := runtime.NewScheme()
 	if err := discovery.AddToScheme(scheme); err != nil {
@@ -33,7 +34,9 @@ func endpointSlices(config *rest.Config, namespace, service string) (cache.Liste
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
 	return cache.NewFilteredListWatchFromClient(client, "endpointslices", namespace, func(o *metav1.ListOptions) {
-		o.LabelSelector = labels.Set{discovery.LabelServiceName: service}.String()
+		if service != "" {
+			o.LabelSelector = labels.Set{discovery.LabelServiceName: service}.String()
+		}
 	}), nil
 }
 
@@ -70,15 +73,29 @@ func (e *endpoints) notify() {
 	}
 }
 
-// ready returns the ready endpoints, sorted, each once.
-func (e *endpoints) ready() ([]netip.AddrPort, error) {
-	var list []*discovery.EndpointSlice
+// services returns what is to be served: first the service called first, for every host, then the others by name; each with
+// its ready endpoints, sorted, each once.
+func (e *endpoints) services(first string) ([]upstream, error) {
+	of := map[string][]*discovery.EndpointSlice{first: nil}
 	for _, item := range e.slices.List() {
 		if slice, ok := item.(*discovery.EndpointSlice); ok {
-			list = append(list, slice)
+			name := slice.Labels[discovery.LabelServiceName]
+			of[name] = append(of[name], slice)
 		}
 	}
-	return ready(list, e.port)
+	var all []upstream
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		servers, err := ready(of[name], e.port)
+		if err != nil {
+			return nil, err
+		}
+		if name == first {
+			all = slices.Insert(all, 0, upstream{Servers: servers})
+		} else {
+			all = append(all, upstream{name, servers})
+		}
+	}
+	return all, nil
 }
 
 // ready returns the ready endpoints of the slices, sorted, each once. A condition that is not set counts as ready

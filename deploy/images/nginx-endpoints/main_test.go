@@ -23,6 +23,11 @@ func TestBadInput(t *testing.T) {
 		"no cluster":         {[]string{"--service", "bench/backend"}, cli.ExitFailed, "finding the API server"},
 		"no kubeconfig":      {[]string{"--service", "bench/backend", "--kubeconfig", "testdata/none"}, cli.ExitFailed, "testdata/none"},
 		"unknown balance":    {[]string{"--service", "bench/backend", "--balance", "best"}, cli.ExitMisuse, `--balance "best" (hint: "random two least_conn" or "least_conn")`},
+		"no certificate":     {[]string{"--service", "bench/backend", "--tls-listen", "[::]:443"}, cli.ExitMisuse, "--tls-listen [::]:443 needs --tls-cert and --tls-key"},
+		"no TLS address":     {[]string{"--service", "bench/backend", "--tls-listen", "443"}, cli.ExitMisuse, "(hint: [::]:443)"},
+		"no buffers":         {[]string{"--service", "bench/backend", "--proxy-buffers", "8 32k"}, cli.ExitMisuse, `--proxy-buffers "8 32k" (hint: 8x32k)`},
+		"no connections":     {[]string{"--service", "bench/backend", "--worker-connections", "0"}, cli.ExitMisuse, "--worker-connections 0 (hint: 16 or more)"},
+		"no time to connect": {[]string{"--service", "bench/backend", "--connect-timeout", "0s"}, cli.ExitMisuse, "--connect-timeout 0s"},
 		"negative keepalive": {[]string{"--service", "bench/backend", "--upstream-keepalive", "-1"}, cli.ExitMisuse, "--upstream-keepalive -1"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -25,6 +24,7 @@ import (
 
 // options are the command's flags.
 type options struct {
+	service        string // whose endpoints answer for every host that no other service has
 	port           string // name; empty: the only one
 	metrics, nginx string
 	settings       settings
@@ -71,9 +71,9 @@ type controller struct {
 	nginx    *process
 	counters counters
 
-	servers []netip.AddrPort // of the configuration written last
-	version int              // of the same
-	ready   atomic.Bool      // nginx serves it
+	services []upstream  // of the configuration written last
+	version  int         // of the same
+	ready    atomic.Bool // nginx serves it
 }
 
 // run answers for metrics and follows the endpoints until ctx ends (nil) or nginx does (an error).
@@ -135,11 +135,11 @@ func (c *controller) update(ctx context.Context) error {
 			settled = true
 		}
 	}
-	servers, err := c.watched.ready()
+	services, err := c.watched.services(c.o.service)
 	if err != nil {
 		return err
 	}
-	if slices.Equal(servers, c.servers) && c.ready.Load() {
+	if slices.EqualFunc(services, c.services, upstream.equal) && c.ready.Load() {
 		return nil
 	}
 	err = c.write()
@@ -155,19 +155,19 @@ func (c *controller) update(ctx context.Context) error {
 		return err
 	}
 	c.counters.reloads.WithLabelValues("done").Inc()
-	c.log.Info("reloaded", "version", c.version, "servers", c.servers)
+	c.log.Info("reloaded", "version", c.version, "services", len(c.services), "servers", c.services[0].Servers)
 	return nil
 }
 
 // write renders the configuration of the endpoints as they are now.
 func (c *controller) write() error {
-	servers, err := c.watched.ready()
+	services, err := c.watched.services(c.o.service)
 	if err != nil {
 		return err
 	}
 	c.version++
-	c.servers = servers
-	text, err := render(c.o.settings, servers, c.version)
+	c.services = services
+	text, err := render(c.o.settings, services, c.version)
 	if err != nil {
 		return fmt.Errorf("rendering nginx.conf: %w", err)
 	}
@@ -185,6 +185,6 @@ func (c *controller) await(ctx context.Context) error {
 		return err
 	}
 	c.ready.Store(true)
-	c.counters.endpoints.Set(float64(len(c.servers)))
+	c.counters.endpoints.Set(float64(len(c.services[0].Servers)))
 	return nil
 }
