@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/live"
-	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/search"
 	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/search"
 )
 
 // findFlags say what --find-max looks for.

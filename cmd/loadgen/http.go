@@ -69,6 +69,7 @@ type httpFlags struct {
 	clients  int
 	method   string
 	headers  []string
+	hosts    []string
 	body     string
 	requests []string
 	mix      string
@@ -134,6 +135,7 @@ func (f *httpFlags) register(fs *pflag.FlagSet) {
 	f.registerLoad(fs)
 
 	fs.IntVar(&f.clients, "clients", 50, "simulated users, each with its own DNS cache and connections")
+	fs.StringSliceVar(&f.hosts, "hosts", nil, "further host names: user n asks for the n-th of the URL's and these, round and round")
 	fs.StringVar(&f.method, "method", http.MethodGet, "request method")
 	fs.StringArrayVarP(&f.headers, "header", "H", nil, "header of every request, 'Name: value'; Host replaces the URL's (repeatable)")
 	fs.StringVar(&f.body, "body", "", "file with the request's body")

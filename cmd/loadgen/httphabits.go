@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -121,8 +123,8 @@ func (f *resolverFlags) finish(h *user.Habits, timeout time.Duration) (err error
 }
 
 // readRequests sets the target, and the mix if there is one.
-func (f *httpFlags) readRequests(p *problems, h *user.Habits, url string, final bool) {
-	base := user.Request{URL: url, Method: f.method, Header: http.Header{}, Close: final}
+func (f *httpFlags) readRequests(p *problems, h *user.Habits, at string, final bool) {
+	base := user.Request{URL: at, Method: f.method, Header: http.Header{}, Close: final}
 	for _, h := range f.headers {
 		name, value, ok := strings.Cut(h, ":")
 		p.check(ok && strings.TrimSpace(name) != "", "--header %q is no header (hint: 'Name: value')", h)
@@ -139,6 +141,17 @@ func (f *httpFlags) readRequests(p *problems, h *user.Habits, url string, final 
 		*p = append(*p, err)
 		return
 	}
+	p.check(len(f.hosts) == 0 || len(f.requests) == 0 && f.mix == "", "--hosts excludes --request and --requests, which are for one host")
+	p.check(len(f.hosts) == 0 || h.Target.Name != "" && base.Header.Get("Host") == "", "--hosts excludes a header Host")
+	for _, host := range f.hosts {
+		other := base
+		var target *user.Target
+		if other.URL, err = hostOf(at, host); err == nil {
+			target, err = user.NewTarget(other)
+		}
+		p.note("--hosts", err)
+		h.Others = append(h.Others, target)
+	}
 	switch {
 	case f.mix != "":
 		h.Mix, err = readMix(f.mix, base)
@@ -149,6 +162,22 @@ func (f *httpFlags) readRequests(p *problems, h *user.Habits, url string, final 
 		h.Mix, err = parseMix(f.requests, base)
 		p.note("--request", err)
 	}
+}
+
+// hostOf puts another host into a URL, whose port stays.
+func hostOf(base, host string) (string, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return "", err
+	}
+	if _, err := netip.ParseAddr(host); err == nil || host == "" || strings.ContainsAny(host, "/:@[]") {
+		return "", fmt.Errorf("%q is no host name", host)
+	}
+	if port := u.Port(); port != "" {
+		host = net.JoinHostPort(host, port)
+	}
+	u.Host = host
+	return u.String(), nil
 }
 
 // authorities returns those in a PEM file; of "" those of the system.

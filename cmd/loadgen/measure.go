@@ -16,9 +16,9 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/live"
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/openloop"
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/record"
-	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/search"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/search"
 )
 
 // job is what is done when a request is due.

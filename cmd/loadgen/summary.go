@@ -16,8 +16,8 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/clock"
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/live"
 	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/record"
-	"github.com/dnsingress/dnsingress/cmd/loadgen/internal/search"
 	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/search"
 )
 
 // writeSummary prints the outcome for people (table) or programs (json).

@@ -51,6 +51,7 @@ type Habits struct {
 	Client   string          // name of the node, for the samples
 	Running  context.Context // ends when nobody is to think any longer; nil is never
 	Target   *Target
+	Others   []*Target     // of the same scheme and port: users are given the Target and these in turn
 	Mix      *Mix          // what is asked for instead of the Target alone, at its host; nil: the Target
 	Timeout  time.Duration // of one attempt, all phases together, from its actual send
 	Attempts int           // per request, at least 1

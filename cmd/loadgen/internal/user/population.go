@@ -16,7 +16,7 @@ func NewPopulation(n int, h *Habits, traits Traits, seed uint64) ([]*User, error
 	users := make([]*User, n)
 	origin := h.Sources.Masked().Addr()
 	routes := newRoutes(h.Target.Port)
-	habits := traits.deal(n, h, seed)
+	habits := h.spread(traits.deal(n, h, seed))
 	for i := range users {
 		u := &User{
 			id:     int32(i),
@@ -88,6 +88,35 @@ func (t Traits) deal(n int, h *Habits, seed uint64) []*Habits {
 		out[i] = own
 	}
 	return out
+}
+
+// spread gives users the targets in turn: the first h.Target, and so on. Users of the same habits and target share them.
+func (h *Habits) spread(habits []*Habits) []*Habits {
+	if len(h.Others) == 0 {
+		return habits
+	}
+	type kind struct {
+		habits *Habits
+		target *Target
+	}
+	known := map[kind]*Habits{}
+	for i, of := range habits {
+		k := kind{of, h.Target}
+		if n := i % (len(h.Others) + 1); n > 0 {
+			k.target = h.Others[n-1]
+		}
+		if known[k] == nil {
+			own := *of
+			own.Target = k.target
+			if own.TLS != nil && k.target != h.Target {
+				own.TLS = own.TLS.Clone()
+				own.TLS.ServerName = k.target.Name
+			}
+			known[k] = &own
+		}
+		habits[i] = known[k]
+	}
+	return habits
 }
 
 func each[T any](s Shares[T], n int, rng *rand.Rand, set func(int, T)) {

@@ -3,6 +3,7 @@
 package user
 
 import (
+	"crypto/tls"
 	"fmt"
 	"math"
 	"net/netip"
@@ -43,6 +44,32 @@ func TestShares(t *testing.T) {
 		if s, err := ParseShares(bad, dnsclient.ParseTTL); err == nil {
 			t.Errorf("ParseShares(%q) = %v, want an error", bad, s)
 		}
+	}
+}
+
+// Users are given several hosts in turn, whatever else they differ in, and a name each for TLS.
+func TestUsersOfSeveralHosts(t *testing.T) {
+	target := func(name string) *Target { return &Target{Name: name, Port: 443, TLS: true} }
+	h := &Habits{
+		Client: "test", Target: target("a.test"), Others: []*Target{target("b.test"), target("c.test")}, TLS: &tls.Config{ServerName: "a.test"},
+		DNS: dnsclient.Config{Timeout: time.Second},
+	}
+	users, err := NewPopulation(8, h, Traits{KeepAlive: Shares[bool]{{Value: true, Weight: 1}, {Value: false, Weight: 1}}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	for i, u := range users {
+		want := []string{"a.test", "b.test", "c.test"}[i%3]
+		if u.habits.Target.Name != want || u.habits.TLS.ServerName != want {
+			t.Errorf("user %d asks %s as %s, want %s", i, u.habits.Target.Name, u.habits.TLS.ServerName, want)
+		}
+		if u.habits.KeepAlive {
+			kept++
+		}
+	}
+	if kept != 4 {
+		t.Errorf("%d of 8 users keep connections, want 4", kept)
 	}
 }
 
