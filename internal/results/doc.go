@@ -16,6 +16,7 @@
 //	        resources.parquet    what each component used in the window (Resource)
 //	        lookups.parquet      over real resolvers: resolutions before the load, cold and warm (Sample)
 //	        queries.parquet      over real resolvers: what each server of the delegation tree was asked (Query)
+//	        accuracy.jsonl           of workload dns: how each change of a name came to each server (docs/load.md)
 //	        events.jsonl         faults, phases, pool changes (Event, one JSON object a line)
 //	        logs/                what programs printed
 //
@@ -55,5 +56,8 @@
 // One row is one counter pair of one unit (a pod, a systemd unit, a host), read
 // at the edges of the measured window. CPU times come from cgroup counters and,
 // for the host, from /proc/stat. A host row is written once a kernel (twin nodes
-// share one): component "host" holds busy, softirq and total CPU time.
+// share one): component "host" holds busy, softirq and total CPU time. A link row is written once a node: what went over its
+// interfaces but lo and those of its pods, and TCP connections that its own network namespace opened or accepted, among which those
+// of pods in namespaces of their own are not. Packets, connections and energy_uj came later within version 1, and link rows with them:
+// files without them say nothing of these.
 package results

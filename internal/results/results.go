@@ -19,6 +19,7 @@ const (
 	PhasesFile    = "phases.hlog" // a generator's; not part of a trial
 	ResourcesFile = "resources.parquet"
 	EventsFile    = "events.jsonl"
+	AccuracyFile  = "accuracy.jsonl"
 	LogsDir       = "logs"
 )
 
@@ -71,8 +72,11 @@ type Host struct {
 
 // Kinds of trial.
 const (
-	KindSteady = "steady"
-	KindFault  = "fault"
+	KindSteady  = "steady"
+	KindFault   = "fault"
+	KindChurn   = "churn"    // pods of the backend were replaced
+	KindFindMax = "find-max" // the highest rate was searched; the window is that of the run that confirmed it
+	KindIdle    = "idle"     // nobody asked
 )
 
 // Trial is one cell of the matrix, executed once: the unit of statistics.
@@ -81,7 +85,7 @@ type Trial struct {
 	ID            string `json:"id"`
 	Index         int    `json:"index"`
 	System        string `json:"system"`
-	Kind          string `json:"kind"` // steady | fault
+	Kind          string `json:"kind"` // steady | fault | churn | find-max | idle
 	// Factors are the trial's levels of every factor; "system" is among them.
 	Factors map[string]string `json:"factors"`
 	Rate    float64           `json:"rate_per_second"` // requests a second, all clients together
@@ -190,6 +194,7 @@ const (
 	ComponentControlPlane = "control-plane" // etcd, API server, controller manager, scheduler
 	ComponentNodeAgent    = "node-agent"    // kubelet, containerd, shims
 	ComponentHost         = "host"          // one row a kernel, from /proc/stat
+	ComponentLink         = "link"          // one row a node: what went over its own interfaces
 )
 
 // Resource is what one unit used between the edges of the measured window: a row of resources.parquet.
@@ -205,6 +210,11 @@ type Resource struct {
 	RSSBytes  int64  `parquet:"rss_bytes"`  // at the end of the window
 	RxBytes   int64  `parquet:"rx_bytes"`
 	TxBytes   int64  `parquet:"tx_bytes"`
+
+	RxPackets   int64 `parquet:"rx_packets"`  // host and link
+	TxPackets   int64 `parquet:"tx_packets"`  // host and link
+	Connections int64 `parquet:"connections"` // link only: TCP connections that the node itself opened or accepted
+	Energy      int64 `parquet:"energy_uj"`   // link only: microjoules at the switch's port, where there is one that tells; else 0
 }
 
 // Event kinds.
@@ -218,6 +228,12 @@ const (
 	// EventAnswer is that the server Target began to answer Node with something else: Name is addresses (in Detail), silent, or
 	// a response code; Detail has until_ns, the instant of its last such answer.
 	EventAnswer = "answer"
+	// EventMark is a mark of a scenario's chaos: where a figure begins or ends to count.
+	EventMark = "mark"
+	// EventChurn is that a pod of the backend was deleted on purpose: Target is the pod, Detail has its address.
+	EventChurn = "churn"
+	// EventRecord is that a DNS record was changed: Target is the name, Detail has its data.
+	EventRecord = "record"
 )
 
 // LastTry is the name of the event that a user tried a removed address for the last time, after_ns nanoseconds after the

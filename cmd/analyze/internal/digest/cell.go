@@ -78,7 +78,7 @@ func (r *Run) Cells() []Cell {
 			s = &System{Name: t.System}
 			byLevels[key][t.System] = s
 		}
-		steady := t.Kind != results.KindFault
+		steady := t.Kind == results.KindSteady || t.Kind == ""
 		switch {
 		case steady && t.Used():
 			s.Steady = append(s.Steady, t)
