@@ -17,6 +17,9 @@ var name = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 // minRequests is the least number of requests in a window that says anything about a distribution.
 const minRequests = 100
 
+// maxResponse is the most bytes of an answer.
+const maxResponse = 1 << 30
+
 // longest bounds a window and a warm-up; a longer one is a slip of the pen.
 const longest = time.Hour
 
@@ -33,12 +36,22 @@ func (s *Scenario) check(f *strictyaml.File, v Vocabulary) {
 			f.Problem(text.path, "state it before the run", "missing")
 		}
 	}
+	if s.Form != "" && !slices.Contains(forms(), s.Form) {
+		f.Problem("form", strings.Join(forms(), ", "), "unknown form %q", s.Form)
+	}
 	s.checkSystems(f, v.Systems)
 	s.checkDNS(f, v)
 	s.checkLoad(f)
-	s.checkTrials(f, v.Faults)
+	s.checkFactors(f, v)
+	s.checkTrials(f, v)
 	s.checkValidity(f)
+	if f.Err() == nil { // what can be planned
+		s.checkCells(f, v)
+	}
 }
+
+// forms that a scenario may have.
+func forms() []string { return []string{"ci", "twin", "pi"} }
 
 func (s *Scenario) checkSystems(f *strictyaml.File, known []string) {
 	if len(s.Systems) == 0 {
@@ -59,17 +72,26 @@ func (s *Scenario) checkLoad(f *strictyaml.File) {
 	if s.Backend.Replicas < 1 {
 		f.Problem("backend.replicas", "at least 1", "%d replicas", s.Backend.Replicas)
 	}
-	if s.Backend.ResponseBytes < 0 || s.Backend.ResponseBytes > 1<<30 {
+	if s.Backend.ResponseBytes < 0 || s.Backend.ResponseBytes > maxResponse {
 		f.Problem("backend.response_bytes", "0 to 1073741824", "%d bytes", s.Backend.ResponseBytes)
 	}
 	if s.Backend.ServiceTime < 0 {
 		f.Problem("backend.service_time", "", "negative duration %s", s.Backend.ServiceTime)
 	}
 	l := s.Load
-	if !(l.Rate > 0 && l.Rate <= 1e6) {
+	switch rates := s.LevelsOf(Rate); {
+	case f.Has("load.rate") && len(s.Factors.Rate) > 0:
+		f.Problem("load.rate", "leave one out", "given here and as a factor")
+	case !f.Has("load.rate") && (len(rates) > 0 || !s.needsRate()):
+	case !(l.Rate > 0 && l.Rate <= 1e6):
 		f.Problem("load.rate", "requests a second of all clients together, above 0", "rate %g", l.Rate)
 	}
-	if l.Connection != ConnectionNew && l.Connection != ConnectionKeepAlive {
+	if l.Workload != WorkloadHTTP && l.Workload != WorkloadDNS {
+		f.Problem("load.workload", "http or dns", "unknown workload %q", l.Workload)
+	}
+	if l.Workload == WorkloadDNS {
+		s.checkAccuracy(f)
+	} else if len(s.LevelsOf(Connection)) == 0 && l.Connection != ConnectionNew && l.Connection != ConnectionKeepAlive {
 		f.Problem("load.connection", "new or keepalive", "unknown connection mode %q", l.Connection)
 	}
 	if l.Users < 1 {
@@ -79,6 +101,14 @@ func (s *Scenario) checkLoad(f *strictyaml.File) {
 	if l.Warmup < 0 || l.Warmup > longest {
 		f.Problem("load.warmup", "0s to "+longest.String(), "duration %s", l.Warmup)
 	}
+	if l.WarmupMost < 0 || l.WarmupMost > longest {
+		f.Problem("load.warmup_most", "0s to "+longest.String(), "duration %s", l.WarmupMost)
+	} else if l.WarmupMost > 0 && l.WarmupMost < leastSettling {
+		f.Problem("load.warmup_most", "at least "+leastSettling.String()+": a shorter series does not show that it is stable", "duration %s", l.WarmupMost)
+	}
+	if s.Links != "" && !linkRate.MatchString(s.Links) {
+		f.Problem("links", "such as 100mbit or 1gbit", "unknown rate %q", s.Links)
+	}
 	// A request that its own timeout ends can never succeed.
 	if l.Timeout > 0 && s.Backend.ServiceTime >= l.Timeout {
 		f.Problem("backend.service_time", "shorter than load.timeout", "%s, but a request times out after %s", s.Backend.ServiceTime, l.Timeout)
@@ -87,50 +117,6 @@ func (s *Scenario) checkLoad(f *strictyaml.File) {
 	if busy := l.Rate * s.Backend.ServiceTime.Seconds(); l.Connection == ConnectionKeepAlive && l.Users > 0 && busy > float64(l.Users) {
 		f.Problem("load.rate", "lower the rate or the service time, or add users",
 			"%g requests/s of %s each keep %.0f connections busy, but there are %d users", l.Rate, s.Backend.ServiceTime, busy, l.Users)
-	}
-}
-
-func (s *Scenario) checkTrials(f *strictyaml.File, known []string) {
-	if len(s.Trials) == 0 {
-		f.Problem("trials", "such as - {count: 3, window: 10s}", "no trials")
-	}
-	seen := map[string]bool{}
-	for i, t := range s.Trials {
-		path := fmt.Sprintf("trials[%d]", i)
-		if t.Count < 1 || t.Count > 500 {
-			f.Problem(path+".count", "1 to 500", "%d trials", t.Count)
-		}
-		positive(f, path+".window", t.Window)
-		if t.Window > longest {
-			f.Problem(path+".window", "at most "+longest.String(), "duration %s", t.Window)
-		}
-		if n := s.Load.Rate * t.Window.Seconds(); t.Window > 0 && s.Load.Rate > 0 && n < minRequests {
-			f.Problem(path+".window", "a longer window or a higher load.rate",
-				"%g requests/s for %s are %.0f requests, fewer than %d", s.Load.Rate, t.Window, n, minRequests)
-		}
-		if c := t.Condition(); seen[c] {
-			f.Problem(path, "raise the count of the other", "a second entry with the same condition (fault %s)", c)
-		} else {
-			seen[c] = true
-		}
-		if t.Fault != nil {
-			checkFault(f, path+".fault", t, known)
-		}
-	}
-}
-
-func checkFault(f *strictyaml.File, path string, t Trials, known []string) {
-	if !slices.Contains(known, t.Fault.Kind) {
-		f.Problem(path+".kind", "known: "+strings.Join(known, ", "), "unknown fault kind %q", t.Fault.Kind)
-	}
-	positive(f, path+".at", t.Fault.At)
-	positive(f, path+".hold", t.Fault.Hold)
-	switch {
-	case t.Window <= 0:
-	case t.Fault.At >= t.Window:
-		f.Problem(path+".at", "counted from the start of the window", "the fault begins at %s, but the window ends at %s", t.Fault.At, t.Window)
-	case t.Fault.At+t.Fault.Hold > t.Window:
-		f.Problem(path+".hold", "at + hold within the window", "the fault ends at %s, but the window ends at %s", t.Fault.At+t.Fault.Hold, t.Window)
 	}
 }
 
@@ -147,6 +133,7 @@ func (s *Scenario) checkValidity(f *strictyaml.File) {
 		{"validity.host_cpu", v.HostCPU, false},
 		{"validity.dropped", v.Dropped, true},
 		{"validity.errors", v.Errors, true},
+		{"validity.missing_scrapes", v.MissingScrapes, true},
 	} {
 		if !(share.value >= 0 && share.value <= 1) || share.value == 0 && !share.zero {
 			f.Problem(share.path, "a share of 1", "%g", share.value)
@@ -155,6 +142,36 @@ func (s *Scenario) checkValidity(f *strictyaml.File) {
 	if v.Repeats < 0 {
 		f.Problem("validity.repeats", "0 or more", "%d repeats", v.Repeats)
 	}
+}
+
+// linkRate is what tc takes for a rate (tc(8), units), as far as anybody shapes a link to it.
+var linkRate = regexp.MustCompile(`^[1-9][0-9]*(k|m|g)bit$`)
+
+// leastSettling is the shortest run that can show that latency is stable: MSER-5 wants ten means, of half a second each.
+const leastSettling = 6 * time.Second
+
+// checkAccuracy checks what workload dns has.
+func (s *Scenario) checkAccuracy(f *strictyaml.File) {
+	if s.Load.Names < 1 || s.Load.Names > 10_000 {
+		f.Problem("load.names", "1 to 10000", "%d names", s.Load.Names)
+	}
+	positive(f, "load.update_every", s.Load.UpdateEvery)
+	if slices.Contains(s.Systems, "direct") {
+		f.Problem("systems", "leave it out", "clients of direct ask no DNS, so that workload dns has nobody to ask")
+	}
+	if f.Has("dns") {
+		f.Problem("load.workload", "http", "the section dns has its own workload")
+	}
+	for _, factor := range []Factor{Connection, ResponseBytes, TLS, Retry, ClientTTL, Services} {
+		if len(s.LevelsOf(factor)) > 0 {
+			f.Problem("load.workload", "leave the factor out", "queries have no %s", factor)
+		}
+	}
+}
+
+// needsRate says whether an entry has load of a given rate.
+func (s *Scenario) needsRate() bool {
+	return len(s.Trials) == 0 || slices.ContainsFunc(s.Trials, func(t Trials) bool { return t.loaded() })
 }
 
 func positive(f *strictyaml.File, path string, d time.Duration) {

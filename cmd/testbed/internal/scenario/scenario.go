@@ -28,8 +28,14 @@ type Scenario struct {
 	Hypothesis string `yaml:"hypothesis"`
 	// Seed of everything random: the order of trials, the faults' targets, the generators.
 	Seed uint64 `yaml:"seed"`
+	// Form says what it is meant for: ci (minutes), twin (a part of the cells), or pi (every cell, on hardware). Optional.
+	Form string `yaml:"form"`
 	// Systems that are compared; each stands alone during its trials.
 	Systems []string `yaml:"systems"`
+	// Factors that are crossed with systems and trials.
+	Factors Factors `yaml:"factors"`
+	// Pairs are tables of factors that vary together.
+	Pairs []Pair `yaml:"pairs"`
 	// Backend is the service behind every system.
 	Backend Backend `yaml:"backend"`
 	// DNS puts real resolvers and a delegation tree between the clients and dnsingress; without it the clients' node
@@ -37,10 +43,14 @@ type Scenario struct {
 	DNS DNS `yaml:"dns"`
 	// Load that the clients offer.
 	Load Load `yaml:"load"`
-	// Trials of each system: one entry a condition.
+	// Links is the rate, such as 100mbit, to which the link of every worker is shaped during the run. Default: as it is.
+	Links string `yaml:"links"`
+	// Trials of each cell: one entry a condition.
 	Trials []Trials `yaml:"trials"`
 	// Validity decides which trials count.
 	Validity Validity `yaml:"validity"`
+
+	vocabulary Vocabulary
 }
 
 // Backend is the service behind every system.
@@ -59,8 +69,17 @@ const (
 	ConnectionKeepAlive = "keepalive"
 )
 
+// Workloads of a Load.
+const (
+	WorkloadHTTP = "http"
+	WorkloadDNS  = "dns"
+)
+
 // Load is an open loop: requests are sent at the instants that the rate gives, whatever came of those before.
 type Load struct {
+	// Workload is http, or dns: queries for names that the run makes and changes in the cluster, whose answers are held against
+	// what is true. Default http.
+	Workload string `yaml:"workload"`
 	// Rate in requests a second, constant, of all client nodes together; with DNS, of each trial, which has a node.
 	Rate float64 `yaml:"rate"`
 	// Connection is new (one a request) or keepalive.
@@ -71,42 +90,13 @@ type Load struct {
 	Timeout time.Duration `yaml:"timeout"`
 	// Warmup is the time under load before the measured window; what happens in it is not counted. Default 3s.
 	Warmup time.Duration `yaml:"warmup"`
-}
-
-// Trials is a condition under which every system is tried Count times.
-type Trials struct {
-	// Count of valid trials a system.
-	Count int `yaml:"count"`
-	// Window is the time that is measured.
-	Window time.Duration `yaml:"window"`
-	// Fault done in the window; without it the trials are steady.
-	Fault *Fault `yaml:"fault"`
-}
-
-// Kind is results.KindSteady or results.KindFault's text.
-func (t *Trials) Kind() string {
-	if t.Fault == nil {
-		return "steady"
-	}
-	return "fault"
-}
-
-// Condition is the level of the factor "fault": none, or the fault's kind.
-func (t *Trials) Condition() string {
-	if t.Fault == nil {
-		return "none"
-	}
-	return t.Fault.Kind
-}
-
-// Fault is something broken at a known instant and held broken.
-type Fault struct {
-	// Kind of fault, e.g. pod-sigkill or node-power-cut.
-	Kind string `yaml:"kind"`
-	// At is the instant of the fault, counted from the start of the window.
-	At time.Duration `yaml:"at"`
-	// Hold is how long it lasts; it ends within the window.
-	Hold time.Duration `yaml:"hold"`
+	// WarmupMost has load run beforehand until its latency is stable (MSER-5), at most so long; a trial in which it is not stable
+	// by then is invalid. Default: no such run.
+	WarmupMost time.Duration `yaml:"warmup_most"`
+	// Names that workload dns makes and asks for. Default 20.
+	Names int `yaml:"names"`
+	// UpdateEvery is the time between two changes of a name in workload dns. Default 10s.
+	UpdateEvery time.Duration `yaml:"update_every"`
 }
 
 // Validity holds the bounds that make a trial invalid, and how many invalid ones are repeated.
@@ -123,16 +113,34 @@ type Validity struct {
 	Errors float64 `yaml:"errors"`
 	// ClockOffset is the largest offset between a node's clock and the orchestrator's. Default 10ms.
 	ClockOffset time.Duration `yaml:"clock_offset"`
+	// MissingScrapes is the largest share of Prometheus' scrapes in the window that failed or are missing. Default 0.
+	MissingScrapes float64 `yaml:"missing_scrapes"`
+	// Throttled allows nodes whose CPUs were throttled in the window, by heat or by their power supply. Default false.
+	Throttled bool `yaml:"throttled"`
+	// LowerBounds lets a find_max trial count whose rate the generators limited, not the system, as where both share CPUs: what it
+	// found is a lower bound then. Default false.
+	LowerBounds bool `yaml:"lower_bounds"`
 	// Repeats bounds how many invalid trials are repeated in all. Default 5.
 	Repeats int `yaml:"repeats"`
 }
 
-// Vocabulary is what a scenario may name.
+// Vocabulary is what a scenario may name, and what is known of it.
 type Vocabulary struct {
 	Systems []string
 	Faults  []string
 
 	Resolvers, Behaviours, Trees []string // the three factors of DNS
+
+	// Levels of those factors whose levels have names.
+	Levels map[Factor][]string
+	// Means says whether a system differs by a factor; nil: each does by all.
+	Means func(system string, f Factor) bool
+	// Fits says why a system cannot stand as a cell wants it; nil: each can.
+	Fits func(system string, setup Setup) error
+	// Strikes says why a fault cannot be done while these systems stand; nil: each can.
+	Strikes func(f Fault, systems []string) error
+	// Workers and Clients are how many nodes of these groups the inventory has; 0: it is not known.
+	Workers, Clients int
 }
 
 // Read reads the scenario in the file at path and checks it. The error holds everything that is
@@ -149,6 +157,7 @@ func Read(path string, v Vocabulary) (*Scenario, []byte, error) {
 // Parse is Read for data that was read from the file called name.
 func Parse(name string, data []byte, v Vocabulary) (*Scenario, error) {
 	s := defaults()
+	s.vocabulary = v
 	f := strictyaml.Decode(name, data, s)
 	s.check(f, v)
 	if err := f.Err(); err != nil {
@@ -161,7 +170,7 @@ func defaults() *Scenario {
 	return &Scenario{
 		Backend: Backend{Replicas: 6, ResponseBytes: 1024},
 		DNS:     DNS{TTL: 10 * time.Second, DelegationTTL: time.Minute, Cold: 3},
-		Load:    Load{Users: 20, Timeout: time.Second, Warmup: 3 * time.Second},
+		Load:    Load{Workload: WorkloadHTTP, Users: 20, Timeout: time.Second, Warmup: 3 * time.Second, Names: 20, UpdateEvery: 10 * time.Second},
 		Validity: Validity{
 			LagP99: 10 * time.Millisecond, GeneratorCPU: 0.7, HostCPU: 0.9,
 			Errors: 0.001, ClockOffset: 10 * time.Millisecond, Repeats: 5,
@@ -176,5 +185,5 @@ func (s *Scenario) Conditions() []string {
 		out = append(out, s.Trials[i].Condition())
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }

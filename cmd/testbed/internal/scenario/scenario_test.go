@@ -71,7 +71,7 @@ func TestFindings(t *testing.T) {
 				`s.yaml:7:25: load.users: 0 users (hint: at least 1)`,
 				`s.yaml:7:54: load.timeout: duration 0s (hint: above 0s)`,
 				`s.yaml:8:20: validity.errors: 2 (hint: a share of 1)`,
-				`s.yaml:8:23: validity: unknown key "colour" (hint: known: clock_offset, dropped, errors, generator_cpu, host_cpu, lag_p99, repeats)`,
+				`s.yaml:8:23: validity: unknown key "colour" (hint: known: clock_offset, dropped, errors, generator_cpu, host_cpu, lag_p99, lower_bounds, missing_scrapes, repeats, throttled)`,
 			},
 		},
 	} {
@@ -143,6 +143,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte(good))
+	f.Add([]byte(crossed))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := Parse("f.yaml", data, vocabulary)
 		if err != nil {
@@ -150,8 +151,8 @@ func FuzzParse(f *testing.F) {
 		}
 		// What passes can be planned.
 		trials := 0
-		for _, c := range s.Trials {
-			trials += c.Count * len(s.Systems)
+		for i := range s.Trials {
+			trials += s.Trials[i].Count * len(s.cells(&s.Trials[i]))
 		}
 		if n := len(s.Order()); n != trials || n == 0 || s.Estimate() <= 0 {
 			t.Errorf("%d of %d trials ordered, estimate %s", n, trials, s.Estimate())
