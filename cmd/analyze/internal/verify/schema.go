@@ -89,7 +89,10 @@ func checkTrial(run *results.Run, t results.TrialDir) (problems []problem) {
 }
 
 // later are columns that came within version 1: files without them are whole.
-var later = []string{"backend", "protocol", "request", "dns_queries", "dns_late_ns", "connects", "retry_denied"}
+var later = []string{
+	"backend", "protocol", "request", "dns_queries", "dns_late_ns", "connects", "retry_denied",
+	"rx_packets", "tx_packets", "connections", "energy_uj",
+}
 
 // columns says how the columns of the Parquet file at path differ from those of rows of type T.
 func columns[T any](path string) error {
