@@ -49,6 +49,8 @@ func (c *checker) check() {
 		c.node(i)
 	}
 	c.groups()
+	c.hardware()
+	c.grafana()
 	if c.file.Err() == nil {
 		c.empty()
 	}

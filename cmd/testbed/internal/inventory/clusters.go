@@ -89,22 +89,31 @@ func (c *checker) members() {
 	}
 }
 
-// group wants a node of the group in the cluster, and no second control node.
+// group wants a node of the group in the cluster, and of control nodes one that runs the control plane and one that
+// runs Prometheus.
 func (c *checker) group(group, cluster string) {
 	of := ""
 	if cluster != "" {
 		of = " of cluster " + cluster
 	}
-	count := 0
+	var members []Node
 	for _, n := range c.Nodes {
 		if n.In(group) && (cluster == "" || n.Cluster == cluster) {
-			count++
+			members = append(members, n)
 		}
 	}
-	switch {
-	case count == 0 && len(c.Nodes) > 0:
+	if len(members) == 0 && len(c.Nodes) > 0 {
 		c.file.Problem("nodes", "groups: ["+group+"]", "no node%s is in group %q", of, group)
-	case count > 1 && group == Control:
-		c.file.Problem("nodes", "one control node a cluster; several clusters have cluster: NAME on their nodes", "%d nodes%s are in group %q", count, of, group)
+	}
+	if len(members) == 0 || group != Control {
+		return
+	}
+	for _, role := range roles {
+		count := len(slices.DeleteFunc(slices.Clone(members), func(n Node) bool { return !n.Runs(role) }))
+		needed := role == RoleControlPlane || role == RolePrometheus
+		if count > 1 || needed && count == 0 {
+			c.file.Problem("nodes", "one a cluster: control nodes have roles: ["+role+"]; several clusters have cluster: NAME on their nodes",
+				"%d control nodes%s have the role %s", count, of, role)
+		}
 	}
 }

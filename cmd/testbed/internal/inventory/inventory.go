@@ -15,7 +15,7 @@ import (
 
 // The groups that a node may be in.
 const (
-	Control = "control" // etcd, the API server, controllers, Prometheus; exactly one node a cluster
+	Control = "control" // what runs the cluster, by roles: etcd and the API server, Prometheus, the netboot service
 	Worker  = "worker"  // kubelet and containerd; has a /64 for its pods
 	Client  = "client"  // load generators and their resolver
 )
@@ -29,6 +29,12 @@ type Inventory struct {
 	Zone       string     `yaml:"zone"` // what dnsingress serves, with the final dot: "apps.test."
 	SSH        SSH        `yaml:"ssh"`
 	Kubernetes Kubernetes `yaml:"kubernetes"`
+	Watts      Watts      `yaml:"watts" json:",omitzero"` // of each node that has none of its own
+	Switches   []Switch   `yaml:"switches" json:",omitempty"`
+	Image      string     `yaml:"image" json:",omitempty"` // of each node that has none of its own
+	Images     []Image    `yaml:"images" json:",omitempty"`
+	Boot       Boot       `yaml:"boot" json:",omitzero"`
+	Grafana    Grafana    `yaml:"grafana" json:",omitzero"`
 	Nodes      []Node     `yaml:"nodes"` // in the order of the file
 	Path       string     `yaml:"-"`     // the file, as given to Load
 
@@ -66,6 +72,13 @@ type Node struct {
 	// Cluster is the Kubernetes cluster that the node belongs to, where the inventory holds several.
 	// Clients may belong to none: they are everybody's.
 	Cluster string `yaml:"cluster" json:",omitempty"`
+
+	Roles   []string `yaml:"roles" json:",omitempty"`   // of control nodes, see RoleControlPlane
+	MAC     MAC      `yaml:"mac" json:",omitzero"`      // of its Ethernet port
+	Port    Port     `yaml:"port" json:",omitzero"`     // where it is plugged in and gets its power
+	Watts   Watts    `yaml:"watts" json:",omitzero"`    // set for all nodes with a port
+	Image   string   `yaml:"image" json:",omitempty"`   // the id of what its card holds
+	HostKey string   `yaml:"hostKey" json:",omitempty"` // its SSH server's public key, pinned here; else in ssh.knownHosts
 }
 
 // In says whether the node is in the group.
@@ -94,8 +107,9 @@ const maxSize = 1 << 20
 
 // Parse is Load for the file's bytes; path is used in messages.
 func Parse(path string, src []byte) (*Inventory, error) {
-	inv := &Inventory{Path: path, SSH: SSH{User: "root", Port: 22, Identity: "~/.ssh/id_ed25519", KnownHosts: "~/.ssh/known_hosts"}, Kubernetes: Kubernetes{Heartbeat: "short"}}
+	inv := &Inventory{Path: path, SSH: SSH{User: "root", Port: 22, Identity: "~/.ssh/id_ed25519", KnownHosts: "~/.ssh/known_hosts"}, Kubernetes: Kubernetes{Heartbeat: "short"}, Boot: defaultBoot}
 	c := checker{strictyaml.Decode(path, src, inv), inv}
+	inv.complete()
 	c.check()
 	if err := c.file.Err(); err != nil {
 		return nil, err

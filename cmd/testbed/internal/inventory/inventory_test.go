@@ -126,3 +126,54 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The inventory of the testbed itself: 22 nodes, each on a port of its own, with the roles that the documentation gives them.
+func TestTheTestbed(t *testing.T) {
+	inv, err := inventory.Load("../../../../pi-cluster/inventory.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for group, want := range map[string]int{inventory.Control: 2, inventory.Worker: 10, inventory.Client: 10} {
+		if n := len(inv.Group(group)); n != want {
+			t.Errorf("%d nodes in group %s, want %d", n, group, want)
+		}
+	}
+	if cp, prom, netboot := inv.ControlPlane().Name, inv.Prometheus().Name, inv.Netboot().Name; cp != "control-1" || prom != "control-2" || netboot != "control-2" {
+		t.Errorf("control plane on %q, Prometheus on %q, netboot on %q", cp, prom, netboot)
+	}
+	for _, n := range inv.Nodes {
+		image, ok := inv.ImageOf(n)
+		if !ok || image.SHA256 == "" || n.MAC.IsZero() || n.Port.IsZero() || n.Watts.Worst == 0 {
+			t.Errorf("%s: image %q, MAC %s, %s, %v", n.Name, image.ID, n.MAC, n.Port, n.Watts)
+		}
+	}
+}
+
+func TestSecret(t *testing.T) {
+	dir := t.TempDir()
+	inv := &inventory.Inventory{Path: filepath.Join(dir, "inventory.yaml")}
+	for name, mode := range map[string]os.FileMode{"mine": 0o600, "everybodys": 0o644} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(" the key\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "blank"), []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("THE_KEY", "the key\n")
+	for _, reference := range []string{"mine", "env:THE_KEY", filepath.Join(dir, "mine")} {
+		if s, err := inv.Secret(reference); err != nil || s != "the key" {
+			t.Errorf("%s: %q, %v", reference, s, err)
+		}
+	}
+	for reference, want := range map[string]string{
+		"everybodys":   "others may read",
+		"blank":        "is empty",
+		"missing":      "no such file",
+		"env:NOBODY_X": "the variable NOBODY_X is not set",
+	} {
+		if _, err := inv.Secret(reference); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", reference, err, want)
+		}
+	}
+}

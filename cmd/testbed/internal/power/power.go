@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package power says what it is to cut a node's power and to give it back. The twin has one
-// implementation; switches that power real boards are others.
+// Package power cuts the power of nodes and gives it back: over the ports of switches (UniFi's two interfaces, a switch's
+// own shell, a program of the operator's), and says what nodes draw and how many may start at once.
 package power
 
 import (
@@ -18,6 +18,19 @@ type Controller interface {
 	// On gives power and returns when the node answers on SSH. A node that is on already stays so.
 	On(ctx context.Context, node string) error
 	State(ctx context.Context, node string) (State, error)
+}
+
+// Cycler is a Controller that can also interrupt the power of a node.
+type Cycler interface {
+	// Cycle cuts the power and gives it back. It returns when the node has power again, and does not
+	// wait for it to answer.
+	Cycle(ctx context.Context, node string) error
+}
+
+// Meter is a Controller that knows what nodes draw.
+type Meter interface {
+	// Watts returns what each node draws now, by name. Nodes of whose switch nobody knows it are left out.
+	Watts(ctx context.Context) (map[string]float64, error)
 }
 
 // State is what is known of a node's power.
