@@ -6,8 +6,10 @@
 # Environment: PORT(5300) Q(query file) SECS(10 dnsperf, 0: none) BSECS(4 blast) RATE(5000 latency probe, 0=off) LSECS(3)
 #   OUTQ(dnsperf outstanding, 100) CLIENTS(10) WIN(dnsblast window 256) PROBE(name to wait for)
 #   PRIMARY(command of a primary on ::1:$PRIMARY_PORT (5301) whose zone changes, and which the server follows): started first,
-#   on core $CCORE; stopped before the last probe, so that p99 with changes and without are of the same process.
-# CSV: name,perf_qps,perf_us_per_q,perf_lost,perf_avg_lat_us,blast_qps,blast_us_per_q,p50,p99,p999,rss_kb,load_s,avg_an,avg_len,foreign_cpu_pct,perf_user_us,blast_user_us,p99_quiet,serials_behind,others_pct
+#   on core $CCORE. PAIRS(15): latency is then probed in so many pairs of windows of a second, one with changes and one while
+#   the primary is held (SIGSTOP), in turn, so that both are of the same process and the same noise.
+# CSV: name,perf_qps,perf_us_per_q,perf_lost,perf_avg_lat_us,blast_qps,blast_us_per_q,p50,p99,p999,rss_kb,load_s,avg_an,avg_len,foreign_cpu_pct,perf_user_us,blast_user_us,p99_quiet,serials_behind,p99_ratio,others_pct
+# p50, p99, p999 and p99_quiet are medians of the windows, p99_ratio the median of the pairs' ratios.
 set -u; here=$(cd "$(dirname "$0")" && pwd)
 NAME=$1; shift; [ "$1" = -- ] && shift
 PORT=${PORT:-5300}; SECS=${SECS:-10}; BSECS=${BSECS:-4}; RATE=${RATE:-5000}; OUTQ=${OUTQ:-100}; CLIENTS=${CLIENTS:-10}
@@ -16,7 +18,7 @@ HZ=$(getconf CLK_TCK); LOG=${LOG:-${DNSB:-$PWD/build}/log/$NAME.log}; mkdir -p "
 first=; pid=
 wait_for() { echo "$PROBE AAAA" >"$LOG.probe"; taskset -c $CCORE $BLAST $1 "$LOG.probe" ${WAITS:-60} -1; }
 fail() { echo "$NAME,FAILED ($1, see $LOG)"; exit 1; }
-end() { [ -z "$first" ] || { kill $first 2>/dev/null; wait $first 2>/dev/null; first=; }; }
+end() { [ -z "$first" ] || { kill -CONT $first 2>/dev/null; kill $first 2>/dev/null; wait $first 2>/dev/null; first=; }; }
 trap end EXIT
 if [ -n "${PRIMARY:-}" ]; then
   # shellcheck disable=SC2086
@@ -62,12 +64,23 @@ if [ "$BSECS" != 0 ]; then read c0 u0 <<<$(cpu); b0=$(busy); w0=$(date +%s%N); o
   # foreign: busy time that is neither server nor (one fully busy) client core, as % of wall
   fg=$(echo "$b0 $b1 $c0 $c1 $w0 $w1 $HZ" | awk '{d=($6-$5)/1e9; printf "%.0f",(($2-$1-($4-$3))/$7-d)/d*100}')
   bus=$(echo "$c0 $c1 $g $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}'); buu=$(echo "$u0 $u1 $g $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}'); fi
-if [ "$RATE" != 0 ]; then o=$(taskset -c $CCORE $BLAST $PORT "$Q" ${LSECS:-3} 0 $RATE); echo "$o" >>"$LOG.perf"
-  p50=$(echo "$o" | sed 's/.*p50=\([0-9.]*\)us.*/\1/'); p99=$(echo "$o" | sed 's/.*p99=\([0-9.]*\)us.*/\1/'); p999=$(echo "$o" | sed 's/.*p999=\([0-9.]*\)us.*/\1/'); fi
-r=$(rss); quiet=-; behind=-; others=$(echo "$st0 $(others)" | awk '{printf "%.1f", 100*($3-$1)/($4-$2)}')
-if [ -n "$first" ]; then
+# probe prints p50, p99 and p99.9 of queries at a rate. The prober goes before whatever else has its core, where it may.
+first_of_all=$(chrt -r 1 true 2>/dev/null && echo "chrt -r 1" || true)
+probe() { local o; o=$(taskset -c $CCORE $first_of_all $BLAST $PORT "$Q" $1 0 $RATE); echo "$o" >>"$LOG.perf"; sed 's/.*p50=\([0-9.]*\)us.*p99=\([0-9.]*\)us p999=\([0-9.]*\)us.*/\1 \2 \3/' <<<"$o"; }
+median() { sort -g | awk '{v[NR]=$1}END{if(NR)printf "%.*f",(d==""?1:d),NR%2?v[(NR+1)/2]:(v[NR/2]+v[NR/2+1])/2}' d="${1:-1}"; }
+quiet=-; behind=-; ratio=-
+if [ "$RATE" != 0 ] && [ -z "$first" ]; then read p50 p99 p999 <<<$(probe ${LSECS:-3})
+elif [ "$RATE" != 0 ]; then
   # One SOA query to each, the server first: what the primary has, and the server has not yet.
-  behind=$("$here/behind.py" $PORT ${PRIMARY_PORT:-5301}); end; sleep 1
-  o=$(taskset -c $CCORE $BLAST $PORT "$Q" ${LSECS:-3} 0 $RATE); echo "$o" >>"$LOG.perf"; quiet=$(echo "$o" | sed 's/.*p99=\([0-9.]*\)us.*/\1/')
+  behind=$("$here/behind.py" $PORT ${PRIMARY_PORT:-5301})
+  : >"$LOG.pairs"
+  for ((i = 0; i < ${PAIRS:-15}; i++)); do
+    with=$(probe 1); kill -STOP $first; sleep .2 # the last change arrives
+    without=$(probe 1); kill -CONT $first; sleep .2
+    echo "$with $without" >>"$LOG.pairs"
+  done
+  p50=$(awk '{print $1}' "$LOG.pairs" | median); p99=$(awk '{print $2}' "$LOG.pairs" | median); p999=$(awk '{print $3}' "$LOG.pairs" | median)
+  quiet=$(awk '{print $5}' "$LOG.pairs" | median); ratio=$(awk '$5>0{print $2/$5}' "$LOG.pairs" | median 3)
 fi
-echo "$NAME,$qps,$pus,$pl,$al,$bq,$bus,$p50,$p99,$p999,$r,$load,$an,$ln,$fg,$puu,$buu,$quiet,$behind,$others"
+r=$(rss); others=$(echo "$st0 $(others)" | awk '{printf "%.1f", 100*($3-$1)/($4-$2)}')
+echo "$NAME,$qps,$pus,$pl,$al,$bq,$bus,$p50,$p99,$p999,$r,$load,$an,$ln,$fg,$puu,$buu,$quiet,$behind,$ratio,$others"

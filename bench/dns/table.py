@@ -13,7 +13,7 @@ def read(path):
     """rows by server, in the order of their first; a round is an index"""
     rows, failed = {}, []
     for r in csv.reader(open(path)):
-        if len(r) < 19: failed.append(",".join(r)); rows.setdefault(r[0], []).append(None)
+        if len(r) < 21: failed.append(",".join(r)); rows.setdefault(r[0], []).append(None)
         else: rows.setdefault(r[0], []).append(r)
     return rows, failed
 
@@ -40,7 +40,7 @@ for arg in sys.argv[1:]:
     changing = any(values(rows, n, 17) for n in rows)
     print("### %s\n" % title)
     head = ["server", "CPU a query, µs: min / median / max", "of Knot's", "CoreDNS's is", "queries/s: min / median / max",
-            "p50, µs", "p99, µs"] + (["p99 without changes, µs", "ratio of the two", "serials behind"] if changing else ["load, s"]) + ["RSS, MiB", "foreign CPU, %", "others, % at most"]
+            "p50, µs", "p99, µs"] + (["p99 without changes, µs", "ratio, median of pairs: min / median / max of rounds", "serials behind"] if changing else ["load, s"]) + ["RSS, MiB", "foreign CPU, %", "others, % at most"]
     lines = []
     for n in rows:
         if not values(rows, n, 6): continue
@@ -49,9 +49,8 @@ for arg in sys.argv[1:]:
                 "%.1f times" % st.median(times) if times else "-", spread(values(rows, n, 5), "%.0f"),
                 middle(values(rows, n, 7), "%.0f"), middle(values(rows, n, 8), "%.0f")]
         if changing:
-            both = [number(r, 8) / number(r, 17) for r in rows[n] if r and number(r, 8) and number(r, 17)]
-            line += [middle(values(rows, n, 17), "%.0f"), middle(both, "%.2f"), middle(values(rows, n, 18), "%.0f")]
+            line += [middle(values(rows, n, 17), "%.0f"), spread(values(rows, n, 19), "%.2f"), middle(values(rows, n, 18), "%.0f")]
         else: line.append(middle(values(rows, n, 11), "%.2f") if n != "cecho" else "-")
-        lines.append(line + [middle([v / 1024 for v in values(rows, n, 10)], "%.1f"), middle(values(rows, n, 14), "%.0f"), "%.1f" % max(values(rows, n, 19), default=0)])
+        lines.append(line + [middle([v / 1024 for v in values(rows, n, 10)], "%.1f"), middle(values(rows, n, 14), "%.0f"), "%.1f" % max(values(rows, n, 20), default=0)])
     table(head, lines)
     for f in failed: print("Failed: `%s`\n" % f)
