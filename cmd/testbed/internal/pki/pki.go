@@ -51,16 +51,16 @@ type identity struct {
 
 // identities lists what a cluster needs.
 func identities(inv *inventory.Inventory) ([]identity, error) {
-	control := inv.Group(inventory.Control)
-	if len(control) != 1 {
-		return nil, fmt.Errorf("the cluster has %d control nodes (hint: give exactly one node the group %s)", len(control), inventory.Control)
+	control := inv.ControlPlane()
+	if control.Name == "" {
+		return nil, fmt.Errorf("the cluster has 0 control nodes (hint: give a node the group %s)", inventory.Control)
 	}
 	loopback := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
 	ids := []identity{
 		{
 			name: "apiserver", commonName: "kube-apiserver",
-			dns: []string{control[0].Name, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
-			ips: append(loopback, control[0].Address, inv.API()),
+			dns: []string{control.Name, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
+			ips: append(loopback, control.Address, inv.API()),
 		},
 		{name: "kubelet-client", commonName: "apiserver-kubelet-client", organization: "system:masters"},
 		{name: "proxy-client", commonName: "front-proxy-client"},
@@ -96,7 +96,7 @@ func Ensure(dir string, inv *inventory.Inventory, now time.Time) (written []stri
 	if err := d.serviceAccount(); err != nil {
 		return nil, err
 	}
-	server := "https://" + netip.AddrPortFrom(inv.Group(inventory.Control)[0].Address, 443).String()
+	server := "https://" + netip.AddrPortFrom(inv.ControlPlane().Address, 443).String()
 	for _, id := range ids {
 		if err := d.leaf(ca, id); err != nil {
 			return nil, fmt.Errorf("making the certificate of %s: %w", id.name, err)

@@ -5,8 +5,6 @@ package tree
 import (
 	"fmt"
 	"strings"
-
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 )
 
 // TapDir is where servers write what they were asked, on their nodes: a file each, named after the server's level.
@@ -24,7 +22,7 @@ func (p *Plan) Leaves() map[string]string {
 		}
 	}
 	fmt.Fprintf(&b, "dns: {dnstap: {to: \"file:%s/%s\"}}\nlameDuck: 0s\n", TapDir, Leaf)
-	fmt.Fprintf(&b, "prometheus: {urls: [\"http://[%s]:9090\"]}\n", p.Inventory.Group(inventory.Control)[0].Address)
+	fmt.Fprintf(&b, "prometheus: {urls: [\"http://[%s]:9090\"]}\n", p.Inventory.Prometheus().Address)
 	return map[string]string{"config.yaml": b.String(), "kustomization.yaml": leavesOverlay}
 }
 
@@ -49,7 +47,7 @@ patches:
 // dnsingress on the control node.
 func (p *Plan) Units(program string) (files map[string]string, units []string) {
 	files = map[string]string{}
-	control := p.Inventory.Group(inventory.Control)[0].Address
+	control := p.Inventory.ControlPlane().Address
 	for _, s := range p.Servers() {
 		dir := "/etc/testbed/tree/" + s.Level
 		args := []string{program, "serve", "--listen", fmt.Sprintf("[%s]:53", s.Address), "--dnstap", "file:" + TapDir + "/" + s.Level}
