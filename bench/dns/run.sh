@@ -65,8 +65,8 @@ if [ "$BSECS" != 0 ]; then read c0 u0 <<<$(cpu); b0=$(busy); w0=$(date +%s%N); o
   fg=$(echo "$b0 $b1 $c0 $c1 $w0 $w1 $HZ" | awk '{d=($6-$5)/1e9; printf "%.0f",(($2-$1-($4-$3))/$7-d)/d*100}')
   bus=$(echo "$c0 $c1 $g $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}'); buu=$(echo "$u0 $u1 $g $HZ" | awk '{printf "%.3f",($2-$1)/$4*1e6/$3}'); fi
 # probe prints p50, p99 and p99.9 of queries at a rate. The prober goes before whatever else has its core, where it may.
-first_of_all=$(chrt -r 1 true 2>/dev/null && echo "chrt -r 1" || true)
-probe() { local o; o=$(taskset -c $CCORE $first_of_all $BLAST $PORT "$Q" $1 0 $RATE); echo "$o" >>"$LOG.perf"; sed 's/.*p50=\([0-9.]*\)us.*p99=\([0-9.]*\)us p999=\([0-9.]*\)us.*/\1 \2 \3/' <<<"$o"; }
+before="chrt -r 1"; $before true 2>/dev/null || before=
+probe() { local o; o=$(taskset -c $CCORE $before $BLAST $PORT "$Q" $1 0 $RATE); echo "$o" >>"$LOG.perf"; sed 's/.*p50=\([0-9.]*\)us.*p99=\([0-9.]*\)us p999=\([0-9.]*\)us.*/\1 \2 \3/' <<<"$o"; }
 median() { sort -g | awk '{v[NR]=$1}END{if(NR)printf "%.*f",(d==""?1:d),NR%2?v[(NR+1)/2]:(v[NR/2]+v[NR/2+1])/2}' d="${1:-1}"; }
 quiet=-; behind=-; ratio=-
 if [ "$RATE" != 0 ] && [ -z "$first" ]; then read p50 p99 p999 <<<$(probe ${LSECS:-3})
