@@ -2,49 +2,40 @@
 
 // Package fault breaks things on a cluster at a known instant, shows that they broke, holds them
 // broken and undoes it, whatever happens in between.
+//
+// What can be done by the struck node itself is done by it: a transient unit there strikes and mends, by
+// the node's own clock, though whoever gave the order is dead by then. What nodes cannot do to
+// themselves, as to lose their power, is entered in the cluster's journal before it is done.
 package fault
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/journal"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
 )
 
-// Kinds of fault.
-const (
-	PodSIGKILL   = "pod-sigkill"    // the processes of a backend pod are killed and kept from restarting
-	PodSlow      = "pod-slow"       // every request of a backend pod takes Slowness longer
-	PodDelete    = "pod-delete"     // a backend pod is deleted, and another with another address takes its place
-	NodePowerCut = "node-power-cut" // a worker loses its power
-
-	ClusterKill      = "cluster-kill"      // all nodes of a cluster lose their power
-	ClusterPartition = "cluster-partition" // a cluster is cut off from everybody, but not from itself
-	DNSKill          = "dns-kill"          // a cluster's authoritative servers are killed and kept from restarting
-	ForwarderKill    = "forwarder-kill"    // likewise the servers that resolvers ask, where they are others
-	ProvisioningKill = "provisioning-kill" // likewise what writes records, and then a backend pod is replaced
-)
-
-// Kinds lists what New makes.
-func Kinds() []string {
-	return []string{PodSIGKILL, PodSlow, PodDelete, NodePowerCut, ClusterKill, ClusterPartition, DNSKill, ForwarderKill, ProvisioningKill}
-}
-
-// Fault is one fault of one trial. Its methods are called in the order Aim, Begin, Hold, End,
-// Recover; End and Recover are also called, in this order, when something before them failed.
+// Fault is one fault of one trial. Its methods are called in the order Aim, Begin, End, Recover;
+// End and Recover are also called, in this order, when something before them failed.
 type Fault interface {
 	// Aim chooses the target and prepares what must not cost time later. It breaks nothing.
 	Aim(ctx context.Context, rng *rand.Rand) (Target, error)
-	// Begin breaks the target at the instant at and returns when it is seen to be broken.
+	// Begin breaks the target at the instant at and returns when it is seen to be broken; of a node that
+	// cannot be asked meanwhile, when it is back and has told.
 	Begin(ctx context.Context, at time.Time) (Instant, error)
-	// End stops holding the target at the instant at. It does nothing if Begin was never called, or a second time.
+	// End stops holding the target at the instant at, or tells when that ended by itself, after Env.Hold.
+	// It does nothing if Begin was never called, or a second time.
 	End(ctx context.Context, at time.Time) (Instant, error)
 	// Recover brings the cluster back to what it was before and returns when it is.
 	Recover(ctx context.Context) error
@@ -52,7 +43,7 @@ type Fault interface {
 
 // Target is what a fault breaks.
 type Target struct {
-	Node string // of a whole cluster, its control node
+	Node string // the first of Nodes; of a whole cluster, its control node
 	Name string // a pod as namespace/name, the node, or the cluster
 	// Members are the addresses that the fault makes useless, or that a system may take for useless:
 	// whether answers hold them is what there is to see.
@@ -63,6 +54,14 @@ type Target struct {
 
 // Strikes says whether the fault may keep a node from being asked, or take away what ran on it.
 func (t Target) Strikes(node string) bool { return node == t.Node || slices.Contains(t.Nodes, node) }
+
+// all are the nodes that it strikes.
+func (t Target) all() []string {
+	if len(t.Nodes) == 0 && t.Node != "" {
+		return []string{t.Node}
+	}
+	return t.Nodes
+}
 
 // Instant bounds the moment at which something happened.
 type Instant struct {
@@ -84,9 +83,32 @@ type Env struct {
 	Told func(ctx context.Context) ([]netip.Addr, error)
 	// Healthy waits until all that stands on the cluster is ready.
 	Healthy func(ctx context.Context) error
-	// HeldDir holds, on a node, one file a pod that is kept from restarting: the path of its pids.max
-	// and the value to put back. Default: /run/testbed/held, which a reboot forgets together with the cgroups.
-	HeldDir string
+	// With holds the fault's parameters, see Kinds.
+	With map[string]string
+	// Hold is how long the fault is to last: nodes end it by themselves then. Default DefaultHold.
+	Hold time.Duration
+	// Journal gets an entry for as long as the fault stands; nil: none.
+	Journal *journal.Journal
+	// Annotate tells others that the fault began, and returns what tells them that it is over; nil: nobody.
+	Annotate func(ctx context.Context, kind string, t Target, began Instant) (ended func(ctx context.Context, i Instant) error, err error)
+	// Warn is told what goes wrong with annotations, which spoils no trial; nil: nobody.
+	Warn func(error)
+	// Dir is where, on a node, each fault has a directory of its own. Default: /dev/shm/testbed-faults, which a reboot
+	// forgets together with everything that a fault does to a kernel.
+	Dir string
+}
+
+// DefaultHold bounds faults of which nobody says how long they are to last.
+const DefaultHold = 10 * time.Minute
+
+func (e *Env) hold() time.Duration { return cmp.Or(e.Hold, DefaultHold) }
+func (e *Env) dir() string         { return cmp.Or(e.Dir, "/dev/shm/testbed-faults") }
+
+func (e *Env) healthy(ctx context.Context) error {
+	if e.Healthy == nil {
+		return nil
+	}
+	return e.Healthy(ctx)
 }
 
 // kubectl runs on the control node of the cluster that a node belongs to.
@@ -96,7 +118,7 @@ func (e *Env) kubectl(node string) *kubectl.Client {
 }
 
 func (e *Env) client(cluster *inventory.Inventory) *kubectl.Client {
-	return &kubectl.Client{Shell: e.Shell, Node: cluster.Group(inventory.Control)[0].Name}
+	return &kubectl.Client{Shell: e.Shell, Node: cluster.ControlPlane().Name}
 }
 
 // pods lists the pods of all clusters that selector matches.
@@ -112,68 +134,67 @@ func (e *Env) pods(ctx context.Context, selector string) ([]kubectl.Pod, error) 
 	return all, nil
 }
 
-func (e *Env) held() string { return cmp.Or(e.HeldDir, "/run/testbed/held") }
-
-// New returns a fault of the given kind.
-func New(kind string, e Env) (Fault, error) {
-	switch kind {
-	case PodSIGKILL:
-		return &podKill{env: e}, nil
-	case PodSlow:
-		return &podSlow{env: e}, nil
-	case PodDelete:
-		return &podDelete{env: e}, nil
-	case NodePowerCut:
-		if e.Power == nil {
-			return nil, fmt.Errorf("fault %s needs control of the nodes' power, which this substrate has not", kind)
-		}
-		return &powerCut{env: e}, nil
-	case ClusterKill, ClusterPartition:
-		return newClusterFault(kind, e)
-	case DNSKill:
-		return &roleKill{env: e, kind: kind, role: RoleAuthoritative}, nil
-	case ForwarderKill:
-		return &roleKill{env: e, kind: kind, role: RoleForwarder}, nil
-	case ProvisioningKill:
-		return &roleKill{env: e, kind: kind, role: RoleProvisioning}, nil
+// New returns a fault of the given kind, if it can be on the cluster.
+func New(name string, e Env) (Fault, error) {
+	k, p, err := check(name, e.With, e.Inventory)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("unknown fault kind %q", kind)
+	if k.power && e.Power == nil {
+		return nil, fmt.Errorf("fault %s needs control of the nodes' power, which this substrate has not", name)
+	}
+	return &recorded{env: &e, kind: name, Fault: k.make(&e, p)}, nil
 }
 
-// Heal undoes what a run that was killed left broken: nodes without power or cut off, pods kept from restarting.
-// It returns what it undid.
-func Heal(ctx context.Context, e Env) ([]string, error) {
-	var healed []string
-	for _, n := range e.Inventory.Nodes {
-		if e.Power != nil {
-			state, err := e.Power.State(ctx, n.Name)
-			if err != nil {
-				return healed, fmt.Errorf("asking for the power of %s: %w", n.Name, err)
-			}
-			if state == power.Off {
-				if err := e.Power.On(ctx, n.Name); err != nil {
-					return healed, fmt.Errorf("giving power to %s: %w", n.Name, err)
-				}
-				healed = append(healed, n.Name+": power was off")
-			}
-		}
-		joined, err := join(ctx, e, n.Name)
-		if err != nil {
-			return healed, err
-		}
-		if joined {
-			healed = append(healed, n.Name+": was cut off from other clusters")
-		}
-		if !slices.Contains(n.Groups, inventory.Worker) {
+// Ready says why a fault cannot be on the standing cluster, as far as only that can tell: what its kernels have, and which
+// services run. It breaks nothing.
+func Ready(ctx context.Context, e Env, name string) error {
+	k, p, err := check(name, e.With, e.Inventory)
+	if err != nil {
+		return err
+	}
+	if k.ready == nil {
+		return nil
+	}
+	if err := k.ready(ctx, &e, p); err != nil {
+		return fmt.Errorf("fault %s cannot be here: %w", name, err)
+	}
+	return nil
+}
+
+// together does something to several things at once: it happened between the first and the last.
+func together[T any](things []T, do func(T) (Instant, error)) (Instant, error) {
+	instants, errs := make([]Instant, len(things)), make([]error, len(things))
+	var running sync.WaitGroup
+	for k, thing := range things {
+		running.Go(func() { instants[k], errs[k] = do(thing) })
+	}
+	running.Wait()
+	var span Instant
+	for _, i := range instants {
+		if i.Before.IsZero() {
 			continue
 		}
-		undone, err := releasePods(ctx, e, n.Name)
-		if err != nil {
-			return healed, err
+		if span.Before.IsZero() || i.Before.Before(span.Before) {
+			span.Before, span.Clock = i.Before, i.Clock
 		}
-		if undone {
-			healed = append(healed, n.Name+": pods were kept from restarting")
+		if i.After.After(span.After) {
+			span.After = i.After
 		}
 	}
-	return healed, nil
+	return span, errors.Join(errs...)
+}
+
+// list joins names for people.
+func list(names []string) string { return strings.Join(names, ", ") }
+
+func sleepUntil(ctx context.Context, at time.Time) error {
+	t := time.NewTimer(time.Until(at))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

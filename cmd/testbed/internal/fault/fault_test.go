@@ -19,11 +19,6 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
 )
 
-// here is an inventory whose only node is this machine.
-func here() *inventory.Inventory {
-	return &inventory.Inventory{Nodes: []inventory.Node{{Name: "here", Groups: []string{inventory.Control, inventory.Worker}}}}
-}
-
 // three is an inventory of several clusters.
 func three(t *testing.T) *inventory.Inventory {
 	t.Helper()
@@ -44,7 +39,7 @@ func TestClusterFaultsNeedSeveralClusters(t *testing.T) {
 		t.Errorf("%s without power: %v", ClusterKill, err)
 	}
 	for _, kind := range Kinds() {
-		if kind == NodePowerCut || kind == ClusterKill {
+		if kind == NodePowerCut || kind == ClusterKill || kind == ClockSkew {
 			continue
 		}
 		if f, err := New(kind, Env{Inventory: three(t)}); err != nil || f == nil {
@@ -64,16 +59,16 @@ func TestWithRole(t *testing.T) {
 	}
 	all := []kubectl.Pod{pod("dns", RoleAuthoritative, true), pod("forward", RoleForwarder, true), pod("late", RoleForwarder, false), pod("other", "", true)}
 	for role, want := range map[string]string{RoleAuthoritative: "dns", RoleForwarder: "forward", RoleProvisioning: ""} {
-		if got := names(withRole(all, role)); got != want {
+		if got := podNames(withRole(all, role)); got != want {
 			t.Errorf("%s: %q, want %q", role, got, want)
 		}
 	}
-	if got := names(withRole(all[3:], RoleForwarder)); got != "other" {
+	if got := podNames(withRole(all[3:], RoleForwarder)); got != "other" {
 		t.Errorf("of a system without labels: %q", got)
 	}
 }
 
-func names(pods []kubectl.Pod) string {
+func podNames(pods []kubectl.Pod) string {
 	var list []string
 	for _, p := range pods {
 		list = append(list, p.Name)

@@ -4,6 +4,7 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -12,18 +13,38 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
 )
 
-// powerCut cuts a worker's power and gives it back. A dead machine tells no time, so its instants
-// are bounded by the orchestrator's clock.
+// powerCut cuts the power of nodes and gives it back. A dead machine tells no time, so its instants are bounded by the
+// orchestrator's clock.
 type powerCut struct {
-	env          Env
-	node         string
-	begun, ended bool
+	env  *Env
+	kind string
+	// aim chooses the nodes.
+	aim func(ctx context.Context, rng *rand.Rand) (Target, []inventory.Node, error)
+	// recovered returns when what ran before runs again.
+	recovered func(ctx context.Context, since time.Time) error
+
+	nodes []inventory.Node
+	begun bool
+	ended time.Time
 }
 
-func (f *powerCut) Aim(_ context.Context, rng *rand.Rand) (Target, error) {
-	workers := f.env.Inventory.Group(inventory.Worker)
-	f.node = workers[rng.IntN(len(workers))].Name
-	return Target{Node: f.node, Name: f.node}, nil
+func newPowerCut(e *Env, p params) Fault {
+	f := &powerCut{env: e, kind: NodePowerCut}
+	f.aim = func(_ context.Context, rng *rand.Rand) (Target, []inventory.Node, error) {
+		nodes := p.pick(e, rng)
+		return targetOfNodes(nodes), nodes, nil
+	}
+	f.recovered = func(ctx context.Context, _ time.Time) error { return e.ready(ctx, f.nodes) }
+	return f
+}
+
+func (f *powerCut) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
+	t, nodes, err := f.aim(ctx, rng)
+	if err != nil {
+		return Target{}, fmt.Errorf("aiming %s: %w", f.kind, err)
+	}
+	f.nodes = nodes
+	return t, nil
 }
 
 func (f *powerCut) Begin(ctx context.Context, at time.Time) (Instant, error) {
@@ -31,54 +52,66 @@ func (f *powerCut) Begin(ctx context.Context, at time.Time) (Instant, error) {
 		return Instant{}, err
 	}
 	f.begun = true
-	i := Instant{Before: time.Now()}
-	if err := f.env.Power.Off(ctx, f.node); err != nil {
-		return Instant{}, fmt.Errorf("cutting the power of %s: %w", f.node, err)
-	}
-	i.After = time.Now()
-	state, err := f.env.Power.State(ctx, f.node)
+	i, err := together(f.nodes, func(n inventory.Node) (Instant, error) {
+		i := Instant{Before: time.Now()}
+		if err := f.env.Power.Off(ctx, n.Name); err != nil {
+			return Instant{}, fmt.Errorf("cutting the power of %s: %w", n.Name, err)
+		}
+		i.After = time.Now()
+		return i, nil
+	})
 	if err != nil {
-		return i, fmt.Errorf("asking for the power of %s: %w", f.node, err)
+		return i, err
 	}
-	if state != power.Off {
-		return i, fmt.Errorf("cutting the power of %s: its power is %s", f.node, state)
+	for _, n := range f.nodes {
+		state, err := f.env.Power.State(ctx, n.Name)
+		if err != nil {
+			return i, fmt.Errorf("asking for the power of %s: %w", n.Name, err)
+		}
+		if state != power.Off {
+			return i, fmt.Errorf("cutting the power of %s: its power is %s", n.Name, state)
+		}
 	}
 	return i, nil
 }
 
 func (f *powerCut) End(ctx context.Context, at time.Time) (Instant, error) {
-	if !f.begun || f.ended {
+	if !f.begun || !f.ended.IsZero() {
 		return Instant{}, nil
 	}
 	if err := sleepUntil(ctx, at); err != nil {
 		return Instant{}, err
 	}
-	i := Instant{Before: time.Now()}
-	if err := f.env.Power.On(ctx, f.node); err != nil {
-		return Instant{}, fmt.Errorf("giving power to %s: %w", f.node, err)
+	i, err := together(f.nodes, func(n inventory.Node) (Instant, error) {
+		i := Instant{Before: time.Now()}
+		if err := f.env.Power.On(ctx, n.Name); err != nil {
+			return Instant{}, fmt.Errorf("giving power to %s: %w", n.Name, err)
+		}
+		i.After = time.Now()
+		return i, nil
+	})
+	if err == nil {
+		f.ended = i.Before
 	}
-	f.ended = true
-	i.After = time.Now()
-	return i, nil
+	return i, err
 }
 
 func (f *powerCut) Recover(ctx context.Context) error {
 	if !f.begun {
 		return nil
 	}
-	if _, err := f.env.kubectl(f.node).Run(ctx, "wait", "node/"+f.node, "--for=condition=Ready", "--timeout=120s"); err != nil {
-		return fmt.Errorf("waiting for %s: %w", f.node, err)
+	if f.ended.IsZero() { // End failed, or was never called
+		if _, err := f.End(ctx, time.Now()); err != nil {
+			return err
+		}
 	}
-	return f.env.Healthy(ctx)
-}
-
-func sleepUntil(ctx context.Context, at time.Time) error {
-	t := time.NewTimer(time.Until(at))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	// What the nodes were told before is forgotten with their memory; what is left of it is of no power cut.
+	_, errs := together(f.nodes, func(n inventory.Node) (Instant, error) {
+		_, _, err := mend(ctx, f.env, n.Name, "*")
+		return Instant{}, err
+	})
+	if err := errors.Join(errs, f.recovered(ctx, f.ended)); err != nil {
+		return err
 	}
+	return f.env.healthy(ctx)
 }

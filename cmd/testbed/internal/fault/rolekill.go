@@ -4,12 +4,12 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"time"
 
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
 )
 
@@ -24,61 +24,95 @@ const (
 	RoleProvisioning  = "provisioning"
 )
 
-// roleKill kills the processes of all pods that have a role in one cluster, as podKill does for one. When provisioning is
-// dead, a backend pod of the cluster is replaced: without a change, nobody would miss who writes changes.
-type roleKill struct {
-	env        Env
-	kind, role string
+// replacedAfter is when a backend pod is replaced after what writes records was killed: that is dead by then.
+const replacedAfter = 500 * time.Millisecond
 
-	cluster      *inventory.Inventory
-	kills        []*podKill
-	victim       kubectl.Pod // the backend pod that is replaced
-	begun, ended bool
+// roleKiller kills the processes of the pods that have a role in one cluster, all of them unless a count is given. When
+// provisioning is dead, a backend pod of the cluster is replaced: without a change, nobody would miss who writes changes.
+func roleKiller(kind, role string) func(e *Env, p params) Fault {
+	return func(e *Env, p params) Fault {
+		f := &held{env: e, kind: kind}
+		var killed []kubectl.Pod
+		f.aim = func(ctx context.Context, rng *rand.Rand) (Target, []strike, error) {
+			cluster, err := e.choose(ctx, rng)
+			if err != nil {
+				return Target{}, nil, err
+			}
+			t := Target{Node: cluster.ControlPlane().Name, Name: nameOf(cluster), Members: members(cluster)}
+			if killed, err = e.roleOf(ctx, rng, cluster.ControlPlane().Name, role, p); err != nil {
+				return Target{}, nil, err
+			}
+			var strikes []strike
+			for _, pod := range killed {
+				vars, err := containers(pod)
+				if err != nil {
+					return Target{}, nil, err
+				}
+				strikes = append(strikes, strike{node: pod.Node, what: pod.FullName(), vars: vars, script: script("pod", "pod-sigkill")})
+				t.Nodes = append(t.Nodes, pod.Node)
+			}
+			if role != RoleProvisioning {
+				return t, strikes, nil
+			}
+			victim, address, err := e.replaceable(ctx, rng, cluster.ControlPlane().Name)
+			if err != nil {
+				return Target{}, nil, err
+			}
+			s := e.deletion(victim, false)
+			s.after = replacedAfter
+			t.Members = []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}
+			return t, append(strikes, s), nil
+		}
+		// The pods are replaced at once: their kubelet, which has tried to restart them, would wait for up to minutes.
+		f.released = func(ctx context.Context) error {
+			var errs []error
+			for _, pod := range killed {
+				errs = append(errs, e.replace(ctx, pod.Node, pod.FullName()))
+			}
+			return errors.Join(errs...)
+		}
+		return f
+	}
 }
 
-func (f *roleKill) Aim(ctx context.Context, rng *rand.Rand) (Target, error) {
-	if f.env.System == "" {
-		return Target{}, fmt.Errorf("aiming %s: the system has no pods", f.kind)
+// roleOf picks the running pods of a cluster with a role that are to be killed.
+func (e *Env) roleOf(ctx context.Context, rng *rand.Rand, control, role string, p params) ([]kubectl.Pod, error) {
+	if e.System == "" {
+		return nil, errors.New("the system has no pods")
 	}
-	var err error
-	if f.cluster, err = f.env.choose(ctx, rng); err != nil {
-		return Target{}, fmt.Errorf("aiming %s: %w", f.kind, err)
-	}
-	k := f.env.client(f.cluster)
-	pods, err := k.Pods(ctx, f.env.System)
+	pods, err := (&kubectl.Client{Shell: e.Shell, Node: control}).Pods(ctx, e.System)
 	if err != nil {
-		return Target{}, err
+		return nil, err
 	}
-	t := Target{Node: k.Node, Name: f.cluster.Member, Members: members(f.cluster)}
-	for _, p := range withRole(pods, f.role) {
-		kill := &podKill{env: f.env, pod: p}
-		if err := kill.find(ctx); err != nil {
-			return Target{}, err
-		}
-		f.kills = append(f.kills, kill)
-		t.Nodes = append(t.Nodes, p.Node)
+	found := withRole(pods, role)
+	number := p.number(len(found), len(found))
+	if len(found) == 0 {
+		return nil, fmt.Errorf("none of %d pods of %s is a running %s (hint: label %s)", len(pods), e.System, role, RoleLabel)
 	}
-	if len(f.kills) == 0 {
-		return Target{}, fmt.Errorf("aiming %s: none of %d pods of %s is a running %s (hint: label %s)", f.kind, len(pods), f.env.System, f.role, RoleLabel)
+	if number > len(found) {
+		return nil, fmt.Errorf("%d pods of %s are running, and %d are to be struck", len(found), e.System, number)
 	}
-	if f.role != RoleProvisioning {
-		return t, nil
+	if number < len(found) {
+		rng.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
 	}
-	backends, err := k.Pods(ctx, f.env.Backend)
+	return found[:number], nil
+}
+
+// replaceable picks a backend pod of a cluster.
+func (e *Env) replaceable(ctx context.Context, rng *rand.Rand, control string) (kubectl.Pod, netip.Addr, error) {
+	backends, err := (&kubectl.Client{Shell: e.Shell, Node: control}).Pods(ctx, e.Backend)
 	if err != nil {
-		return Target{}, err
+		return kubectl.Pod{}, netip.Addr{}, err
 	}
-	backends = running(backends)
-	if len(backends) == 0 {
-		return Target{}, fmt.Errorf("aiming %s: no backend pod of the cluster is ready", f.kind)
+	if backends = readyOf(backends); len(backends) == 0 {
+		return kubectl.Pod{}, netip.Addr{}, errors.New("no backend pod of the cluster is ready")
 	}
-	f.victim = backends[rng.IntN(len(backends))]
-	address, err := netip.ParseAddr(f.victim.Address)
+	victim := backends[rng.IntN(len(backends))]
+	address, err := netip.ParseAddr(victim.Address)
 	if err != nil {
-		return Target{}, fmt.Errorf("aiming %s: reading the address of %s: %w", f.kind, f.victim.FullName(), err)
+		return kubectl.Pod{}, netip.Addr{}, fmt.Errorf("reading the address of %s: %w", victim.FullName(), err)
 	}
-	t.Members = []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}
-	return t, nil
+	return victim, address, nil
 }
 
 // withRole picks the running pods with the role.
@@ -88,50 +122,10 @@ func withRole(pods []kubectl.Pod, role string) []kubectl.Pod {
 		labelled = labelled || p.Labels[RoleLabel] != ""
 	}
 	var list []kubectl.Pod
-	for _, p := range running(pods) {
+	for _, p := range readyOf(pods) {
 		if !labelled || p.Labels[RoleLabel] == role {
 			list = append(list, p)
 		}
 	}
 	return list
-}
-
-func (f *roleKill) Begin(ctx context.Context, at time.Time) (Instant, error) {
-	f.begun = true
-	i, err := together(f.kills, func(k *podKill) (Instant, error) { return k.Begin(ctx, at) })
-	if err != nil || f.victim.Name == "" {
-		return i, err
-	}
-	if _, err := f.env.client(f.cluster).Run(ctx, "delete", "pod", "-n", f.victim.Namespace, f.victim.Name, "--grace-period=1", "--wait=false"); err != nil {
-		return i, fmt.Errorf("replacing %s: %w", f.victim.FullName(), err)
-	}
-	return i, nil
-}
-
-// End replaces the pods at once: their kubelet, which has tried to restart them, would wait for up to minutes.
-func (f *roleKill) End(ctx context.Context, at time.Time) (Instant, error) {
-	if !f.begun || f.ended {
-		return Instant{}, nil
-	}
-	i, err := together(f.kills, func(k *podKill) (Instant, error) {
-		i, err := k.End(ctx, at)
-		if err == nil {
-			err = k.replace(ctx)
-		}
-		return i, err
-	})
-	f.ended = err == nil
-	return i, err
-}
-
-func (f *roleKill) Recover(ctx context.Context) error {
-	if !f.begun {
-		return nil
-	}
-	if !f.ended {
-		if _, err := together(f.kills, func(k *podKill) (Instant, error) { return Instant{}, k.replace(ctx) }); err != nil {
-			return err
-		}
-	}
-	return f.env.Healthy(ctx)
 }
