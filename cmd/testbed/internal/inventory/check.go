@@ -50,6 +50,7 @@ func (c *checker) check() {
 	}
 	c.groups()
 	c.hardware()
+	c.boot()
 	c.grafana()
 	if c.file.Err() == nil {
 		c.empty()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -75,9 +76,12 @@ func (r *Rack) driver(s inventory.Switch) (Switch, error) {
 	case inventory.DriverCommand:
 		words := slices.Clone(s.Command)
 		if strings.Contains(words[0], "/") {
-			var err error
-			if words[0], err = r.inv.File(words[0]); err != nil {
+			file, err := r.inv.File(words[0])
+			if err != nil {
 				return nil, err
+			}
+			if words[0], err = filepath.Abs(file); err != nil { // a bare name would be looked for elsewhere
+				return nil, fmt.Errorf("finding the program: %w", err)
 			}
 		}
 		return &command{words: words}, nil
