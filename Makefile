@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 CACHE := $(or $(TESTBED_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dnsingress)
 # Where tools/bootstrap puts a Go toolchain, and servers for the tests, if it has to.
-export PATH := $(CACHE)/go/go1.26.8/bin:$(PATH):$(subst $() ,:,$(foreach p,prometheus nginx knot nsd unbound-host,$(CACHE)/debian/$p/bin))
+export PATH := $(CACHE)/go/go1.26.8/bin:$(PATH):$(subst $() ,:,$(foreach p,prometheus nginx knot nsd unbound-host qemu-user-static dosfstools mtools fdisk,$(CACHE)/debian/$p/bin))
 export CGO_ENABLED := 0
 
 COMMANDS := dnsingress testbed loadgen analyze
@@ -94,7 +94,7 @@ kube-binaries: ## Build the pinned Kubernetes (KUBE_BIN_DIR skips it)
 	bin/testbed bundle --only kubernetes
 
 .PHONY: check
-check: ## What a reviewer would run: format, vet, staticcheck, module files
+check: ## What a reviewer would run: format, vet, staticcheck, module files, ansible-lint
 	@tools/bootstrap build
 	@out=$$($(TOOL) gofumpt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted (hint: make fmt):"; echo "$$out"; exit 1; }
 	go vet ./...
@@ -102,6 +102,7 @@ check: ## What a reviewer would run: format, vet, staticcheck, module files
 	go mod tidy -diff
 	@$(MAKE) --no-print-directory generate && git diff --exit-code -- api deploy/dnsingress/crd.yaml '*/zz_generated.deepcopy.go'
 	go test -count=1 ./internal/walls
+	@$(MAKE) --no-print-directory lint-ansible
 
 .PHONY: generate
 generate: KUBE_APIS := cmd/dnsingress/internal/kube
@@ -121,6 +122,26 @@ e2e: ## A short run end to end on a twin of its own, removed afterwards (needs r
 .PHONY: e2e-clusters
 e2e-clusters: ## Likewise with three clusters, one of which dies and one is cut off (needs root; six minutes)
 	@tools/e2e pi-cluster/inventory.clusters.yaml experiments/clusters-ci.yaml
+
+.PHONY: twin22
+twin22: ## The twin at full size: time from nothing, memory, and a second up that changes nothing (needs root; KEEP=1 leaves it standing)
+	@tools/bootstrap twin
+	@$(MAKE) --no-print-directory build COMMANDS=testbed
+	@tools/twin22
+
+.PHONY: bundle-arm64
+bundle-arm64: ## All that nodes need, built or fetched for arm64, each program started once by qemu-user (long; ONLY=kubernetes,image/envoy)
+	@tools/bootstrap arm64
+	TESTBED_ARM64=$(or $(ONLY),all) go test -count=1 -timeout 3h -v -run '^TestArm64$$' ./cmd/testbed/internal/bundle
+
+.PHONY: ansible-arm64
+ansible-arm64: ## Ansible's roles, unmodified, on a Debian for arm64 under qemu-user (long; needs root)
+	@tools/bootstrap arm64
+	TESTBED_ARM64=all go test -count=1 -timeout 2h -v -run '^TestRolesOnArm64$$' ./cmd/testbed/internal/provision
+
+.PHONY: lint-ansible
+lint-ansible: ## ansible-lint, pinned, on ansible/
+	@tools/ansible-lint/lint
 
 .PHONY: bench
 bench: ## Benchmarks of the hot paths

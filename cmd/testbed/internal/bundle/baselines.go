@@ -19,6 +19,7 @@ func nginx() *Image {
 			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
 		},
 		Entrypoint: []string{"/usr/local/bin/nginx-endpoints"},
+		Probes:     [][]string{{"/usr/sbin/nginx", "-v"}, {"/usr/local/bin/nginx-endpoints", "--help"}},
 	}
 }
 
@@ -31,6 +32,7 @@ func traefik() *Image {
 			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
 		},
 		Entrypoint: []string{"/usr/local/bin/traefik"},
+		Probes:     [][]string{{"/usr/local/bin/traefik", "version"}},
 	}
 }
 
@@ -45,6 +47,7 @@ func envoy() *Image {
 			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
 		},
 		Entrypoint: []string{"/usr/local/bin/envoy"},
+		Probes:     [][]string{{"/usr/local/bin/envoy", "--version"}},
 	}
 }
 
@@ -63,6 +66,7 @@ func contour() *Image {
 			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
 		},
 		Entrypoint: []string{"/usr/local/bin/contour"},
+		Probes:     [][]string{{"/usr/local/bin/contour", "version"}},
 	}
 }
 
@@ -75,6 +79,7 @@ func contourCRDs() *Manifest {
 func externalDNS() *Image {
 	i := program("external-dns", &GoProgram{Module: "bench/kube/externaldns", Package: "sigs.k8s.io/external-dns"}, "")
 	i.Tag = "0.21.0" // of bench/kube/externaldns/go.mod
+	i.Probes = [][]string{{"/external-dns", "--version"}}
 	return i
 }
 
@@ -91,6 +96,7 @@ func powerDNS() *Image {
 			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
 		},
 		Entrypoint: []string{"/usr/sbin/pdns_server"},
+		Probes:     [][]string{{"/usr/sbin/pdns_server", "--config=default"}, {"/bin/busybox", "--help"}},
 	}
 }
 
@@ -98,5 +104,6 @@ func powerDNS() *Image {
 func coreDNS() *Image {
 	i := program("coredns", &GoProgram{Module: "tools/coredns", Package: "./coredns"}, "")
 	i.Tag = "1.15.0" // of tools/coredns/go.mod
+	i.Probes = [][]string{{"/coredns", "-version"}}
 	return i
 }

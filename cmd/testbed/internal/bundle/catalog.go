@@ -8,22 +8,25 @@ import "io/fs"
 const PauseRef = "testbed.local/pause:1"
 
 // Catalog returns everything that the nodes of a cluster may need, in the order in which it is built: what they always need,
-// and what only some systems do.
+// what only some systems do, and what goes onto cards.
 func Catalog() []Source {
 	catalog := Standard()
 	for _, name := range Extras() {
 		catalog = append(catalog, Extra(name)...)
 	}
-	return catalog
+	return append(catalog, &Archives{})
 }
 
 // Extras are the systems that need more than the standard, because few want it and it takes long to build.
-func Extras() []string { return []string{"external-dns"} }
+func Extras() []string { return []string{"external-dns", "coredns-k8s-gateway"} }
 
 // Extra returns what a system needs beside the standard; nothing for most.
 func Extra(system string) []Source {
-	if system == "external-dns" {
+	switch system {
+	case "external-dns":
 		return []Source{externalDNS(), powerDNS(), coreDNS()}
+	case "coredns-k8s-gateway":
+		return []Source{k8sGateway()}
 	}
 	return nil
 }
@@ -40,6 +43,7 @@ func Standard() []Source {
 		envoy(),
 		contour(),
 		contourCRDs(),
+		keepalived(),
 	}
 }
 
@@ -76,5 +80,6 @@ func program(name string, from Source, user string) *Image {
 		Files:      []File{{Path: "/" + name, From: from, Mode: 0o755}, {Path: "/tmp", Mode: 0o777 | fs.ModeSticky}},
 		Entrypoint: []string{"/" + name},
 		User:       user,
+		Probes:     [][]string{{"/" + name, "--help"}},
 	}
 }

@@ -39,23 +39,15 @@ func (d *Debian) Place(key string) string {
 	return "trees/" + strings.ReplaceAll(d.Name(), "/", "-") + "-" + key
 }
 
-// archives matches the file name in a line of apt-get --print-uris: 'URI' NAME SIZE HASH.
-var archives = regexp.MustCompile(`(?m)^'\S+' (\S+\.deb) `)
+// archiveLine matches the file name in a line of apt-get --print-uris: 'URI' NAME SIZE HASH.
+var archiveLine = regexp.MustCompile(`(?m)^'\S+' (\S+\.deb) `)
 
 // Key implements Source: the versions of the packages and of all that they depend on, as apt would install them now.
 func (d *Debian) Key(ctx context.Context, s *Store) (string, error) {
-	uris, err := d.apt(ctx, s, "--print-uris")
+	names, err := d.archives(ctx, s)
 	if err != nil {
 		return "", err
 	}
-	var names []string
-	for _, m := range archives.FindAllStringSubmatch(string(uris), -1) {
-		names = append(names, m[1])
-	}
-	if len(names) == 0 {
-		return "", fmt.Errorf("apt names no archives for %s", strings.Join(d.Packages, ", "))
-	}
-	slices.Sort(names)
 	h := newHasher("debian", 1)
 	h.add(s.Arch)
 	h.add(d.Packages...)
@@ -68,6 +60,23 @@ func (d *Debian) Key(ctx context.Context, s *Store) (string, error) {
 		h.add(item.Key)
 	}
 	return h.sum(), nil
+}
+
+// archives returns the file names of the packages and of all that they depend on, sorted; they have the versions.
+func (d *Debian) archives(ctx context.Context, s *Store) ([]string, error) {
+	uris, err := d.apt(ctx, s, "--print-uris")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, m := range archiveLine.FindAllStringSubmatch(string(uris), -1) {
+		names = append(names, m[1])
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("apt names no archives for %s", strings.Join(d.Packages, ", "))
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // apt resolves the packages as if nothing were installed, so that the answer has all that they depend on.

@@ -17,7 +17,7 @@ import (
 // GoProgram is a static program, built by the go command without cgo.
 type GoProgram struct {
 	Module  string   // directory of the go.mod, from the repository's root: ".", "tools/contour"
-	Package string   // "./cmd/dnsingress", or the import path of a package that the module requires
+	Package string   // "./cmd/dnsingress", "./" for the module's root, or the import path of a package that the module requires
 	LDFlags string   // besides -s -w
 	Tags    []string // build tags
 }
@@ -25,7 +25,12 @@ type GoProgram struct {
 // Name implements Source.
 func (p *GoProgram) Name() string { return "program/" + p.base() }
 
-func (p *GoProgram) base() string { return filepath.Base(p.Package) }
+func (p *GoProgram) base() string {
+	if p.Package == "./" {
+		return filepath.Base(p.Module)
+	}
+	return filepath.Base(p.Package)
+}
 
 // Place implements Source: the result is one executable file.
 func (p *GoProgram) Place(key string) string { return "bin/" + p.base() + "-" + key }

@@ -38,6 +38,9 @@ type Image struct {
 	Env        []string // NAME=value; PATH is set if it is not here
 	User       string   // "uid:gid"; root if empty
 	WorkDir    string
+	// Probes are commands that start each program of the image once: it says its version or how it is used, and ends. A
+	// program may be fit for a processor and yet not for a node's kernel.
+	Probes [][]string
 }
 
 // File is one thing in an image: exactly one of From, Local and Text says what, and with none of them it is a directory.

@@ -27,6 +27,19 @@ func kubernetesPrograms() []string {
 	return []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"}
 }
 
+// Probes are commands that start each program once, see [Image]; the first word of each is a file of the directory.
+func (*Kubernetes) Probes() [][]string {
+	probes := [][]string{{"etcd", "--version"}}
+	for _, name := range kubernetesPrograms() {
+		if name == "kubectl" {
+			probes = append(probes, []string{name, "version", "--client"})
+		} else {
+			probes = append(probes, []string{name, "--version"})
+		}
+	}
+	return probes
+}
+
 // Name implements Source.
 func (*Kubernetes) Name() string { return "kubernetes" }
 

@@ -36,6 +36,11 @@ func (t *Twin) Boot(ctx context.Context, n inventory.Node, m Machine) (<-chan er
 	if err := t.writeNode(n, m); err != nil {
 		return nil, fmt.Errorf("writing the files of %s: %w", n.Name, err)
 	}
+	if m.Seed != "" {
+		if err := t.plant(ctx, n.Name, m.Seed); err != nil {
+			return nil, err
+		}
+	}
 	if err := t.plugIn(n); err != nil {
 		return nil, err
 	}
@@ -88,7 +93,8 @@ mount -t overlay -o "$overlay" overlay "$root" && exec "$@"`
 	args = append(args, t.nspawn(n, m, root)...)
 	cmd := exec.Command("unshare", args...)
 	cmd.Stdout, cmd.Stderr = console, console
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // outlives testbed, and hears no Ctrl-C
+	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network") // of /proc/sys, what the node's network namespace has of its own
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}                      // outlives testbed, and hears no Ctrl-C
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("booting %s: %w", n.Name, err)
 	}

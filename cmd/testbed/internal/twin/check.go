@@ -15,11 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Disk space that is needed, by experience: a base has 1 GB while it is built, a node with the
-// images of an experiment 1 GB.
+// Disk space that is needed, by experience: a base has 1 GB while it is built, the images of all workers
+// take 1 GB in containerd, and a node writes 50 MB as it is raised.
 const (
-	baseSpace = 2 << 30
-	nodeSpace = 1 << 30
+	baseSpace  = 2 << 30
+	imageSpace = 2 << 30
+	nodeSpace  = 1 << 28
 )
 
 // Check returns all that keeps this machine from carrying the twin, before anything is made.
@@ -40,7 +41,7 @@ func (t *Twin) Check(b BaseBuild) error {
 	}
 	space := map[string]uint64{}
 	if !standing { // else the nodes have most of theirs
-		space[t.dir] = uint64(len(t.inv.Nodes)) * nodeSpace
+		space[t.dir] = imageSpace + uint64(len(t.inv.Nodes))*nodeSpace
 	}
 	if !b.Cached() {
 		programs = append(programs, [2]string{"debootstrap", "debootstrap"}, [2]string{"systemctl", "systemd"}, [2]string{"chroot", "coreutils"})

@@ -99,7 +99,7 @@ func (t *Twin) plugIn(n inventory.Node) error {
 	if err := t.unplug(n.Name); err != nil {
 		return err
 	}
-	forward := n.In(inventory.Worker) || n.In(inventory.Control)
+	forward := n.In(inventory.Worker) || n.Runs(inventory.RoleControlPlane)
 	if err := makeNamespace(name, quiet(forward)); err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (t *Twin) plugIn(n inventory.Node) error {
 	if err := address(h, "eth0", netip.PrefixFrom(n.Address, t.inv.Network.Nodes.Bits())); err != nil {
 		return err
 	}
-	if n.In(inventory.Control) {
+	if n.Runs(inventory.RoleControlPlane) {
 		// The API server answers on its service address with no kube-proxy in between.
 		if err := address(h, "lo", netip.PrefixFrom(t.inv.ClusterOf(n).API(), 128)); err != nil {
 			return err
@@ -170,7 +170,7 @@ func (t *Twin) routes(h *netlink.Handle, link string, self inventory.Node) error
 				return err
 			}
 		}
-		if n.In(inventory.Control) {
+		if n.Runs(inventory.RoleControlPlane) {
 			if err := route(h, link, t.inv.ClusterOf(n).Network.Services, n.Address); err != nil {
 				return err
 			}

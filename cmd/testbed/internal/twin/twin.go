@@ -42,6 +42,7 @@ type Bind struct {
 type Machine struct {
 	Base       string `json:"base"`  // root file system, from BaseBuild
 	Binds      []Bind `json:"binds"` // seen by the node read-only
+	Seed       string `json:"-"`     // what containerd has at the node's first boot, from SeedBuild; empty: nothing
 	HostKey    []byte `json:"-"`     // OpenSSH private key
 	Authorized []byte `json:"-"`     // authorized_keys of root
 }

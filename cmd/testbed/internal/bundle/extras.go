@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bundle
+
+import "io/fs"
+
+// keepalived is Debian's, with a shell to find its interface and something that asks whether a replica serves.
+func keepalived() *Image {
+	return &Image{
+		Repository: "keepalived", Tag: "2.2.7",
+		Files: []File{
+			{Path: "/", From: &Debian{Packages: []string{"keepalived", "busybox-static"}}},
+			{Path: "/etc/passwd", Text: "root:x:0:0:root:/:/sbin/nologin\n"},
+			{Path: "/etc/group", Text: "root:x:0:\n"},
+			{Path: "/run"},
+			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
+		},
+		Entrypoint: []string{"/usr/sbin/keepalived"},
+		Probes:     [][]string{{"/usr/sbin/keepalived", "--version"}, {"/bin/busybox", "--help"}},
+	}
+}
+
+// k8sGateway is CoreDNS with k8s_gateway, as bench/kube measures it too.
+func k8sGateway() *Image {
+	i := program("coredns-k8s-gateway", &GoProgram{Module: "bench/kube/coredns", Package: "./"}, "")
+	i.Tag = "1.6.1" // of bench/kube/coredns/go.mod
+	i.Probes = [][]string{{"/coredns-k8s-gateway", "-version"}}
+	return i
+}
