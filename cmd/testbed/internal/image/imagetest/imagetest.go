@@ -76,14 +76,14 @@ func (s System) Disk(tb testing.TB, dir string) string {
 	tb.Helper()
 	Need(tb, "sfdisk", "mkfs.fat", "mtools", "mkfs.ext4")
 	path := filepath.Join(dir, "system.img")
-	table, boot, root := "label: dos\nlabel-id: 0x5ce7a1b0\n2048,131072,c\n133120,65536,83\n", area{2048, 131072}, area{133120, 65536}
-	size, fatArgs := int64(100<<20), []string{"-F", "32", "-s", "1", "-n", "bootfs"}
+	table, boot, root := "label: dos\nlabel-id: 0x5ce7a1b0\n2048,69632,c\n71680,16384,83\n", area{2048, 69632}, area{71680, 16384}
+	size, fatArgs := int64(44<<20), []string{"-F", "32", "-s", "1", "-n", "bootfs"}
 	if s.GPT {
-		table = "label: gpt\nlabel-id: 6D1B9F5A-5A55-4F4B-8A76-0F6B7A7C7A11\nfirst-lba: 34\nlast-lba: 204766\n" +
-			"start=133120,size=65536,type=0FC63DAF-8483-4772-8E79-3D69D8477DE4,uuid=11111111-2222-3333-4444-555555555501\n" +
+		table = "label: gpt\nlabel-id: 6D1B9F5A-5A55-4F4B-8A76-0F6B7A7C7A11\nfirst-lba: 34\nlast-lba: 90078\n" +
+			"start=71680,size=16384,type=0FC63DAF-8483-4772-8E79-3D69D8477DE4,uuid=11111111-2222-3333-4444-555555555501\n" +
 			"start=2048,size=2048,type=21686148-6449-6E6F-744E-656564454649\n" +
 			"start=4096,size=65536,type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\n"
-		boot, root = area{4096, 65536}, area{133120, 65536}
+		boot, root = area{4096, 65536}, area{71680, 16384}
 		fatArgs = []string{"-F", "16", "-n", "UEFI"}
 	}
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
