@@ -5,9 +5,11 @@ package power
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 )
@@ -18,24 +20,47 @@ import (
 type Budget struct {
 	inv *inventory.Inventory
 
+	// Meter tells what nodes draw, where there is one.
+	Meter Meter
+
 	mu       sync.Mutex
 	starting map[string]int     // by node: how many have called Start and not ended it
 	measured map[string]float64 // by node, watts
+	asked    time.Time          // when the meter was
 	changed  chan struct{}      // closed when something may have become possible
 }
+
+// Who starts many nodes together asks a meter once, and does not wait for one that does not answer.
+const (
+	freshness  = 10 * time.Second
+	meterGrace = 5 * time.Second
+)
 
 // NewBudget returns the budget of an inventory's switches.
 func NewBudget(inv *inventory.Inventory) *Budget {
 	return &Budget{inv: inv, starting: make(map[string]int), measured: make(map[string]float64), changed: make(chan struct{})}
 }
 
-// Measured takes into account what nodes draw, as a Meter tells it.
-func (b *Budget) Measured(watts map[string]float64) {
+// measure asks the meter what nodes draw, unless that is known from just now. A meter that does not answer changes nothing.
+func (b *Budget) measure(ctx context.Context) {
+	b.mu.Lock()
+	known := b.Meter == nil || time.Since(b.asked) < freshness
+	if !known {
+		b.asked = time.Now()
+	}
+	b.mu.Unlock()
+	if known {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, meterGrace)
+	defer cancel()
+	watts, err := b.Meter.Watts(ctx)
+	if err != nil {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for node, w := range watts {
-		b.measured[node] = w
-	}
+	maps.Copy(b.measured, watts)
 	b.wake()
 }
 
@@ -46,6 +71,7 @@ func (b *Budget) Start(ctx context.Context, node string) (started func(), err er
 	if !ok {
 		return nil, fmt.Errorf("unknown node %q (hint: the nodes are in %s)", node, b.inv.Path)
 	}
+	b.measure(ctx)
 	for {
 		b.mu.Lock()
 		if b.starting[node] > 0 || b.fits(n, b.starting) {

@@ -39,7 +39,11 @@ func TestBudgetHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inv := rackInventory(22, inventory.Switch{Name: "switch-1", BudgetWatts: 400})
 		b := NewBudget(inv)
-		b.Measured(map[string]float64{"worker-1": 9, "worker-2": 2})
+		asked := 0
+		b.Meter = meterFunc(func() (map[string]float64, error) {
+			asked++
+			return map[string]float64{"worker-1": 9, "worker-2": 2}, nil
+		})
 		var mu sync.Mutex
 		starting, most, ended := 0, 0, 0
 		var wg sync.WaitGroup
@@ -70,8 +74,8 @@ func TestBudgetHolds(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if ended != 22 || most > 11 || most < 10 {
-			t.Errorf("%d ended, %d at once at most", ended, most)
+		if ended != 22 || most > 11 || most < 10 || asked != 1 {
+			t.Errorf("%d ended, %d at once at most, the meter was asked %d times", ended, most, asked)
 		}
 	})
 }

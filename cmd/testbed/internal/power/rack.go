@@ -244,25 +244,34 @@ func (r *Rack) Cycle(ctx context.Context, node string) error {
 	if short, ok := d.driver.(interrupter); ok {
 		return r.interrupt(ctx, n, d, short)
 	}
-	if err := r.order(ctx, n, d, p, false); err != nil {
+	err = r.order(ctx, n, d, p, false)
+	if err == nil {
+		wait := time.NewTimer(r.dark)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	// Whatever happened: a node that was to be cycled is not to stay off.
+	if lost := r.restore(context.WithoutCancel(ctx), n, d); lost != nil {
+		lost = fmt.Errorf("%s may stay without power: %w", node, lost)
+		if err != nil {
+			return fmt.Errorf("%w; %w", err, lost)
+		}
+		return lost
+	}
+	return err
+}
+
+// restore gives power to a node. It asks for the port anew.
+func (r *Rack) restore(ctx context.Context, n inventory.Node, d *device) error {
+	p, err := d.port(ctx, n)
+	if err != nil {
 		return err
 	}
-	wait := time.NewTimer(r.dark)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-	}
-	// Also when ctx has ended meanwhile: a node that was to be cycled is not to stay off.
-	on, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.patience)
-	defer cancel()
-	if p, err = d.port(on, n); err != nil {
-		return fmt.Errorf("%s stays without power: %w", node, err)
-	}
-	if err := r.order(on, n, d, p, true); err != nil {
-		return fmt.Errorf("%s stays without power: %w", node, err)
-	}
-	return ctx.Err()
+	return r.order(ctx, n, d, p, true)
 }
 
 // interrupt lets a switch cycle a port by itself. Only what is seen counts: power or link must go, and power come back.
