@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,13 @@ type Bench struct {
 	Repo      string // repository root
 	Inventory *inventory.Inventory
 	Shell     kubectl.Shell
+
+	// Of a run, since Prepare:
+	backend     scenario.Backend
+	secret      string
+	certificate certificate
+	shape       shape             // in which the backend stands
+	standing    map[string]string // the form of each system that was deployed
 }
 
 // Kubectl runs on the control node of the first cluster.
@@ -61,27 +69,73 @@ func (b *Bench) Replicas(backend scenario.Backend) int { return backend.Replicas
 
 // Prepare copies the manifests to the control nodes, renders those of the backend and of the systems,
 // removes what an earlier run left standing, applies what stays for the whole run (namespaces,
-// definitions of custom resources) and deploys the backend.
+// definitions of custom resources) and deploys the backend. Clients get the certificate to trust.
 func (b *Bench) Prepare(ctx context.Context, backend scenario.Backend, systems []System) error {
 	for _, s := range systems {
 		if s.peers && b.Inventory.Clusters()[0].Member == "" {
 			return fmt.Errorf("system %s needs an inventory with several clusters (hint: -i pi-cluster/inventory.clusters.yaml)", s.Name)
 		}
 	}
-	secret, err := newSecret()
-	if err != nil {
+	var err error
+	if b.secret, err = newSecret(); err != nil {
 		return err
 	}
-	return b.each(func(s site) error { return s.prepare(ctx, backend, systems, secret) })
+	if b.certificate, err = newCertificate(b.Inventory, time.Now()); err != nil {
+		return err
+	}
+	b.backend, b.standing = backend, map[string]string{}
+	b.shape = b.shapeOf(scenario.Setup{})
+	trust := fmt.Sprintf("mkdir -p %s && cat >%s", path.Dir(caPath), caPath)
+	return errors.Join(
+		b.onClients(ctx, trust, string(b.certificate.Cert), "giving %s the certificate to trust"),
+		b.each(func(s site) error { return s.prepare(ctx, systems) }))
 }
 
-// Deploy puts s on the clusters and returns when a request from every client has come through every
-// address that s offers.
-func (b *Bench) Deploy(ctx context.Context, s System) error {
-	if err := b.each(func(at site) error { return at.deploy(ctx, s) }); err != nil {
+// onClients runs a line on all client nodes at once.
+func (b *Bench) onClients(ctx context.Context, line, stdin, what string) error {
+	clients := b.Inventory.Group(inventory.Client)
+	errs := make([]error, len(clients))
+	var wait sync.WaitGroup
+	for i, c := range clients {
+		wait.Go(func() {
+			if _, err := b.Shell.Shell(ctx, c.Name, line, strings.NewReader(stdin)); err != nil {
+				errs[i] = fmt.Errorf(what+": %w", c.Name, err)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// Present finds out whether the workers have the images of the systems, whose manifests Prepare has rendered.
+func (b *Bench) Present(ctx context.Context, systems []System) error {
+	return b.each(func(at site) error {
+		for _, s := range systems {
+			if s.Dir == "" {
+				continue
+			}
+			if err := at.present(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Deploy brings the backend into the setup's shape, puts s on the clusters, and returns when a request from every client has
+// come through every address that s offers.
+func (b *Bench) Deploy(ctx context.Context, s System, u scenario.Setup) error {
+	if err := b.reshape(ctx, u); err != nil {
 		return err
 	}
-	return b.probe(ctx, s)
+	b.standing[s.Name] = s.Form(u)
+	if err := b.each(func(at site) error { return at.deploy(ctx, s, u) }); err != nil {
+		return err
+	}
+	if err := b.resolve(ctx, s, u); err != nil {
+		return err
+	}
+	return b.probe(ctx, s, u)
 }
 
 // AwaitBackend waits until all of the backend's pods are ready.
@@ -96,7 +150,11 @@ func (b *Bench) Remove(ctx context.Context, s System) error {
 	if s.Dir == "" {
 		return nil
 	}
-	return b.each(func(at site) error { return at.remove(ctx, s) })
+	if s.plain {
+		b.shape.ttl = 0 // removing it resets the backend's Service
+	}
+	form := cmp.Or(b.standing[s.Name], s.Name)
+	return b.each(func(at site) error { return at.remove(ctx, s, form) })
 }
 
 // RemoveAll removes every system that stands.
@@ -109,9 +167,36 @@ func (b *Bench) CleanUp(ctx context.Context) error {
 	return b.each(func(s site) error { return s.cleanUp(ctx) })
 }
 
-// Target is what the load generators are told, given the backend's pods.
-func (b *Bench) Target(s System, backends []kubectl.Pod) Target {
-	t := Target{URL: "http://" + s.Host(b.Inventory) + "/"}
+// Target is what load generators are told.
+type Target struct {
+	URL       string
+	Hosts     []string // of several services; URL has the first
+	Addresses []string // of pods, when clients resolve nothing
+	Args      []string // further flags of "loadgen http": whom to trust, and how often to try
+}
+
+// Target is what the load generators are told about s in a setup, given the backend's pods.
+func (b *Bench) Target(s System, u scenario.Setup, backends []kubectl.Pod) Target {
+	t := Target{Args: retryFlags(u.Retry)}
+	host, scheme := s.Host(b.Inventory), "http"
+	if u.TLS {
+		scheme = "https"
+		t.Args = append(t.Args, "--ca", caPath)
+	}
+	if u.Services > 1 {
+		parent := strings.TrimSuffix(b.Inventory.Zone, ".")
+		if s.reach == byProxy {
+			parent = host
+		}
+		for i := range u.Services {
+			t.Hosts = append(t.Hosts, ServiceName(i+1)+"."+parent)
+		}
+		host = t.Hosts[0]
+	}
+	t.URL = scheme + "://" + host + "/"
+	if u.ResponseBytes > 0 && u.ResponseBytes != b.backend.ResponseBytes {
+		t.URL += fmt.Sprintf("?size=%d", u.ResponseBytes)
+	}
 	if s.reach == byAddress {
 		for _, p := range backends {
 			if p.Ready {
@@ -132,6 +217,7 @@ type question struct {
 	Resolve   bool     `json:"resolve"`   // ask the client's own resolver for the addresses
 	Addresses []string `json:"addresses"` // else these
 	Expect    int      `json:"expect"`    // number of addresses in each answer
+	CA        string   `json:"ca"`        // file with the certificate to trust; empty: no TLS
 	Seconds   float64  `json:"seconds"`
 }
 
@@ -140,26 +226,32 @@ const zoneAnswers = 8
 
 // probe asks, from every client, for one answer through every address, until it comes. What the
 // client's resolver remembers of the system before is dropped first.
-func (b *Bench) probe(ctx context.Context, s System) error {
+func (b *Bench) probe(ctx context.Context, s System, u scenario.Setup) error {
 	pods, err := b.Pods(ctx, BackendSelector)
 	if err != nil {
 		return err
 	}
 	q := question{Host: s.Host(b.Inventory), Resolve: s.reach != byAddress, Seconds: probeTimeout.Seconds()}
-	workers := b.Inventory.Group(inventory.Worker)
+	if u.TLS {
+		q.CA = caPath
+	}
+	if u.Services > 1 { // the last that was made
+		hosts := b.Target(s, u, nil).Hosts
+		q.Host = hosts[len(hosts)-1]
+	}
 	switch s.reach {
 	case byAddress:
-		q.Addresses = b.Target(s, pods).Addresses
+		q.Addresses = b.Target(s, u, pods).Addresses
 	case byZone:
 		q.Expect = min(len(pods), cmp.Or(s.answers, zoneAnswers))
 		if s.apart {
 			q.Expect = len(pods) / len(b.Inventory.Clusters())
 		}
-		for _, w := range workers {
-			q.Servers = append(q.Servers, w.Address.String())
+		for _, w := range b.Servers(s, u) {
+			q.Servers = append(q.Servers, w.Addr().String())
 		}
 	case byProxy:
-		q.Expect = len(workers)
+		q.Expect = len(b.front(u))
 	}
 	asked, err := json.Marshal(q)
 	if err != nil {
@@ -167,16 +259,5 @@ func (b *Bench) probe(ctx context.Context, s System) error {
 	}
 	line := fmt.Sprintf("unbound-control -q flush_zone %s; unbound-control -q flush_infra all; python3 - %s",
 		kubectl.Quote(strings.TrimSuffix(b.Inventory.Zone, ".")), kubectl.Quote(string(asked)))
-	clients := b.Inventory.Group(inventory.Client)
-	errs := make([]error, len(clients))
-	var wait sync.WaitGroup
-	for i, c := range clients {
-		wait.Go(func() {
-			if _, err := b.Shell.Shell(ctx, c.Name, line, strings.NewReader(probeProgram)); err != nil {
-				errs[i] = fmt.Errorf("probing %s from %s: %w", s.Name, c.Name, err)
-			}
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs...)
+	return b.onClients(ctx, line, probeProgram, "probing "+s.Form(u)+" from %s")
 }

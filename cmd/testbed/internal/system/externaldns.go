@@ -21,7 +21,7 @@ func externalDNSFiles() map[string]string {
 const externalDNSOverlay = `apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: external-dns
-resources: [../../baselines/external-dns, provisioning.yaml]
+resources: [../../baselines/external-dns/default, provisioning.yaml]
 configMapGenerator:
   - {name: powerdns, behavior: replace, files: [pdns.conf]}
   - {name: coredns, behavior: replace, files: [Corefile]}
@@ -98,6 +98,7 @@ spec:
           imagePullPolicy: Never
           args:
             - --source=service
+            - --source=crd
             - --annotation-prefix=external-dns.kubernetes.io/
             - --domain-filter={{$.Zone}}
             - --provider=pdns

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -38,9 +39,19 @@ def resolve(server, host):
     return addresses
 
 
-def get(address, host):
+def connect(address, host, ca):
+    """Returns a new connection, with TLS if there is a certificate to trust; the name that it must have is the host's."""
+    if not ca:
+        return http.client.HTTPConnection(address, 80, timeout=2)
+    connection = http.client.HTTPSConnection(address, 443, timeout=2)
+    plain = socket.create_connection((address, 443), timeout=2)
+    connection.sock = ssl.create_default_context(cafile=ca).wrap_socket(plain, server_hostname=host)
+    return connection
+
+
+def get(address, host, ca):
     """Makes one request on a new connection; raises unless the status is 200."""
-    connection = http.client.HTTPConnection(address, 80, timeout=2)
+    connection = connect(address, host, ca)
     try:
         connection.request("GET", "/", headers={"Host": host})
         status = connection.getresponse().status
@@ -64,9 +75,9 @@ def missing(q):
         wrong.append("no address to ask")
     for address in addresses:
         try:
-            get(address, q["host"])
+            get(address, q["host"], q["ca"])
         except (OSError, http.client.HTTPException) as e:
-            wrong.append("GET http://[%s]/: %s" % (address, e))
+            wrong.append("GET %s://[%s]/: %s" % ("https" if q["ca"] else "http", address, e))
     return wrong
 
 

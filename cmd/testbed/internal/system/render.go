@@ -3,7 +3,6 @@
 package system
 
 import (
-	"archive/tar"
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
@@ -15,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
-	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
@@ -36,6 +34,8 @@ type facts struct {
 	member  *inventory.Inventory // the cluster that they are for
 	backend scenario.Backend
 	secret  string // that the clusters' name servers share
+
+	certificate certificate
 }
 
 // newSecret makes a key for HMAC-SHA256, in base64.
@@ -75,6 +75,7 @@ func manifests(repo string, of facts) ([]byte, error) {
 	templates := map[string]string{
 		"dnsingress/config.yaml":                            dnsingressConfig,
 		path.Join(overlayDir, "backend/kustomization.yaml"): backendOverlay,
+		path.Join(overlayDir, "backend/tls.yaml"):           backendTLS,
 		path.Join(overlayDir, "peers/kustomization.yaml"):   peersOverlay,
 		path.Join(overlayDir, "peers/config.yaml"):          dnsingressConfig + peersConfig,
 		path.Join(overlayDir, "peers/peers.key"):            peersKey,
@@ -85,46 +86,40 @@ func manifests(repo string, of facts) ([]byte, error) {
 			return nil, err
 		}
 	}
-	var buf bytes.Buffer
-	w := tar.NewWriter(&buf)
-	for name, data := range files {
-		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(data)), ModTime: time.Unix(0, 0)}); err != nil {
-			return nil, fmt.Errorf("packing manifests: %w", err)
-		}
-		if _, err := w.Write(data); err != nil {
-			return nil, fmt.Errorf("packing manifests: %w", err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("packing manifests: %w", err)
-	}
-	return buf.Bytes(), nil
+	return archive(files)
 }
 
 func render(text string, of facts) ([]byte, error) {
-	t, err := template.New("manifest").Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("rendering manifests: %w", err)
-	}
 	var peers []*inventory.Inventory
 	for _, m := range of.whole.Clusters() {
 		if m.Member != of.member.Member {
 			peers = append(peers, m)
 		}
 	}
-	var buf bytes.Buffer
-	err = t.Execute(&buf, map[string]any{
+	return execute(text, map[string]any{
 		"Zone":     strings.TrimSuffix(of.whole.Zone, "."),
 		"Servers":  of.whole.Group(inventory.Worker), // of the zone, in all clusters
 		"Workers":  of.member.Group(inventory.Worker),
-		"Control":  of.member.Group(inventory.Control)[0],
+		"Control":  of.member.ControlPlane(),
+		"Metrics":  of.member.Prometheus(),
 		"Cluster":  of.member.Member,    // empty where there is one
 		"Peers":    peers,               // the other clusters: their Member, and {{.Group "worker"}}
 		"Clusters": of.whole.Clusters(), // all of them, likewise
 		"Secret":   of.secret,
 		"Backend":  of.backend,
+		"Key64":    base64.StdEncoding.EncodeToString(of.certificate.Key),
+		"Cert64":   base64.StdEncoding.EncodeToString(of.certificate.Cert),
 	})
+}
+
+// execute fills in a template.
+func execute(text string, data any) ([]byte, error) {
+	t, err := template.New("manifest").Parse(text)
 	if err != nil {
+		return nil, fmt.Errorf("rendering manifests: %w", err)
+	}
+	var buf bytes.Buffer
+	if err := t.Execute(&buf, data); err != nil {
 		return nil, fmt.Errorf("rendering manifests: %w", err)
 	}
 	return buf.Bytes(), nil
@@ -139,7 +134,7 @@ const dnsingressConfig = `zones:
 {{- end}}
 lameDuck: 0s
 prometheus:
-  urls: ["http://[{{.Control.Address}}]:9090"]
+  urls: ["http://[{{.Metrics.Address}}]:9090"]
 `
 
 // peersConfig is what the configuration of a cluster with peers has besides.
@@ -171,17 +166,26 @@ configMapGenerator:
 
 const backendOverlay = `apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
-resources: [../../backend]
+resources: [../../backend, ../../baselines/dnsendpoint, tls.yaml]
 replicas: [{name: backend, count: {{.Backend.Replicas}}}]
 patches:
   - target: {kind: Deployment, name: backend}
     patch: |-
       - op: replace
         path: /spec/template/spec/containers/0/args
-        value: ["--size={{.Backend.ResponseBytes}}", "--delay={{.Backend.ServiceTime}}"]
+        value: ["--size={{.Backend.ResponseBytes}}", "--delay={{.Backend.ServiceTime}}", "--tls=[::]:443", --tls-cert=/tls/tls.crt, --tls-key=/tls/tls.key]
+      - {op: add, path: /spec/template/spec/containers/0/volumeMounts, value: [{name: tls, mountPath: /tls, readOnly: true}]}
+      - {op: add, path: /spec/template/spec/volumes, value: [{name: tls, secret: {secretName: backend-tls}}]}
   - target: {kind: Service, name: backend}
     patch: |-
       - op: replace
         path: /metadata/annotations/external-dns.kubernetes.io~1hostname
         value: backend.{{.Zone}}
+`
+
+const backendTLS = `apiVersion: v1
+kind: Secret
+metadata: {name: backend-tls, namespace: bench}
+type: kubernetes.io/tls
+data: {tls.crt: {{.Cert64}}, tls.key: {{.Key64}}}
 `

@@ -27,7 +27,7 @@ type site struct {
 func (b *Bench) sites() []site {
 	var sites []site
 	for _, m := range b.Inventory.Clusters() {
-		sites = append(sites, site{b, m, &kubectl.Client{Shell: b.Shell, Node: m.Group(inventory.Control)[0].Name}})
+		sites = append(sites, site{b, m, &kubectl.Client{Shell: b.Shell, Node: m.ControlPlane().Name}})
 	}
 	return sites
 }
@@ -48,13 +48,13 @@ func (b *Bench) each(fn func(site) error) error {
 	return errors.Join(errs...)
 }
 
-func (s site) prepare(ctx context.Context, backend scenario.Backend, systems []System, secret string) error {
-	archive, err := manifests(s.Repo, facts{whole: s.Inventory, member: s.member, backend: backend, secret: secret})
+func (s site) prepare(ctx context.Context, systems []System) error {
+	packed, err := manifests(s.Repo, s.facts())
 	if err != nil {
 		return err
 	}
 	unpack := fmt.Sprintf("rm -rf %[1]s && mkdir -p %[1]s && tar -x -C %[1]s", deployDir)
-	if _, err := s.Shell.Shell(ctx, s.kubectl.Node, unpack, bytes.NewReader(archive)); err != nil {
+	if _, err := s.Shell.Shell(ctx, s.kubectl.Node, unpack, bytes.NewReader(packed)); err != nil {
 		return fmt.Errorf("copying manifests: %w", err)
 	}
 	if err := s.cleanUp(ctx); err != nil {
@@ -64,10 +64,8 @@ func (s site) prepare(ctx context.Context, backend scenario.Backend, systems []S
 		return err
 	}
 	for _, sys := range systems {
-		if sys.Dir != "" {
-			if err := s.render(ctx, sys.Name, sys.Dir); err != nil {
-				return err
-			}
+		if err := s.form(ctx, sys, scenario.Setup{}); err != nil {
+			return err
 		}
 	}
 	workloads, err := s.kubectl.Apply(ctx, path.Join(renderedDir, "backend"))
@@ -77,11 +75,41 @@ func (s site) prepare(ctx context.Context, backend scenario.Backend, systems []S
 	return s.kubectl.Await(ctx, rolloutTimeout, workloads...)
 }
 
+// facts is what the manifests of the site's cluster are rendered from.
+func (s site) facts() facts {
+	return facts{whole: s.Inventory, member: s.member, backend: s.backend, secret: s.secret, certificate: s.certificate}
+}
+
+// staying ends the name of the directory beside a form's that has what is not removed with it.
+const staying = ".stay"
+
+// form renders the manifests of a system in a setup, unless they are.
+func (s site) form(ctx context.Context, sys System, u scenario.Setup) error {
+	if sys.Dir == "" {
+		return nil
+	}
+	name := sys.Form(u)
+	files, err := sys.overlay(s.facts(), u)
+	if err != nil {
+		return err
+	}
+	packed, err := archive(files)
+	if err != nil {
+		return err
+	}
+	dir := path.Join(deployDir, formDir(name))
+	unpack := fmt.Sprintf("rm -rf %[1]s && mkdir -p %[1]s && tar -x -C %[1]s", dir)
+	if _, err := s.Shell.Shell(ctx, s.kubectl.Node, unpack, bytes.NewReader(packed)); err != nil {
+		return fmt.Errorf("copying the manifests of %s: %w", name, err)
+	}
+	return s.render(ctx, name, formDir(name))
+}
+
 // render renders a kustomization into one file an object. Namespaces and definitions are
 // applied at once and stay: deleting them takes Kubernetes longer than all the rest.
 func (s site) render(ctx context.Context, name, dir string) error {
 	line := fmt.Sprintf(`set -e
-to=%[1]s; stay=%[1]s.stay
+to=%[1]s; stay=%[1]s`+staying+`
 rm -rf "$to" "$stay"; mkdir -p "$to" "$stay"
 kubectl kustomize %[2]s -o "$to"
 find "$to" '(' -name 'v1_namespace_*' -o -name 'apiextensions.k8s.io_v1_customresourcedefinition_*' ')' -exec mv -t "$stay" {} +
@@ -94,7 +122,7 @@ if ls "$stay"/apiextensions* >/dev/null 2>&1; then kubectl wait --for=condition=
 	return nil
 }
 
-func (s site) deploy(ctx context.Context, sys System) error {
+func (s site) deploy(ctx context.Context, sys System, u scenario.Setup) error {
 	if sys.plain {
 		if _, err := s.kubectl.Run(ctx, append([]string{"annotate", "service", "-n", "bench", "backend"}, noSteering...)...); err != nil {
 			return fmt.Errorf("taking the steering off the backend: %w", err)
@@ -103,23 +131,49 @@ func (s site) deploy(ctx context.Context, sys System) error {
 	if sys.Dir == "" {
 		return nil
 	}
-	workloads, err := s.kubectl.Apply(ctx, path.Join(renderedDir, sys.Name))
+	if err := s.form(ctx, sys, u); err != nil {
+		return err
+	}
+	workloads, err := s.kubectl.Apply(ctx, renderedPath(sys.Form(u)))
 	if err != nil {
 		return err
 	}
 	return s.kubectl.Await(ctx, rolloutTimeout, workloads...)
 }
 
+// present names the images that a worker of the cluster lacks.
+func (s site) present(ctx context.Context, sys System) error {
+	out, err := s.Shell.Shell(ctx, s.kubectl.Node, "cat "+renderedPath(sys.Name)+"/*", nil)
+	if err != nil {
+		return fmt.Errorf("reading the manifests of %s: %w", sys.Name, err)
+	}
+	for _, w := range s.member.Group(inventory.Worker) {
+		have, err := s.Shell.Shell(ctx, w.Name, "ctr -n k8s.io images ls -q", nil)
+		if err != nil {
+			return fmt.Errorf("listing the images of %s: %w", w.Name, err)
+		}
+		for _, ref := range Images(out) {
+			if !slices.Contains(strings.Fields(string(have)), ref) {
+				return fmt.Errorf("system %s: %s has no image %s (hint: testbed up --with %s)", sys.Name, w.Name, ref, sys.Name)
+			}
+		}
+	}
+	return nil
+}
+
 // noSteering takes what steers by annotation off the backend's Service.
 var noSteering = []string{"dnsingress.dev/promql-", "dnsingress.dev/keep-", "dnsingress.dev/readmit-"}
 
-func (s site) remove(ctx context.Context, sys System) error {
-	err := s.kubectl.Delete(ctx, removeTimeout, path.Join(renderedDir, sys.Name), sys.Selector())
-	if sys.plain { // as it was before
-		_, applied := s.kubectl.Apply(ctx, path.Join(renderedDir, "backend"))
-		err = errors.Join(err, applied)
+func (s site) remove(ctx context.Context, sys System, forms ...string) error {
+	var errs []error
+	for _, form := range forms {
+		errs = append(errs, s.kubectl.Delete(ctx, removeTimeout, renderedPath(form), sys.Selector()))
 	}
-	return err
+	if sys.plain { // steered as before
+		_, err := s.kubectl.Apply(ctx, path.Join(renderedDir, "backend", "v1_service_backend.yaml"))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // removeAll removes every system that stands.
@@ -137,15 +191,23 @@ func (s site) removeAll(ctx context.Context) error {
 	}
 	var errs []error
 	for _, sys := range All() {
-		// Which level of a product stands is not to be seen, so that all that were rendered go.
-		if slices.ContainsFunc(pods, func(p kubectl.Pod) bool { return p.Labels[SystemLabel] == sys.Product() }) &&
-			slices.Contains(strings.Fields(string(rendered)), sys.Name) {
-			errs = append(errs, s.remove(ctx, sys))
+		if !slices.ContainsFunc(pods, func(p kubectl.Pod) bool { return p.Labels[SystemLabel] == sys.Product() }) {
+			continue
+		}
+		// Which form of a product stands is not to be seen, so that all that were rendered go.
+		var forms []string
+		for _, form := range strings.Fields(string(rendered)) {
+			if name, _, _ := strings.Cut(form, between); name == sys.Name && !strings.HasSuffix(form, staying) {
+				forms = append(forms, form)
+			}
+		}
+		if len(forms) > 0 {
+			errs = append(errs, s.remove(ctx, sys, forms...))
 		}
 	}
 	return errors.Join(errs...)
 }
 
 func (s site) cleanUp(ctx context.Context) error {
-	return errors.Join(s.removeAll(ctx), s.kubectl.Delete(ctx, removeTimeout, path.Join(renderedDir, "backend"), BackendSelector))
+	return errors.Join(s.removeAll(ctx), s.unshape(ctx), s.kubectl.Delete(ctx, removeTimeout, path.Join(renderedDir, "backend"), BackendSelector))
 }

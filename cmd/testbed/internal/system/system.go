@@ -22,13 +22,13 @@ const (
 const BackendSelector = ComponentLabel + "=backend"
 
 // ProxyDomain is the parent of the proxies' names, which the clients' resolvers hold with the
-// static addresses of the workers.
+// addresses of their front.
 const ProxyDomain = "proxies.test."
 
 // System is one of what is compared.
 type System struct {
 	Name string
-	// Dir is its kustomization below deploy/; empty when nothing is deployed.
+	// Dir is its kustomization below deploy/, of its default pack where it has packs; empty when nothing is deployed.
 	Dir string
 	// Front says how clients reach the service.
 	Front string
@@ -45,6 +45,15 @@ type System struct {
 	apart bool
 	// answers is how many addresses dnsingress gives at once; 0: as many as the zone's default.
 	answers int
+
+	// Version of what is compared, as its manifests' images are tagged; empty for what is built from this repository.
+	Version string
+	// alive is a URL on the node that answers as long as a replica serves, of proxies.
+	alive string
+	// ownTTL systems have the TTL of addresses in their own configuration, not from the Service.
+	ownTTL bool
+	// tuned is what its tuned pack is for; empty: it has its default pack alone.
+	tuned string
 
 	reach reach
 	// controller names the container that is the control plane, beside the data plane in its pod.
@@ -69,7 +78,7 @@ const (
 // All lists the systems.
 func All() []System {
 	const steered = "as dnsingress, steered by the SteeringPolicy in deploy/policies/"
-	const proxied = "hostNetwork replicas on every worker, behind one name with the workers' static AAAA records (TTL 30 s)"
+	const proxied = "hostNetwork replicas on every worker" // fronts say how clients come to them
 	return []System{
 		{
 			Name: "direct", reach: byAddress,
@@ -80,12 +89,20 @@ func All() []System {
 			Front: "hostNetwork replicas on every worker answer DNS; clients resolve by their node's recursive resolver and connect to pods",
 		},
 		{
-			Name: "nginx", Dir: "baselines/nginx", Front: proxied, reach: byProxy,
+			Name: "nginx", Dir: "baselines/nginx/default", Front: proxied, reach: byProxy,
+			Version: "nginx 1.22.1 (Debian 12)", alive: "http://[::1]:9113/readyz",
+			tuned:      "CPU time a request, and latency under load",
 			Difference: ownNGINX,
 		},
-		{Name: "traefik", Dir: "baselines/traefik", Front: proxied, reach: byProxy},
 		{
-			Name: "envoy", Dir: "baselines/envoy", Front: proxied, reach: byProxy, controller: "contour",
+			Name: "traefik", Dir: "baselines/traefik/default", Front: proxied, reach: byProxy,
+			Version: "traefik 3.7.15", alive: "http://[::1]:9114/ping",
+			tuned: "the time from a pod's change to the first request that heeds it, and what requests to a dead pod cost",
+		},
+		{
+			Name: "envoy", Dir: "baselines/envoy/default", Front: proxied, reach: byProxy, controller: "contour",
+			Version: "envoy 1.38.3, contour 1.33.8", alive: "http://[::1]:9115/ready",
+			tuned:      "the share of requests that succeed at high concurrency, and what requests to a dead pod cost",
 			Difference: contourBeside,
 		},
 		{
@@ -98,16 +115,23 @@ func All() []System {
 		},
 		{
 			Name: "external-dns", Dir: "run/external-dns", reach: byZone, plain: true, apart: true,
+			Version:    "external-dns 0.21.0, PowerDNS 4.7.3 (Debian 12), CoreDNS 1.15.0",
 			Front:      "in each cluster CoreDNS forwarders on every worker before a PowerDNS, and behind the other clusters', into all of which an external-dns of each writes; clients resolve by their node's recursive resolver",
+			tuned:      "the time from a pod's change to the first answer that heeds it",
 			Difference: "PowerDNS keeps its records in LMDB on its node, not in a MariaDB beside it; forwarders and servers are in the nodes' networks, for there is no kube-proxy",
+		},
+		{
+			Name: "coredns-k8s-gateway", Dir: "baselines/k8s-gateway", reach: byZone, plain: true, ownTTL: true,
+			Version: "k8s_gateway 1.6.1, CoreDNS 1.14.7",
+			Front:   "hostNetwork replicas of CoreDNS with k8s_gateway on every worker answer DNS; clients resolve by their node's recursive resolver",
 		},
 		{Name: "dnsingress-threshold", product: "dnsingress", Dir: "policies/threshold", Front: steered + "threshold", reach: byZone, plain: true},
 		{Name: "dnsingress-outlier", product: "dnsingress", Dir: "policies/outlier", Front: steered + "outlier", reach: byZone, plain: true},
 		{Name: "dnsingress-weighted", product: "dnsingress", Dir: "policies/weighted", Front: steered + "weighted", reach: byZone, plain: true, answers: 5},
-		{Name: "nginx-least", product: "nginx", Dir: "baselines/nginx-least", Front: proxied, reach: byProxy, Difference: ownNGINX},
-		{Name: "traefik-least", product: "traefik", Dir: "baselines/traefik-least", Front: proxied, reach: byProxy},
+		{Name: "nginx-least", alive: "http://[::1]:9113/readyz", product: "nginx", Dir: "baselines/nginx-least", Front: proxied, reach: byProxy, Difference: ownNGINX},
+		{Name: "traefik-least", alive: "http://[::1]:9114/ping", product: "traefik", Dir: "baselines/traefik-least", Front: proxied, reach: byProxy},
 		{
-			Name: "envoy-least", product: "envoy", Dir: "baselines/envoy-least", Front: proxied, reach: byProxy, controller: "contour",
+			Name: "envoy-least", alive: "http://[::1]:9115/ready", product: "envoy", Dir: "baselines/envoy-least", Front: proxied, reach: byProxy, controller: "contour",
 			Difference: contourBeside,
 		},
 	}
@@ -146,12 +170,6 @@ func (s System) Host(inv *inventory.Inventory) string {
 
 // Selector matches the system's pods.
 func (s System) Selector() string { return SystemLabel + "=" + s.Product() }
-
-// Target is what a load generator is told.
-type Target struct {
-	URL       string
-	Addresses []string // of pods, when clients resolve nothing
-}
 
 // Component is what the CPU time of a pod's container is attributed to: what the pod's label says,
 // except that a proxy may have its controller beside it in the pod.

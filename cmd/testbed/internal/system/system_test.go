@@ -39,18 +39,37 @@ func twin(t *testing.T) *inventory.Inventory {
 	return inv
 }
 
+// someFacts are those of a scenario's backend on the twin.
+func someFacts(t *testing.T) facts {
+	t.Helper()
+	pair, err := newCertificate(twin(t), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return facts{
+		whole: twin(t), member: twin(t), secret: "c2VjcmV0", certificate: pair,
+		backend: scenario.Backend{Replicas: 4, ResponseBytes: 2048, ServiceTime: 3 * time.Millisecond},
+	}
+}
+
 // unpack writes the manifests for a scenario's backend below a directory.
 func unpack(t *testing.T) string {
 	t.Helper()
-	archive, err := manifests(repo, facts{whole: twin(t), member: twin(t), backend: scenario.Backend{Replicas: 4, ResponseBytes: 2048, ServiceTime: 3 * time.Millisecond}})
+	packed, err := manifests(repo, someFacts(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for r := tar.NewReader(bytes.NewReader(archive)); ; {
+	unpackTo(t, packed, dir)
+	return dir
+}
+
+func unpackTo(t *testing.T, packed []byte, dir string) {
+	t.Helper()
+	for r := tar.NewReader(bytes.NewReader(packed)); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return dir
+			return
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +121,31 @@ func TestManifestsHoldWhatTheInventorySays(t *testing.T) {
 	}
 }
 
-// Every system's manifests can be rendered, and hold what the runner counts on.
+// forms are setups in which systems stand otherwise than by default.
+func forms() []scenario.Setup {
+	return []scenario.Setup{
+		{},
+		{Pack: packTuned},
+		{TLS: true},
+		{Retry: retryNone},
+		{Retry: retryBoth},
+		{Retry: retryProxy, TLS: true, Pack: packTuned},
+		{Front: frontKeepalived, TLS: true},
+		{Services: 10, TLS: true},
+		{TTL: 30 * time.Second},
+		{DynamicTTL: true},
+	}
+}
+
+// possible says whether a system can stand in a setup.
+func possible(s System, u scenario.Setup) bool {
+	if u.DynamicTTL && s.Product() != "dnsingress" {
+		return false
+	}
+	return s.Check(repo, u) == nil
+}
+
+// Every system's manifests can be rendered in every setup, and hold what the runner counts on.
 func TestKustomizations(t *testing.T) {
 	program := findKubectl(t)
 	dir := unpack(t)
@@ -114,49 +157,105 @@ func TestKustomizations(t *testing.T) {
 		return string(out)
 	}
 	backend := render("run/backend")
-	for _, want := range []string{"replicas: 4", "- --size=2048", "- --delay=3ms", "external-dns.kubernetes.io/hostname: backend.apps.test\n", "clusterIP: None"} {
+	for _, want := range []string{
+		"replicas: 4", "- --size=2048", "- --delay=3ms", "external-dns.kubernetes.io/hostname: backend.apps.test\n", "clusterIP: None",
+		"- --tls=[::]:443", "secretName: backend-tls", "type: kubernetes.io/tls", "name: dnsendpoints.externaldns.k8s.io",
+	} {
 		if !strings.Contains(backend, want) {
 			t.Errorf("the backend's manifests lack %q:\n%s", want, backend)
 		}
 	}
+	rendered := map[string]string{}
 	for _, s := range All() {
-		if s.Dir == "" {
-			continue
-		}
-		type template struct {
-			Metadata struct{ Labels map[string]string }
-		}
-		dec := yaml.NewDecoder(strings.NewReader(render(s.Dir)))
-		workloads := 0
-		for {
-			var object struct {
-				Kind     string
-				Metadata struct{ Name, Namespace string }
-				Spec     struct{ Template template }
+		for _, u := range forms() {
+			name := s.Form(u)
+			if s.Dir == "" || !possible(s, u) || rendered[name] != "" {
+				continue
 			}
-			err := dec.Decode(&object)
-			if errors.Is(err, io.EOF) {
-				break
-			}
+			files, err := s.overlay(someFacts(t), u)
 			if err != nil {
-				t.Fatalf("%s: %v", s.Name, err)
+				t.Fatal(err)
 			}
-			switch object.Kind {
-			case "Namespace":
-				if object.Metadata.Name == "bench" {
-					t.Errorf("%s declares namespace bench, and would take the backend with it", s.Name)
-				}
-			case "Deployment", "DaemonSet", "StatefulSet":
-				workloads++
-				labels := object.Spec.Template.Metadata.Labels
-				if labels[SystemLabel] != s.Product() || labels[ComponentLabel] == "" {
-					t.Errorf("%s: pods of %s have labels %v", s.Name, object.Metadata.Name, labels)
-				}
+			packed, err := archive(files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			unpackTo(t, packed, filepath.Join(dir, formDir(name)))
+			rendered[name] = render(formDir(name))
+			checkRendered(t, s, name, rendered[name])
+		}
+	}
+	for form, wants := range map[string][]string{
+		"nginx--tuned":             {"- --upstream-keepalive=64", "- --connect-timeout=250ms"},
+		"nginx--retry-none":        {"- --tries=1"},
+		"nginx--tls--services--10": {"- --hosts=nginx.proxies.test", "- --tls-listen=[::]:443"},
+		"nginx--tls--keepalived":   {"fd6e:7369:0:1::ff01/128", "http://[::1]:9113/readyz", "image: testbed.local/keepalived:2.2.7"},
+		"traefik--tuned--tls--retry-proxy--retry-proxy-tls": {
+			"- --providers.providersThrottleDuration=100ms", "- --entryPoints.websecure.http.middlewares=retry@file", "attempts: 2",
+			"- --entryPoints.web.http.middlewares=retry@file", "name: traefik-retry", "secretName: backend-tls",
+		},
+		"traefik--tls--10":         {"host: backend-10.traefik.proxies.test"},
+		"envoy--tuned":             {"max-pending-requests: 100000"},
+		"envoy--retry-proxy":       {`projectcontour.io/num-retries: "1"`},
+		"envoy--tls--10":           {"host: backend-10.envoy.proxies.test", "host: envoy.proxies.test"},
+		"external-dns--tuned":      {"- --min-event-sync-interval=1s"},
+		"coredns-k8s-gateway":      {"ttl 5\n"},
+		"coredns-k8s-gateway--30s": {"ttl 30\n"},
+		"dnsingress--dynamic-ttl":  {"name: dynamic-ttl"},
+	} {
+		if rendered[form] == "" {
+			t.Errorf("there is no form %s", form)
+		}
+		for _, want := range wants {
+			if !strings.Contains(rendered[form], want) {
+				t.Errorf("%s lacks %q:\n%s", form, want, rendered[form])
 			}
 		}
-		if workloads == 0 {
-			t.Errorf("%s has no workload", s.Name)
+	}
+}
+
+// checkRendered holds a form of a system to what removing, attributing and placing it count on.
+func checkRendered(t *testing.T, s System, form, text string) {
+	t.Helper()
+	type template struct {
+		Metadata struct{ Labels map[string]string }
+	}
+	dec := yaml.NewDecoder(strings.NewReader(text))
+	workloads := 0
+	for {
+		var object struct {
+			Kind     string
+			Metadata struct{ Name, Namespace string }
+			Spec     struct{ Template template }
 		}
+		err := dec.Decode(&object)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", form, err)
+		}
+		switch object.Kind {
+		case "Namespace":
+			if object.Metadata.Name == "bench" {
+				t.Errorf("%s declares namespace bench, and would take the backend with it", form)
+			}
+		case "Deployment", "DaemonSet", "StatefulSet":
+			workloads++
+			labels := object.Spec.Template.Metadata.Labels
+			if labels[SystemLabel] != s.Product() || labels[ComponentLabel] == "" {
+				t.Errorf("%s: pods of %s have labels %v", form, object.Metadata.Name, labels)
+			}
+			if object.Kind != "DaemonSet" && labels["testbed.dnsingress.dev/role"] == "" {
+				t.Errorf("%s: %s %s is no replica on every worker, and no part with a role of its own", form, object.Kind, object.Metadata.Name)
+			}
+		}
+	}
+	if workloads == 0 {
+		t.Errorf("%s has no workload", form)
+	}
+	if len(Images([]byte(text))) == 0 {
+		t.Errorf("%s: no image found", form)
 	}
 }
 
@@ -196,12 +295,21 @@ func TestTarget(t *testing.T) {
 		if !ok {
 			t.Fatalf("no system %q", name)
 		}
-		if d := cmp.Diff(want, b.Target(s, pods)); d != "" {
+		want.Args = []string{"--attempts", "1"}
+		if d := cmp.Diff(want, b.Target(s, scenario.Setup{}, pods)); d != "" {
 			t.Errorf("%s: %s", name, d)
 		}
 	}
 	if _, ok := ByName("apache"); ok {
 		t.Error("there is a system apache")
+	}
+	envoy, _ := ByName("envoy")
+	want := Target{
+		URL: "https://backend-1.envoy.proxies.test/?size=1048576", Hosts: []string{"backend-1.envoy.proxies.test", "backend-2.envoy.proxies.test"},
+		Args: []string{"--attempts", "2", "--failed-for", "5s", "--ca", "/opt/testbed/tls/ca.pem"},
+	}
+	if d := cmp.Diff(want, b.Target(envoy, scenario.Setup{TLS: true, Services: 2, ResponseBytes: 1 << 20, Retry: retryBoth}, pods)); d != "" {
+		t.Error(d)
 	}
 }
 
