@@ -65,7 +65,10 @@ func (h Host) Inspect(path string) (Disk, error) {
 		err = h.file(&d)
 	case info.Mode()&fs.ModeDevice != 0 && info.Mode()&fs.ModeCharDevice == 0:
 		d.Device = true
-		err = h.device(&d, info)
+		var number string
+		if number, err = deviceNumber(info); err == nil {
+			err = h.device(&d, number)
+		}
 	default:
 		err = errors.New("neither a disk nor a file")
 	}
@@ -97,12 +100,8 @@ func (h Host) file(d *Disk) error {
 }
 
 // device reads what sysfs says of a block device.
-func (h Host) device(d *Disk, info fs.FileInfo) error {
-	rdev, err := deviceNumber(info)
-	if err != nil {
-		return err
-	}
-	dir, err := filepath.EvalSymlinks(h.sys("dev", "block", rdev))
+func (h Host) device(d *Disk, number string) error {
+	dir, err := filepath.EvalSymlinks(h.sys("dev", "block", number))
 	if err != nil {
 		return err
 	}
