@@ -40,13 +40,6 @@ type Rack struct {
 	devices map[string]*device // by name; opened when first needed
 }
 
-// device is a switch that is open.
-type device struct {
-	inventory.Switch
-	driver Switch
-	lock   lock
-}
-
 // Open returns the rack; it asks nobody anything yet. locks is a directory that all testbeds of this machine share.
 func Open(inv *inventory.Inventory, locks string, log *slog.Logger) *Rack {
 	r := &Rack{inv: inv, locks: locks, log: log, patience: patience, interval: interval, dark: dark, devices: make(map[string]*device)}
@@ -104,7 +97,7 @@ func (r *Rack) device(name string) (*device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", name, err)
 	}
-	d := &device{Switch: s, driver: driver, lock: newLock(r.locks, s)}
+	d := newDevice(s, driver, newLock(r.locks, s), r.interval)
 	r.devices[name] = d
 	return d, nil
 }
@@ -120,19 +113,6 @@ func (r *Rack) plugged(node string) (inventory.Node, *device, error) {
 	}
 	d, err := r.device(n.Port.Switch)
 	return n, d, err
-}
-
-// port asks the switch of a node for its port.
-func (d *device) port(ctx context.Context, n inventory.Node) (Port, error) {
-	ports, err := d.driver.Ports(ctx)
-	if err != nil {
-		return Port{}, fmt.Errorf("asking %s for its ports: %w", d.Name, err)
-	}
-	i := slices.IndexFunc(ports, func(p Port) bool { return p.Index == n.Port.Index })
-	if i < 0 {
-		return Port{}, fmt.Errorf("%s has no port %d, where %s is to be plugged in", d.Name, n.Port.Index, n.Name)
-	}
-	return ports[i], nil
 }
 
 // touchable returns the port of a node if it may be switched.
@@ -189,6 +169,7 @@ func (r *Rack) order(ctx context.Context, n inventory.Node, d *device, p Port, o
 		return err
 	}
 	err = d.driver.Set(ctx, p.Index, on)
+	d.changed()
 	release()
 	if err != nil {
 		return fmt.Errorf("switching %s %s: %w", n.Port, word, err)
@@ -281,6 +262,7 @@ func (r *Rack) interrupt(ctx context.Context, n inventory.Node, d *device, short
 		return err
 	}
 	err = short.Interrupt(ctx, n.Port.Index)
+	d.changed()
 	release()
 	if err != nil {
 		return fmt.Errorf("cycling %s: %w", n.Port, err)
@@ -316,9 +298,9 @@ func (r *Rack) Ports(ctx context.Context) ([]PortOf, error) {
 		if err != nil {
 			return nil, err
 		}
-		ports, err := d.driver.Ports(ctx)
+		ports, err := d.ports(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("asking %s for its ports: %w", s.Name, err)
+			return nil, err
 		}
 		for _, p := range ports {
 			var n inventory.Node

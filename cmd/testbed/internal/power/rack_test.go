@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,6 +107,36 @@ func TestRackKnowsItsNodes(t *testing.T) {
 		if err := r.Off(t.Context(), node); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", node, err, want)
 		}
+	}
+}
+
+// Who asks for the state of all nodes at once asks the controller a few times, not once a node; and what was known before an
+// order is not taken for its effect.
+func TestStatesShareAnAnswer(t *testing.T) {
+	f := newFakeUniFi(t, 20)
+	inv := f.inventory(t, inventory.DriverUniFiLegacy, fakeKey, 20)
+	r, _ := newRack(t, inv)
+	r.interval = time.Hour
+	var wg sync.WaitGroup
+	for _, n := range inv.Nodes {
+		wg.Go(func() {
+			if s, err := r.State(t.Context(), n.Name); err != nil || s != On {
+				t.Errorf("%s is %s, %v", n.Name, s, err)
+			}
+		})
+	}
+	wg.Wait()
+	if f.requests > 4 {
+		t.Errorf("%d requests for 20 states", f.requests)
+	}
+	f.mu.Lock()
+	f.provision = 1 // the first look after the order shows its effect
+	f.mu.Unlock()
+	if err := r.Off(t.Context(), "worker-3"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := r.State(t.Context(), "worker-3"); err != nil || s != Off {
+		t.Errorf("after off: %s, %v", s, err)
 	}
 }
 
