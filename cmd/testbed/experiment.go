@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,13 +14,9 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/experiment"
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/resolver"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/tree"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -31,16 +26,10 @@ func experimentCommand(s streams) *cobra.Command {
 		Use:   "experiment",
 		Short: "Run, check and list the scenarios of experiments/",
 	}
-	cmd.AddCommand(experimentRunCommand(s), experimentValidateCommand(s), experimentListCommand(s))
+	cmd.AddCommand(
+		experimentRunCommand(s), experimentResumeCommand(s), experimentValidateCommand(s), experimentListCommand(s), experimentSchemaCommand(s),
+	)
 	return cmd
-}
-
-// vocabulary is what scenarios may name.
-func vocabulary() scenario.Vocabulary {
-	return scenario.Vocabulary{
-		Systems: system.Names(), Faults: fault.Kinds(),
-		Resolvers: resolver.Resolvers(), Behaviours: resolver.Behaviours(), Trees: tree.Names(),
-	}
 }
 
 // runFlags are the flags of "experiment run" as given.
@@ -63,17 +52,41 @@ with the trials of which RUN has no valid one.`,
   testbed experiment run --resume results/quickstart/20261121T223000Z`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	f := runFlags{
+	f := newRunFlags(cmd)
+	f.results = cmd.Flags().String("results", "results", "directory that gets EXPERIMENT/RUN-ID/")
+	f.resume = cmd.Flags().String("resume", "", "run directory to go on with")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return f.run(cmd, s, args)
+	}
+	return cmd
+}
+
+func newRunFlags(cmd *cobra.Command) runFlags {
+	return runFlags{
 		inventory: inventoryFlag(cmd),
-		results:   cmd.Flags().String("results", "results", "directory that gets EXPERIMENT/RUN-ID/"),
-		resume:    cmd.Flags().String("resume", "", "run directory to go on with"),
+		results:   new(string),
 		loadgen:   cmd.Flags().String("loadgen", "", "load generator for the client nodes (default: beside this program)"),
 		repo:      cmd.Flags().String("repo", "", "directory of the repository (default: from the working directory up)"),
 		dirFile:   cmd.Flags().String("run-dir-file", "", "file that gets the path of the run directory"),
 		dry:       cmd.Flags().Bool("dry-run", false, "print what would be done, do nothing"),
 	}
+}
+
+func experimentResumeCommand(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "resume RUN [FILE]",
+		Short: "Go on with a run that was interrupted",
+		Long: `Go on with a run: execute the trials of its scenario of which it has no valid one.
+
+What was interrupted in the midst of a trial left it without a verdict: it is executed again. With
+FILE, the run must be one of that very scenario.`,
+		Example: `  testbed experiment resume results/quickstart/20261121T223000Z`,
+		Args:    cobra.RangeArgs(1, 2),
+	}
+	f := newRunFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return f.run(cmd, s, args)
+		f.resume = &args[0]
+		return f.run(cmd, s, args[1:])
 	}
 	return cmd
 }
@@ -83,12 +96,16 @@ func (f *runFlags) run(cmd *cobra.Command, s streams, args []string) error {
 	if err != nil {
 		return err
 	}
-	sc, text, resumed, err := f.scenario(args)
+	repo, err := repository(*f.repo)
+	if err != nil {
+		return err
+	}
+	sc, text, resumed, err := f.scenario(args, vocabulary(repo, inv))
 	if err != nil {
 		return err
 	}
 	r := &experiment.Runner{
-		Scenario: sc, Text: text, Inventory: inv, Results: *f.results, Resume: resumed, Loadgen: *f.loadgen,
+		Scenario: sc, Text: text, Inventory: inv, Results: *f.results, Resume: resumed, Loadgen: *f.loadgen, Repo: repo,
 		Out: s.Out, Log: log,
 		Begun: func(dir string) error {
 			if *f.dirFile == "" {
@@ -99,9 +116,6 @@ func (f *runFlags) run(cmd *cobra.Command, s streams, args []string) error {
 			}
 			return nil
 		},
-	}
-	if r.Repo, err = repository(*f.repo); err != nil {
-		return err
 	}
 	if r.Loadgen == "" {
 		self, err := os.Executable()
@@ -120,11 +134,11 @@ func (f *runFlags) run(cmd *cobra.Command, s streams, args []string) error {
 	if *f.dry {
 		return m.Run(cmd.Context(), r.Phases()...)
 	}
-	return f.onCluster(cmd.Context(), r, &m)
+	return s.onCluster(cmd.Context(), r, &m)
 }
 
 // onCluster runs the experiment on the standing cluster, which is held meanwhile.
-func (f *runFlags) onCluster(ctx context.Context, r *experiment.Runner, m *phase.Manager) error {
+func (s streams) onCluster(ctx context.Context, r *experiment.Runner, m *phase.Manager) error {
 	c, err := cluster.Open(ctx, r.Inventory, r.Log)
 	if err != nil {
 		return err
@@ -135,17 +149,17 @@ func (f *runFlags) onCluster(ctx context.Context, r *experiment.Runner, m *phase
 		return err
 	}
 	defer release()
-	r.Nodes, r.Power = experiment.OverSSH(c.Fleet), c.Power
-	return m.Run(ctx, r.Phases()...)
+	r.Nodes, r.Power, r.Journal = experiment.OverSSH(c.Fleet), c.Power, c.Journal
+	return m.Run(ctx, append([]phase.Phase{&mending{c, r.Repo, s.Out}}, r.Phases()...)...)
 }
 
 // scenario reads the scenario that is to be run, and the run that is to be resumed if there is one.
-func (f *runFlags) scenario(args []string) (*scenario.Scenario, []byte, *results.Run, error) {
+func (f *runFlags) scenario(args []string, known scenario.Vocabulary) (*scenario.Scenario, []byte, *results.Run, error) {
 	if *f.resume == "" {
 		if len(args) == 0 {
 			return nil, nil, nil, cli.Misuse("no scenario (hint: testbed experiment run experiments/quickstart.yaml)")
 		}
-		s, text, err := scenario.Read(args[0], vocabulary())
+		s, text, err := scenario.Read(args[0], known)
 		if err != nil {
 			return nil, nil, nil, &cli.MisuseError{Err: err}
 		}
@@ -155,9 +169,13 @@ func (f *runFlags) scenario(args []string) (*scenario.Scenario, []byte, *results
 	if err != nil {
 		return nil, nil, nil, &cli.MisuseError{Err: err}
 	}
-	s, text, err := scenario.Read(filepath.Join(run.Dir, results.ScenarioFile), vocabulary())
+	s, text, err := scenario.Read(filepath.Join(run.Dir, results.ScenarioFile), known)
 	if err != nil {
 		return nil, nil, nil, &cli.MisuseError{Err: err}
+	}
+	if m := run.Manifest; m.Experiment != s.Name || m.Seed != s.Seed {
+		return nil, nil, nil, cli.Misuse("%s is a run of %s with seed %d, but its %s is %s with seed %d (hint: begin a new run)",
+			run.Dir, m.Experiment, m.Seed, results.ScenarioFile, s.Name, s.Seed)
 	}
 	if len(args) == 1 {
 		given, err := os.ReadFile(args[0])
@@ -169,27 +187,4 @@ func (f *runFlags) scenario(args []string) (*scenario.Scenario, []byte, *results
 		}
 	}
 	return s, text, run, nil
-}
-
-func experimentValidateCommand(s streams) *cobra.Command {
-	return &cobra.Command{
-		Use:   "validate FILE...",
-		Short: "Check scenarios and print everything that is wrong with them",
-		Args:  cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			var errs []error
-			for _, path := range args {
-				sc, _, err := scenario.Read(path, vocabulary())
-				if err != nil {
-					errs = append(errs, err)
-					continue
-				}
-				fmt.Fprintf(s.Out, "%s: %d trials of %d systems, about %s\n", path, len(sc.Order()), len(sc.Systems), sc.Estimate().Round(time.Second))
-			}
-			if err := errors.Join(errs...); err != nil {
-				return &cli.MisuseError{Err: err}
-			}
-			return nil
-		},
-	}
 }

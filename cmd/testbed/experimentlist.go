@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ type listed struct {
 	Name     string        `json:"name"`
 	File     string        `json:"file"`
 	Question string        `json:"question"`
+	Form     string        `json:"form,omitempty"`
+	Factors  []string      `json:"factors"`
 	Systems  []string      `json:"systems"`
 	Trials   int           `json:"trials"`
 	Estimate time.Duration `json:"estimate_ns"`
@@ -43,7 +46,7 @@ func experimentListCommand(s streams) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		all, err := listScenarios(filepath.Join(root, "experiments"))
+		all, err := listScenarios(filepath.Join(root, "experiments"), vocabulary(root, nil))
 		if err != nil {
 			return err
 		}
@@ -53,9 +56,9 @@ func experimentListCommand(s streams) *cobra.Command {
 			return enc.Encode(all)
 		}
 		w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "NAME\tSYSTEMS\tTRIALS\tABOUT\tQUESTION")
+		fmt.Fprintln(w, "NAME\tFORM\tSYSTEMS\tFACTORS\tTRIALS\tABOUT\tQUESTION")
 		for _, l := range all {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", l.Name, len(l.Systems), l.Trials, l.Estimate.Round(time.Second), l.Question)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", l.Name, cmp.Or(l.Form, "-"), len(l.Systems), len(l.Factors), l.Trials, l.Estimate.Round(time.Second), l.Question)
 		}
 		return w.Flush()
 	}
@@ -63,7 +66,7 @@ func experimentListCommand(s streams) *cobra.Command {
 }
 
 // listScenarios reads all scenarios in dir; those that are wrong are the error.
-func listScenarios(dir string) ([]listed, error) {
+func listScenarios(dir string, known scenario.Vocabulary) ([]listed, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil {
 		return nil, fmt.Errorf("listing scenarios: %w", err)
@@ -71,12 +74,16 @@ func listScenarios(dir string) ([]listed, error) {
 	all := []listed{}
 	var errs []error
 	for _, path := range paths {
-		sc, _, err := scenario.Read(path, vocabulary())
+		sc, _, err := scenario.Read(path, known)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		all = append(all, listed{sc.Name, path, strings.Join(strings.Fields(sc.Question), " "), sc.Systems, len(sc.Order()), sc.Estimate()})
+		factors := []string{}
+		for _, f := range sc.Given() {
+			factors = append(factors, f.String())
+		}
+		all = append(all, listed{sc.Name, path, strings.Join(strings.Fields(sc.Question), " "), sc.Form, factors, sc.Systems, len(sc.Order()), sc.Estimate()})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, &cli.MisuseError{Err: err}

@@ -35,7 +35,7 @@ spaces and given to the node's shell, as ssh(1) does; its exit code is testbed's
 		if _, ok := inv.Node(args[0]); !ok {
 			return cli.Misuse("unknown node %q (hint: the nodes are in %s)", args[0], inv.Path)
 		}
-		c, err := cluster.Open(cmd.Context(), inv, log)
+		c, err := s.open(cmd.Context(), inv, log)
 		if err != nil {
 			return err
 		}

@@ -9,14 +9,14 @@ func keepalived() *Image {
 	return &Image{
 		Repository: "keepalived", Tag: "2.2.7",
 		Files: []File{
-			{Path: "/", From: &Debian{Packages: []string{"keepalived", "busybox-static"}}},
+			{Path: "/", From: &Debian{Packages: []string{"keepalived", "busybox-static", "curl"}}},
 			{Path: "/etc/passwd", Text: "root:x:0:0:root:/:/sbin/nologin\n"},
 			{Path: "/etc/group", Text: "root:x:0:\n"},
 			{Path: "/run"},
 			{Path: "/tmp", Mode: 0o777 | fs.ModeSticky},
 		},
 		Entrypoint: []string{"/usr/sbin/keepalived"},
-		Probes:     [][]string{{"/usr/sbin/keepalived", "--version"}, {"/bin/busybox", "--help"}},
+		Probes:     [][]string{{"/usr/sbin/keepalived", "--version"}, {"/bin/busybox", "--help"}, {"/usr/bin/curl", "--version"}},
 	}
 }
 

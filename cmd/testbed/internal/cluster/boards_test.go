@@ -48,7 +48,7 @@ func TestBoards(t *testing.T) {
 		t.Errorf("missing keys: %v", err)
 	}
 	operators := keys{filepath.Join(dir, "keys")}
-	if err := operators.make(inv); err != nil {
+	if err := operators.make(inv); err != nil { // and pins them
 		t.Fatal(err)
 	}
 	for from, to := range map[string]string{operators.identityPath(): "keys/id", operators.knownHosts(): "keys/known"} {
@@ -63,7 +63,7 @@ func TestBoards(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, err := range []error{c.Power.Off(t.Context(), "pi-2"), c.Power.On(t.Context(), "pi-2")} {
-		if err == nil || !strings.Contains(err.Error(), "pi-2: nothing switches the power of boards yet (hint: ") {
+		if err == nil || !strings.Contains(err.Error(), "pi-2: nobody knows where pi-2 is plugged in (hint: ") {
 			t.Errorf("power: %v", err)
 		}
 	}
@@ -95,7 +95,7 @@ func TestBoardsLeaveATwinAlone(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(c.StateDir, 0o755), os.WriteFile(state, []byte(`{"cluster": "any"}`), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	for what, err := range map[string]error{"down": c.Down(t.Context()), "up": (&meet{&boards{c}}).Run(t.Context())} {
+	for what, err := range map[string]error{"down": c.Down(t.Context()), "up": (&meet{boards: &boards{c}}).Run(t.Context())} {
 		if err == nil || !strings.Contains(err.Error(), "stands under this name (hint: ") {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -6,6 +6,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/journal"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/remote"
@@ -26,10 +28,17 @@ type Cluster struct {
 	Power     power.Controller
 	StateDir  string   // of this cluster: keys in ssh/, certificates in pki/, nodes in nodes/
 	Enter     []string // words that put a local program into the nodes' network; none where it is there already
+	Journal   *journal.Journal
+	// Budget says which nodes may start, or be written, at once.
+	Budget *power.Budget
+	// Work is the `up` that goes on, which decides what its phases work on; nil: on everything.
+	Work *Work
 
 	keys  keys
 	nodes substrate
+	rack  *power.Rack // of boards
 	log   *slog.Logger
+	died  *Owner // who held the cluster before us and died, found by Hold
 }
 
 // substrate is where nodes come from.
@@ -75,13 +84,17 @@ func New(inv *inventory.Inventory, log *slog.Logger) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the state directory: %w", err)
 	}
-	c := &Cluster{Inventory: inv, StateDir: dir, log: log, keys: keys{filepath.Join(dir, "ssh")}}
+	c := &Cluster{
+		Inventory: inv, StateDir: dir, Journal: journal.New(filepath.Join(dir, "standing")),
+		Budget: power.NewBudget(inv), log: log, keys: keys{filepath.Join(dir, "ssh")},
+	}
 	switch inv.Substrate {
 	case "twin":
 		t := twin.New(inv, dir, log)
 		c.nodes, c.Enter = &virtual{Cluster: c, twin: t, locks: newLocks(inv)}, t.Enter()
 	case "pi":
-		c.nodes = &boards{c}
+		c.nodes, c.rack = &boards{c}, power.Open(inv, filepath.Dir(dir), log)
+		c.Budget.Meter = c.rack
 	default:
 		return nil, fmt.Errorf("unknown substrate %q (hint: twin or pi)", inv.Substrate)
 	}
@@ -121,10 +134,22 @@ func (c *Cluster) Connect() error {
 
 // Close ends the SSH connections; the cluster stands on.
 func (c *Cluster) Close() error {
-	if c.Fleet == nil {
-		return nil
+	var errs []error
+	if c.rack != nil {
+		errs = append(errs, c.rack.Close())
 	}
-	return c.Fleet.Close()
+	if c.Fleet != nil {
+		errs = append(errs, c.Fleet.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Ports tells how the ports of all switches are; no node needs to stand for it. A twin has none.
+func (c *Cluster) Ports(ctx context.Context) ([]power.PortOf, error) {
+	if c.rack == nil {
+		return nil, errors.New("virtual nodes are plugged in nowhere (hint: an inventory of boards, as pi-cluster/inventory.yaml)")
+	}
+	return c.rack.Ports(ctx)
 }
 
 // Phases returns what raises the cluster's nodes; those of before are run when all has been checked

@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -28,11 +27,15 @@ type keys struct{ dir string }
 
 func (k keys) identityPath() string        { return filepath.Join(k.dir, "id_ed25519") }
 func (k keys) knownHosts() string          { return filepath.Join(k.dir, "known_hosts") }
-func (k keys) hostPath(node string) string { return filepath.Join(k.dir, "hostkeys", node) }
+func (k keys) hostDir() string             { return filepath.Join(k.dir, "hostkeys") }
+func (k keys) hostPath(node string) string { return filepath.Join(k.hostDir(), node) }
 
 // make makes the keys that are not there, and the list of known hosts.
 func (k keys) make(inv *inventory.Inventory) error {
 	if err := makeKey(k.identityPath(), "testbed of "+inv.Cluster); err != nil {
+		return err
+	}
+	if err := k.makeHosts(inv); err != nil {
 		return err
 	}
 	identity, err := k.identity()
@@ -44,20 +47,11 @@ func (k keys) make(inv *inventory.Inventory) error {
 	}
 	var known bytes.Buffer
 	for _, n := range inv.Nodes {
-		path := k.hostPath(n.Name)
-		if err := makeKey(path, n.Name); err != nil {
-			return err
-		}
-		signer, err := readKey(path)
+		signer, err := readKey(k.hostPath(n.Name))
 		if err != nil {
 			return err
 		}
-		port := strconv.Itoa(inv.SSH.Port)
-		hosts := []string{
-			knownhosts.Normalize(net.JoinHostPort(n.Address.String(), port)),
-			knownhosts.Normalize(net.JoinHostPort(n.Name, port)),
-		}
-		fmt.Fprintln(&known, knownhosts.Line(hosts, signer.PublicKey()))
+		fmt.Fprintln(&known, knownLine(inv, n, signer.PublicKey()))
 	}
 	if err := replace(k.knownHosts(), known.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("writing the known host keys: %w", err)
@@ -65,42 +59,23 @@ func (k keys) make(inv *inventory.Inventory) error {
 	return nil
 }
 
-// borrow puts links to the operator's keys where ours would be.
-func (k keys) borrow(inv *inventory.Inventory) error {
-	if err := os.MkdirAll(k.dir, 0o700); err != nil {
-		return fmt.Errorf("making the directory of keys: %w", err)
-	}
-	for link, path := range map[string]string{k.identityPath(): inv.SSH.Identity, k.knownHosts(): inv.SSH.KnownHosts} {
-		target, err := operatorPath(inv.Path, path)
-		if err != nil {
+// makeHosts makes the host keys that are not there.
+func (k keys) makeHosts(inv *inventory.Inventory) error {
+	for _, n := range inv.Nodes {
+		if err := makeKey(k.hostPath(n.Name), n.Name); err != nil {
 			return err
-		}
-		if _, err := os.Stat(target); err != nil {
-			return fmt.Errorf("finding the operator's SSH keys: %w (hint: ssh.identity and ssh.knownHosts in %s)", err, inv.Path)
-		}
-		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("linking the operator's SSH keys: %w", err)
-		}
-		if err := os.Symlink(target, link); err != nil {
-			return fmt.Errorf("linking the operator's SSH keys: %w", err)
 		}
 	}
 	return nil
 }
 
-// operatorPath resolves a path of the inventory.
-func operatorPath(inventory, path string) (string, error) {
-	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", fmt.Errorf("finding the home directory: %w", err)
-		}
-		return filepath.Join(home, rest), nil
-	}
-	if filepath.IsAbs(path) {
-		return path, nil
-	}
-	return filepath.Abs(filepath.Join(filepath.Dir(inventory), path))
+// knownLine is the line of a known_hosts file that pins a node's key.
+func knownLine(inv *inventory.Inventory, n inventory.Node, key ssh.PublicKey) string {
+	port := strconv.Itoa(inv.SSH.Port)
+	return knownhosts.Line([]string{
+		knownhosts.Normalize(net.JoinHostPort(n.Address.String(), port)),
+		knownhosts.Normalize(net.JoinHostPort(n.Name, port)),
+	}, key)
 }
 
 func (k keys) identity() (ssh.Signer, error) { return readKey(k.identityPath()) }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/bundle"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
@@ -35,6 +36,13 @@ import (
 const raiseEnv = "DNSINGRESS_TEST_RAISE"
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(holdEnv); path != "" {
+		if err := holdFile(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if path := os.Getenv(raiseEnv); path != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
@@ -74,7 +82,7 @@ func raising(out io.Writer) (Raising, error) {
 	if err != nil {
 		return Raising{}, err
 	}
-	packages, err := twin.Packages("../../../..")
+	packages, err := bundle.NodePackages("../../../..")
 	return Raising{
 		Base:  twin.BaseBuild{Cache: cache, Packages: packages, Mirror: os.Getenv("TESTBED_DEBIAN_MIRROR"), Out: out},
 		Binds: func(context.Context, inventory.Node) ([]twin.Bind, error) { return nil, nil },

@@ -12,10 +12,14 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/twin"
 )
 
-// Raising is what the phases that raise a cluster need; boards need nothing of it.
+// Raising is what the phases that raise a cluster need: a twin the first three, boards the others.
 type Raising struct {
 	Base  twin.BaseBuild
 	Binds func(ctx context.Context, n inventory.Node) ([]twin.Bind, error) // asked when the nodes boot
+	Seed  func(ctx context.Context, n inventory.Node) (string, error)      // likewise, see twin.Machine; nil: none
+
+	Imaging Imaging                          // nil: nothing writes cards over the network
+	AtOnce  func(nodes []inventory.Node) int // how many of the nodes may be written at once; nil: a few
 }
 
 // programs returns an error for each program that provisioning needs and this machine lacks.

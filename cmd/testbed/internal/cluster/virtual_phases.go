@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
@@ -92,46 +93,54 @@ type boot struct {
 	Raising
 }
 
-func (p *boot) Title() string { return fmt.Sprintf("Boot %d nodes", len(p.Inventory.Nodes)) }
+func (p *boot) Title() string { return fmt.Sprintf("Boot %d nodes", len(p.Work.Of(p.Inventory.Nodes))) }
 
 // Skip finds every node up, with the directories that it would be booted with.
 func (p *boot) Skip(ctx context.Context) (string, error) {
-	for _, n := range p.Inventory.Nodes {
+	var off atomic.Bool
+	err := p.Fleet.Each(ctx, p.Work.Of(p.Inventory.Nodes), 0, func(ctx context.Context, n inventory.Node) error {
 		m, err := p.machine(ctx, n)
 		if err != nil {
-			return "", err
+			return err
 		}
-		if as, err := p.runsAs(n, m); err != nil || !as {
-			return "", err
+		as, err := p.runsAs(n, m)
+		if err != nil || !as {
+			off.Store(true)
+			return err
 		}
-		if err := p.reach(ctx, n.Name, nil); err != nil {
-			return "", err
-		}
+		return p.reach(ctx, n.Name, nil)
+	})
+	if err != nil || off.Load() {
+		return "", err
 	}
 	return "all are up", nil
 }
 
 func (p *boot) Run(ctx context.Context) error {
-	return p.Fleet.Each(ctx, p.Inventory.Nodes, 0, func(ctx context.Context, n inventory.Node) error {
+	return p.Each(ctx, "boot", p.Inventory.Nodes, 0, func(ctx context.Context, n inventory.Node) (string, error) {
 		m, err := p.machine(ctx, n)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if as, err := p.runsAs(n, m); err != nil {
-			return err
+			return "", err
 		} else if as {
-			return p.reach(ctx, n.Name, nil)
+			return "", p.reach(ctx, n.Name, nil)
 		}
 		if err := p.Power.Off(ctx, n.Name); err != nil {
-			return err
+			return "", err
 		}
-		return p.virtual.boot(ctx, n, m)
+		return "answers", p.virtual.boot(ctx, n, m)
 	})
 }
 
 func (p *boot) machine(ctx context.Context, n inventory.Node) (twin.Machine, error) {
-	binds, err := p.Binds(ctx, n)
-	return twin.Machine{Base: p.Base.Path(), Binds: binds}, err
+	m := twin.Machine{Base: p.Base.Path()}
+	var err error
+	if m.Binds, err = p.Binds(ctx, n); err == nil && p.Seed != nil {
+		m.Seed, err = p.Seed(ctx, n)
+	}
+	return m, err
 }
 
 // runsAs says whether the node runs and was booted as m.
@@ -146,7 +155,7 @@ func (p *boot) runsAs(n inventory.Node, m twin.Machine) (bool, error) {
 
 func (p *boot) Plan() []string {
 	var lines []string
-	for _, n := range p.Inventory.Nodes {
+	for _, n := range p.Work.Of(p.Inventory.Nodes) {
 		line := fmt.Sprintf("%s: %s, %s", n.Name, strings.Join(n.Groups, " "), n.Address)
 		if n.Cluster != "" {
 			line += ", cluster " + n.Cluster

@@ -39,6 +39,8 @@ echo @procs; cat /proc/[0-9]*/stat 2>/dev/null
 echo @units; grep -sHE 'name=systemd:|^0::' /proc/[0-9]*/cgroup
 fi
 echo @net; cat /proc/net/dev
+echo @tcp; grep ^Tcp: /proc/net/snmp
+echo @throttle; vcgencmd get_throttled 2>/dev/null; grep -sH . /sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count
 [ $edge = end ] || stat
 echo @end
 `
@@ -53,6 +55,10 @@ type reading struct {
 	cgroups              map[string]time.Duration // CPU time by cgroup, e.g. kubepods/besteffort/pod<uid>/<id> or system.slice/unbound.service
 	procs                map[int]process          // at the end of the window alone
 	rx, tx               int64                    // bytes of all interfaces but lo and those of pods
+	rxPackets, txPackets int64                    // likewise
+	connections          int64                    // TCP connections opened and accepted
+	power                uint64                   // what a Raspberry Pi's firmware says of its throttling: bits, see throttled
+	heat                 int64                    // how often CPUs were throttled by heat, summed up
 }
 
 // process is one row of /proc.
@@ -108,6 +114,10 @@ func parseReading(out []byte) (*reading, error) {
 			parseUnit(line, units)
 		case "@net":
 			err = r.parseNet(line)
+		case "@tcp":
+			err = r.parseTCP(line)
+		case "@throttle":
+			err = r.parseThrottle(line)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("parsing %q: %w", line, err)
@@ -228,14 +238,74 @@ func (r *reading) parseNet(line string) error {
 	if len(fields) < 16 {
 		return fmt.Errorf("%d columns", len(fields))
 	}
-	rx, err := strconv.ParseInt(fields[0], 10, 64)
-	if err != nil {
-		return err
+	for column, sum := range map[int]*int64{0: &r.rx, 1: &r.rxPackets, 8: &r.tx, 9: &r.txPackets} {
+		n, err := strconv.ParseInt(fields[column], 10, 64)
+		if err != nil {
+			return err
+		}
+		*sum += n
 	}
-	tx, err := strconv.ParseInt(fields[8], 10, 64)
-	if err != nil {
-		return err
-	}
-	r.rx, r.tx = r.rx+rx, r.tx+tx
 	return nil
+}
+
+// parseTCP reads the counters of RFC 1213's tcp group in /proc/net/snmp, which count IPv6 too: a line of names, which is left out,
+// and "Tcp: 1 200 120000 -1 active-opens passive-opens …".
+func (r *reading) parseTCP(line string) error {
+	fields := strings.Fields(line)
+	if len(fields) < 7 {
+		return fmt.Errorf("%d fields", len(fields))
+	}
+	if fields[5] == "ActiveOpens" {
+		return nil
+	}
+	for _, text := range fields[5:7] {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return err
+		}
+		r.connections += n
+	}
+	return nil
+}
+
+// parseThrottle reads "throttled=0x50000", or "/sys/…/core_throttle_count:7".
+func (r *reading) parseThrottle(line string) (err error) {
+	if bits, ok := strings.CutPrefix(line, "throttled="); ok {
+		r.power, err = strconv.ParseUint(bits, 0, 64)
+		return err
+	}
+	_, count, _ := strings.Cut(line, ":")
+	n, err := strconv.ParseInt(count, 10, 64)
+	r.heat += n
+	return err
+}
+
+// Bits of vcgencmd get_throttled (Raspberry Pi documentation, "vcgencmd"): what holds now, and 16 bits above it what has been the
+// case since the boot.
+const (
+	underVoltage  = 1 << 0
+	capped        = 1 << 1
+	slowed        = 1 << 2
+	softLimit     = 1 << 3
+	sinceBoot     = 16
+	everThrottled = underVoltage | capped | slowed | softLimit
+)
+
+// throttled says in words what slowed the node's CPUs between two readings; empty for nothing.
+func throttled(start, end *reading) string {
+	now := (start.power | end.power) & everThrottled
+	since := (end.power &^ start.power) >> sinceBoot & everThrottled // came to be within
+	var why []string
+	for _, b := range []struct {
+		bit  uint64
+		text string
+	}{{underVoltage, "under-voltage"}, {capped, "frequency capped"}, {slowed, "throttled"}, {softLimit, "soft temperature limit"}} {
+		if (now|since)&b.bit != 0 {
+			why = append(why, b.text)
+		}
+	}
+	if n := end.heat - start.heat; n > 0 {
+		why = append(why, fmt.Sprintf("throttled by heat %d times", n))
+	}
+	return strings.Join(why, ", ")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -76,6 +77,33 @@ func mergeHistograms(to string, from []string) (sum *hdrhistogram.Histogram, err
 		return nil, err
 	}
 	return sum, nil
+}
+
+// emptyHistogram is that of a window in which nobody asked.
+func emptyHistogram(start, end int64) *hdrhistogram.Histogram {
+	h := hdrhistogram.New(1, int64(10*time.Minute), 3)
+	h.SetStartTimeMs(start / 1e6)
+	h.SetEndTimeMs(end / 1e6)
+	return h
+}
+
+// mergeLines puts files of lines one behind the other.
+func mergeLines(to string, from []string) (err error) {
+	out, err := os.Create(to)
+	if err != nil {
+		return fmt.Errorf("creating %s: %w", to, err)
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	for _, path := range from {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", path, err)
+		}
+		if _, err := out.Write(b); err != nil {
+			return fmt.Errorf("writing %s: %w", to, err)
+		}
+	}
+	return nil
 }
 
 // readHistogram returns the sum of all intervals in an HdrHistogram log.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/journal"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 )
 
@@ -24,7 +25,7 @@ func (p *checkPhase) Title() string { return "Check the cluster" }
 
 func (p *checkPhase) Run(ctx context.Context) error {
 	for i := range p.Scenario.Trials {
-		if f := p.Scenario.Trials[i].Fault; f != nil {
+		for _, f := range p.Scenario.Trials[i].Faults() {
 			if _, err := fault.New(f.Kind, p.faultEnv()); err != nil {
 				return err
 			}
@@ -62,7 +63,7 @@ func (p *checkPhase) workersReady(ctx context.Context, deadline time.Time) error
 		for _, w := range cluster.Group(inventory.Worker) {
 			line += " node/" + w.Name
 		}
-		if _, err := p.Nodes.Shell(ctx, cluster.Group(inventory.Control)[0].Name, line, nil); err != nil {
+		if _, err := p.Nodes.Shell(ctx, cluster.ControlPlane().Name, line, nil); err != nil {
 			return fmt.Errorf("waiting for the workers: %w (hint: testbed status)", err)
 		}
 	}
@@ -70,7 +71,10 @@ func (p *checkPhase) workersReady(ctx context.Context, deadline time.Time) error
 }
 
 // preparePhase puts everything on the nodes that trials need.
-type preparePhase struct{ *Runner }
+type preparePhase struct {
+	*Runner
+	entry journal.Entry
+}
 
 func (p *preparePhase) Title() string { return "Prepare nodes and backend" }
 
@@ -82,6 +86,9 @@ func (p *preparePhase) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.entry, err = p.Journal.Begin(journal.Entry{Kind: journal.Run, What: "of " + p.Scenario.Name}); err != nil {
+		return err
+	}
 	if err := each(ctx, p.Inventory.Group(inventory.Client), func(ctx context.Context, n inventory.Node) error {
 		return p.Nodes.Put(ctx, n.Name, bytes.NewReader(program), loadgenPath, 0o755)
 	}); err != nil {
@@ -90,10 +97,18 @@ func (p *preparePhase) Run(ctx context.Context) error {
 	if err := p.bench.Prepare(ctx, p.Scenario.Backend, p.systems()); err != nil {
 		return err
 	}
+	if err := p.bench.Present(ctx, p.systems()); err != nil {
+		return err
+	}
 	return p.backendHealthy(ctx)
 }
 
-func (p *preparePhase) CleanUp(ctx context.Context) error { return p.bench.CleanUp(ctx) }
+func (p *preparePhase) CleanUp(ctx context.Context) error {
+	if err := p.bench.CleanUp(ctx); err != nil {
+		return err
+	}
+	return p.Journal.End(p.entry.ID)
+}
 
 func (p *preparePhase) Plan() []string {
 	var lines []string
@@ -170,9 +185,28 @@ func (p *describePhase) kubelets(ctx context.Context) (string, error) {
 
 // planTrial is a trial's line in a dry run.
 func planTrial(i int, c scenario.Cell, s *scenario.Scenario) string {
-	line := fmt.Sprintf("%03d %s: %g requests/s for %s after %s of warm-up", i, c.System, s.Load.Rate, c.Trials.Window, s.Load.Warmup)
-	if f := c.Trials.Fault; f != nil {
-		line += fmt.Sprintf(", %s from %s to %s of the window", f.Kind, f.At, f.At+f.Hold)
+	t, l := c.Trials, s.Offered(c)
+	line := fmt.Sprintf("%03d %s: ", i, c.System)
+	switch part, isShare := c.Share(); {
+	case t.Idle:
+		line += fmt.Sprintf("no requests for %s", t.Window)
+	case t.FindMax != nil:
+		line += fmt.Sprintf("the highest rate from %g to %g requests/s, confirmed for %s", t.FindMax.From, t.FindMax.Most, t.Window)
+	case isShare:
+		line += fmt.Sprintf("%g %% of its knee for %s after %s of warm-up", 100*part, t.Window, l.Warmup)
+	default:
+		line += fmt.Sprintf("%g requests/s for %s after %s of warm-up", l.Rate, t.Window, l.Warmup)
+	}
+	switch {
+	case t.Fault != nil:
+		line += fmt.Sprintf(", %s from %s to %s of the window", t.Fault.Kind, t.Fault.At, t.Fault.At+t.Fault.Hold)
+	case len(t.Chaos) > 0:
+		line += fmt.Sprintf(", %d steps of %s", len(t.Chaos), t.Condition())
+	case t.Churn != nil:
+		line += fmt.Sprintf(", %d pods replaced %d times", t.Churn.Pods, t.Churn.Beats(t.Window))
+	}
+	if levels := c.Levels.String(); levels != "" {
+		line += "; " + levels
 	}
 	return line
 }

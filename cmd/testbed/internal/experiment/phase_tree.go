@@ -33,7 +33,7 @@ func (p *treePhase) Title() string { return "Raise the private root and the dele
 
 func (p *treePhase) Plan() []string {
 	var lines []string
-	control := p.Inventory.Group(inventory.Control)[0].Name
+	control := p.Inventory.ControlPlane().Name
 	for _, s := range p.plan().Servers() {
 		lines = append(lines, fmt.Sprintf("%s: %s at %s serves %s", control, s.Level, s.Address, strings.Join(slices.Sorted(maps.Keys(s.Zones)), " ")))
 	}
@@ -58,7 +58,7 @@ func (p *treePhase) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the name server's program: %w (hint: make build)", err)
 	}
-	control := p.Inventory.Group(inventory.Control)[0].Name
+	control := p.Inventory.ControlPlane().Name
 	if err := p.Nodes.Put(ctx, control, bytes.NewReader(program), serverPath, 0o755); err != nil {
 		return err
 	}

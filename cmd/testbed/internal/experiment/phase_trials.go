@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
@@ -58,7 +59,8 @@ func (p *trialsPhase) Run(ctx context.Context) error {
 		cell := queue[0]
 		queue = queue[1:]
 		index++
-		fmt.Fprintf(r.Out, "      %d/%d %s %s …\n", done+1, total, cell.System, cell.Condition())
+		name := cell.String()
+		fmt.Fprintf(r.Out, "      %d/%d %s …\n", done+1, total, name)
 		t := newTrial(r, index, cell)
 		begin := time.Now()
 		verdict, err := t.execute(ctx)
@@ -66,20 +68,30 @@ func (p *trialsPhase) Run(ctx context.Context) error {
 			return fmt.Errorf("trial %s: %w", t.out.ID, err)
 		}
 		p.estimated += r.Scenario.EstimateCell(cell)
-		fmt.Fprintf(r.Out, "      %d/%d %s %s … %s; %.0fs, %s left\n", done+1, total, cell.System, cell.Condition(),
+		fmt.Fprintf(r.Out, "      %d/%d %s … %s; %.0fs, %s left\n", done+1, total, name,
 			t.summary(verdict), time.Since(begin).Seconds(), p.left(queue))
 		if verdict.Valid {
 			continue
 		}
-		if repeats == 0 {
+		if repeats == 0 || errors.Is(t.facts.trial, errNoKnee) {
 			invalid = append(invalid, t.out.ID)
 			continue
 		}
 		repeats--
 		total++
-		queue = append(queue, cell)
+		queue = again(queue, cell)
 	}
 	return r.finish(invalid)
+}
+
+// again puts a cell that is to be repeated into the queue: behind all others, but a search for a knee before those that wait for it.
+func again(queue []scenario.Cell, cell scenario.Cell) []scenario.Cell {
+	if cell.Trials.FindMax != nil {
+		if i := slices.IndexFunc(queue, func(c scenario.Cell) bool { _, waits := c.Share(); return waits }); i >= 0 {
+			return slices.Insert(queue, i, cell)
+		}
+	}
+	return append(queue, cell)
 }
 
 // finish ends a run of which these trials stayed invalid.

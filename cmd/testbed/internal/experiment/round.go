@@ -202,7 +202,7 @@ func (r *round) load(ctx context.Context) error {
 	var all group
 	for _, t := range r.trials {
 		all.do(func() error {
-			err := t.generate(ctx, t.client.Name, start, shut)
+			err := t.generate(ctx, 0, t.client.Name, start, shut)
 			if err != nil {
 				cancel() // all meet the same fault or none does
 			}

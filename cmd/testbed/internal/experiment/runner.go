@@ -3,11 +3,13 @@
 package experiment
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/journal"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/phase"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/resolver"
@@ -34,24 +37,29 @@ type Runner struct {
 	Loadgen   string           // path of the load generator's program for the client nodes
 	Results   string           // directory of all experiments' results
 	Resume    *results.Run     // a run to go on with; nil begins a new one
+	Journal   *journal.Journal // gets an entry while the run's things stand; nil: none
+	// Annotate tells others of faults, see fault.Env; nil: nobody.
+	Annotate func(ctx context.Context, kind string, t fault.Target, began fault.Instant) (ended func(ctx context.Context, i fault.Instant) error, err error)
 	// Begun is called with the run directory as soon as it is there.
 	Begun func(dir string) error
 	Out   io.Writer
 	Log   *slog.Logger
 
-	run   *results.Run
-	bench *system.Bench
+	run    *results.Run
+	bench  *system.Bench
+	before map[string][]string // what stood on each node before the first trial
 }
 
 // Phases returns the run as a list of phases.
 func (r *Runner) Phases() []phase.Phase {
 	r.bench = &system.Bench{Repo: r.Repo, Inventory: r.Inventory, Shell: r.Nodes}
 	if r.Scenario.DNS.Given() {
-		return []phase.Phase{&checkPhase{r}, &preparePhase{r}, &treePhase{r}, &describePhase{r}, &roundsPhase{Runner: r}}
+		return []phase.Phase{&checkPhase{r}, &preparePhase{Runner: r}, &treePhase{r}, &linksPhase{r}, &describePhase{r}, &roundsPhase{Runner: r}}
 	}
 	return []phase.Phase{
 		&checkPhase{r},
-		&preparePhase{r},
+		&preparePhase{Runner: r},
+		&linksPhase{r},
 		&describePhase{r},
 		&trialsPhase{runner: r},
 	}
@@ -68,37 +76,37 @@ func (r *Runner) Cells() ([]scenario.Cell, error) {
 	if err != nil {
 		return nil, err
 	}
-	return remaining(order, trials), nil
+	return r.remaining(order, trials), nil
 }
 
 // remaining drops from order one cell for each valid trial.
-func remaining(order []scenario.Cell, trials []results.TrialDir) []scenario.Cell {
+func (r *Runner) remaining(order []scenario.Cell, trials []results.TrialDir) []scenario.Cell {
 	done := map[string]int{}
 	for _, t := range trials {
 		if t.Verdict.Valid {
-			done[cellKey(t.Trial.System, t.Trial.Factors)]++
+			done[r.cellKey(t.Trial.Factors)]++
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(order), func(c scenario.Cell) bool {
-		key := cellKey(c.System, map[string]string{
-			factorFault: c.Condition(), factorResolver: c.Lookup.Resolver, factorBehaviour: c.Lookup.Behaviour, factorTree: c.Lookup.Tree,
-		})
+		key := r.cellKey(r.factors(c))
 		done[key]--
 		return done[key] >= 0
 	})
 }
 
 // cellKey is the same for repetitions of a cell.
-func cellKey(system string, levels map[string]string) string {
-	return strings.Join([]string{system, levels[factorFault], levels[factorResolver], levels[factorBehaviour], levels[factorTree]}, " ")
+func (r *Runner) cellKey(levels map[string]string) string {
+	key := []string{levels[factorSystem], levels[factorFault], levels[factorResolver], levels[factorBehaviour], levels[factorTree]}
+	for _, f := range r.Scenario.Given() {
+		key = append(key, levels[f.String()])
+	}
+	return strings.Join(key, " ")
 }
 
 // Factors of every trial, and those of scenarios with resolvers.
 const (
-	factorSystem     = "system"
-	factorFault      = "fault"
-	factorConnection = "connection"
-	factorRate       = "rate"
+	factorSystem = "system"
+	factorFault  = "fault"
 
 	factorResolver  = "resolver"
 	factorBehaviour = "behaviour"
@@ -106,12 +114,28 @@ const (
 )
 
 func (r *Runner) factors(c scenario.Cell) map[string]string {
-	levels := map[string]string{
-		factorSystem: c.System, factorFault: c.Condition(),
-		factorConnection: r.Scenario.Load.Connection, factorRate: number(r.Scenario.Load.Rate),
+	levels := map[string]string{factorSystem: c.System, factorFault: c.Condition()}
+	maps.Copy(levels, r.single())
+	for _, f := range r.Scenario.Given() {
+		levels[f.String()] = cmp.Or(c.Levels[f], none)
 	}
 	if r.Scenario.DNS.Given() {
 		levels[factorResolver], levels[factorBehaviour], levels[factorTree] = c.Lookup.Resolver, c.Lookup.Behaviour, c.Lookup.Tree
+	}
+	return levels
+}
+
+// none is the level of a factor that means nothing to a cell.
+const none = "none"
+
+// single are the factors that every scenario has a level of, where it gives no more.
+func (r *Runner) single() map[string]string {
+	levels := map[string]string{}
+	if r.Scenario.Load.Connection != "" {
+		levels[scenario.Connection.String()] = r.Scenario.Load.Connection
+	}
+	if r.Scenario.Load.Rate > 0 {
+		levels[scenario.Rate.String()] = number(r.Scenario.Load.Rate)
 	}
 	return levels
 }
@@ -129,11 +153,14 @@ func (r *Runner) newRun(ctx context.Context, hosts []results.Host, versions map[
 	m := results.Manifest{
 		Experiment: s.Name, RunID: now.Format("20060102T150405Z"), Question: s.Question, Hypothesis: s.Hypothesis,
 		Substrate: r.Inventory.Substrate, Started: now, Seed: s.Seed,
-		Factors: map[string][]string{
-			factorSystem: s.Systems, factorFault: s.Conditions(),
-			factorConnection: {s.Load.Connection}, factorRate: {number(s.Load.Rate)},
-		},
-		Source: Source(ctx, r.Repo), Versions: versions, Settings: settings, Differences: map[string]string{}, Hosts: hosts,
+		Factors: map[string][]string{factorSystem: s.Systems, factorFault: s.Conditions()},
+		Source:  Source(ctx, r.Repo), Versions: versions, Settings: settings, Differences: map[string]string{}, Hosts: hosts,
+	}
+	for f, level := range r.single() {
+		m.Factors[f] = []string{level}
+	}
+	for _, f := range s.Given() {
+		m.Factors[f.String()] = r.levelsOf(f)
 	}
 	if d := s.DNS; d.Given() {
 		m.Factors[factorResolver], m.Factors[factorBehaviour], m.Factors[factorTree] = d.Resolvers, d.Behaviours, d.Trees
@@ -156,6 +183,15 @@ func (r *Runner) newRun(ctx context.Context, hosts []results.Host, versions map[
 	return err
 }
 
+// levelsOf lists the levels that cells have of a factor: those that the scenario gives, and none where there are cells that have none.
+func (r *Runner) levelsOf(f scenario.Factor) []string {
+	levels := r.Scenario.LevelsOf(f)
+	if slices.ContainsFunc(r.Scenario.Order(), func(c scenario.Cell) bool { return c.Levels[f] == "" }) && !slices.Contains(levels, none) {
+		levels = append(levels, none)
+	}
+	return levels
+}
+
 // settings names what decides figures and is no factor.
 func (r *Runner) settings(ctx context.Context) (map[string]string, error) {
 	s := r.Scenario
@@ -176,7 +212,11 @@ func (r *Runner) settings(ctx context.Context) (map[string]string, error) {
 		"backend.service_time":   s.Backend.ServiceTime.String(),
 		"load.users_per_client":  strconv.Itoa(s.Load.Users),
 		"load.timeout":           s.Load.Timeout.String(),
+		"load.workload":          s.Load.Workload,
 		"load.warmup":            s.Load.Warmup.String(),
+		"load.warmup_most":       s.Load.WarmupMost.String(),
+		"links":                  cmp.Or(s.Links, "as they are"),
+		"form":                   cmp.Or(s.Form, none),
 		"load.retries":           "none",
 		"proxies.replicas":       fmt.Sprintf("one on each of %d workers", len(r.Inventory.Group(inventory.Worker))),
 	}
@@ -200,6 +240,8 @@ func (r *Runner) faultEnv() fault.Env {
 	return fault.Env{
 		Inventory: r.Inventory, Shell: r.Nodes, Power: r.Power,
 		Backend: system.BackendSelector, Healthy: r.backendHealthy,
+		Journal: r.Journal, Annotate: r.Annotate,
+		Warn: func(err error) { r.Log.Warn("annotating a fault", "error", err) },
 	}
 }
 

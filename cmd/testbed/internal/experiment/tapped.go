@@ -28,7 +28,7 @@ type tapped struct {
 func (r *Runner) tapped() []tapped {
 	var all []tapped
 	for _, s := range r.plan().Servers() {
-		all = append(all, tapped{s.Level, r.Inventory.Group(inventory.Control)[0].Name, s.Address})
+		all = append(all, tapped{s.Level, r.Inventory.ControlPlane().Name, s.Address})
 	}
 	for _, w := range r.Inventory.Group(inventory.Worker) {
 		all = append(all, tapped{tree.Leaf, w.Name, w.Address})

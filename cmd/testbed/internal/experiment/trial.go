@@ -3,6 +3,7 @@
 package experiment
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,11 +19,13 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/fault"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/power"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/resolver"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/tree"
 	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/search"
 )
 
 // lead is the time between telling the load generators to start and their first request: long
@@ -47,22 +50,40 @@ type trial struct {
 	delay  time.Duration
 	beside []*trial
 
-	pods  []kubectl.Pod
-	fault fault.Fault // nil for a steady trial
-	aimed fault.Target
-	usage []usage
-	// answers of DNS servers while the fault was watched
+	setup   scenario.Setup
+	offered scenario.Load // the cell's, at the rate that is known
+	window  time.Duration
+
+	pods   []kubectl.Pod
+	fault  fault.Fault // that of a fault trial; else nil
+	aimed  fault.Target
+	struck []*struck // of chaos
+	// recovery is how long chaos took to be as before; churned are pods that were deleted, came those that stood at the end.
+	recovery time.Duration
+	churned  []gone
+	came     []kubectl.Pod
+	usage    []usage
+	draw     *power.Recording // what nodes drew in the window; nil where nobody can tell
+	// answers of DNS servers, and what became of the pool, while that was watched
 	answers []span
+	pool    pool
+	records *records // of workload dns
+	account *search.Account
 }
 
 func newTrial(r *Runner, index int, c scenario.Cell) *trial {
 	id := fmt.Sprintf("%03d-%s-%s", index, c.System, c.Trials.Kind())
 	s, _ := system.ByName(c.System) // the scenario was checked
+	offered := r.Scenario.Offered(c)
+	if !r.Scenario.Loaded(c) {
+		offered.Rate = 0
+	}
 	return &trial{
 		Runner: r, cell: c, system: s, dir: filepath.Join(r.run.Dir, results.TrialsDir, id),
+		setup: r.Scenario.Setup(c), offered: offered, window: c.Trials.Window,
 		out: results.Trial{
 			SchemaVersion: results.SchemaVersion, ID: id, Index: index, System: c.System, Kind: c.Trials.Kind(),
-			Factors: r.factors(c), Rate: r.Scenario.Load.Rate, Generators: map[string]results.Generator{},
+			Factors: r.factors(c), Rate: offered.Rate, Generators: map[string]results.Generator{},
 		},
 	}
 }
@@ -91,7 +112,9 @@ func (t *trial) begin() error {
 	if err := t.save(); err != nil {
 		return err
 	}
-	t.facts = facts{kind: t.out.Kind, replicas: t.bench.Replicas(t.Scenario.Backend), generators: map[string]generator{}, clocks: map[string]clock{}}
+	backend := t.Scenario.Backend
+	backend.Replicas = cmp.Or(t.setup.Pods, backend.Replicas)
+	t.facts = facts{kind: t.out.Kind, replicas: t.bench.Replicas(backend), generators: map[string]generator{}, clocks: map[string]clock{}}
 	var err error
 	t.events, err = results.OpenEvents(filepath.Join(t.dir, results.EventsFile))
 	return err
@@ -134,18 +157,37 @@ func (t *trial) own(e results.Event) {
 
 // measure is the trial up to its collected samples.
 func (t *trial) measure(ctx context.Context) error {
-	t.phase("deploy")
-	if err := t.bench.Deploy(ctx, t.system); err != nil {
+	if err := t.resolveRate(); err != nil {
 		return err
+	}
+	t.phase("deploy")
+	if err := t.bench.Deploy(ctx, t.system, t.setup); err != nil {
+		return err
+	}
+	if t.Scenario.Load.Workload == scenario.WorkloadDNS && !t.cell.Trials.Idle {
+		t.records = newRecords(t)
+		if err := t.records.make(ctx); err != nil {
+			return err
+		}
 	}
 	if err := t.look(ctx); err != nil {
 		return err
 	}
+	if err := t.settle(ctx); err != nil {
+		return err
+	}
 	t.phase("load")
-	if err := t.load(ctx); err != nil {
+	if t.cell.Trials.FindMax != nil {
+		if err := t.seek(ctx); err != nil {
+			return err
+		}
+	} else if err := errors.Join(t.load(ctx), ctx.Err()); err != nil {
 		return err
 	}
 	if err := t.clocks(ctx, "after"); err != nil {
+		return err
+	}
+	if err := t.scraped(ctx); err != nil {
 		return err
 	}
 	t.phase("collect")
@@ -168,22 +210,40 @@ func (t *trial) look(ctx context.Context) error {
 			t.facts.leftovers = append(t.facts.leftovers, "pod "+p.FullName())
 		}
 	}
+	left, err := t.standing(ctx)
+	if err != nil {
+		return err
+	}
+	t.facts.leftovers = append(t.facts.leftovers, left...)
 	t.noteImages()
 	if err := t.clocks(ctx, "before"); err != nil {
 		return err
 	}
-	if t.cell.Trials.Fault == nil {
-		return nil
+	if f := t.cell.Trials.Fault; f != nil {
+		t.fault, t.aimed, err = t.aim(ctx, *f, t.random())
+		return err
 	}
+	return t.aimChaos(ctx)
+}
+
+// aim makes a fault and chooses its target.
+func (t *trial) aim(ctx context.Context, of scenario.Fault, rng *rand.Rand) (fault.Fault, fault.Target, error) {
 	env := t.faultEnv()
+	env.With, env.Hold = of.With, of.Hold
 	if t.system.Dir != "" {
 		env.System, env.Told = t.system.Selector(), t.told
 	}
-	if t.fault, err = fault.New(t.cell.Trials.Fault.Kind, env); err != nil {
-		return err
+	f, err := fault.New(of.Kind, env)
+	if err != nil {
+		return nil, fault.Target{}, err
 	}
-	t.aimed, err = t.fault.Aim(ctx, t.random())
-	return err
+	target, err := f.Aim(ctx, rng)
+	return f, target, err
+}
+
+// strikes says whether something that the trial breaks may keep a node from being asked.
+func (t *trial) strikes(node string) bool {
+	return t.fault != nil && t.aimed.Strikes(node) || slices.ContainsFunc(t.struck, func(s *struck) bool { return s.target.Strikes(node) })
 }
 
 // clocks measures every node's clock, before the load and after it. A node that the fault cut off is not asked.
@@ -194,7 +254,7 @@ func (t *trial) clocks(ctx context.Context, when string) error {
 		all.do(func() error {
 			var err error
 			measured[i].offset, measured[i].rtt, err = t.Nodes.ClockOffset(ctx, n.Name)
-			if err != nil && t.fault != nil && t.aimed.Strikes(n.Name) {
+			if err != nil && t.strikes(n.Name) {
 				measured[i], err = clock{}, nil // it may be off
 			}
 			return err
@@ -221,6 +281,9 @@ func (t *trial) clocks(ctx context.Context, when string) error {
 func (t *trial) random() *rand.Rand {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s %s", t.cell.System, t.cell.Condition())
+	if l := t.cell.Levels.String(); l != "" {
+		fmt.Fprintf(h, " %s", l)
+	}
 	return rand.New(rand.NewPCG(t.Scenario.Seed, h.Sum64()+uint64(t.out.Index)))
 }
 
@@ -233,6 +296,10 @@ func (t *trial) restore(ctx context.Context) error {
 		}
 		t.phase("recover")
 		errs = append(errs, t.fault.Recover(ctx))
+	}
+	errs = append(errs, t.calm(ctx))
+	if t.records != nil {
+		errs = append(errs, t.records.remove(ctx))
 	}
 	t.phase("remove")
 	errs = append(errs, t.bench.Remove(ctx, t.system))
@@ -266,7 +333,11 @@ func (t *trial) clients() []inventory.Node {
 	if t.inRound() {
 		return []inventory.Node{t.client}
 	}
-	return t.Inventory.Group(inventory.Client)
+	all := t.Inventory.Group(inventory.Client)
+	if n := t.cell.Clients(); n > 0 {
+		return all[:min(n, len(all))]
+	}
+	return all
 }
 
 // inRound says whether the trial is executed beside others.
@@ -281,6 +352,9 @@ func (t *trial) summary(v results.Verdict) string {
 		if more := len(v.Reasons) - 1; more > 0 {
 			s += fmt.Sprintf(" (and %d more)", more)
 		}
+	}
+	if t.account != nil && t.account.Rate > 0 {
+		s += fmt.Sprintf("; at most %.4g requests/s", t.account.Rate)
 	}
 	if o.requests > 0 {
 		s += fmt.Sprintf("; %d requests, %d failed", o.requests, o.failed)

@@ -167,6 +167,8 @@ func hostRows(all []usage, hosts []results.Host) []results.Resource {
 		spans[id] = s
 		r.RxBytes += u.end.rx - u.start.rx
 		r.TxBytes += u.end.tx - u.start.tx
+		r.RxPackets += u.end.rxPackets - u.start.rxPackets
+		r.TxPackets += u.end.txPackets - u.start.txPackets
 	}
 	var rows []results.Resource
 	for _, id := range slices.Sorted(maps.Keys(kernels)) {
@@ -176,6 +178,16 @@ func hostRows(all []usage, hosts []results.Host) []results.Resource {
 		rows = append(rows, *r)
 	}
 	return rows
+}
+
+// linkRow is what went over a node's own interfaces.
+func (u *usage) linkRow() results.Resource {
+	return results.Resource{
+		Node: u.node, Component: results.ComponentLink, Unit: u.node, StartNs: u.start.at.UnixNano(), EndNs: u.end.at.UnixNano(),
+		RxBytes: u.end.rx - u.start.rx, TxBytes: u.end.tx - u.start.tx,
+		RxPackets: u.end.rxPackets - u.start.rxPackets, TxPackets: u.end.txPackets - u.start.txPackets,
+		Connections: u.end.connections - u.start.connections,
+	}
 }
 
 // overloaded says of each host row whose CPUs were busier than share.

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/search"
 )
 
 // facts is what a verdict is reached from.
@@ -22,6 +24,10 @@ type facts struct {
 	resources  []results.Resource
 	missing    []string         // counters
 	leftovers  []string         // of the last trial
+	throttled  []string         // nodes, and by what
+	scrapes    scrapes          // of Prometheus
+	unsettled  time.Duration    // after which latency was not stable yet; 0: it was
+	search     *search.Account  // of a find-max trial
 	backends   int              // ready before the load
 	replicas   int              // of the backend, asked for
 	clocks     map[string]clock // by node and when it was asked
@@ -57,6 +63,19 @@ func judge(v scenario.Validity, f *facts) results.Verdict {
 	for _, l := range f.leftovers {
 		bad("left over from the last trial: %s", l)
 	}
+	for _, node := range f.throttled {
+		if !v.Throttled {
+			bad("CPUs were throttled on %s", node)
+		}
+	}
+	if share := f.scrapes.share(); share > v.MissingScrapes {
+		bad("%d of %d scrapes of Prometheus are missing or failed (%.1f %%), bound %.1f %%: %s", f.scrapes.missing, f.scrapes.expected,
+			100*share, 100*v.MissingScrapes, strings.Join(f.scrapes.targets, ", "))
+	}
+	if f.unsettled > 0 {
+		bad("latency was not stable after %s of warm-up", f.unsettled)
+	}
+	judgeSearch(v, f.search, bad)
 	if f.backends != f.replicas {
 		bad("%d of %d backend pods were ready before the load", f.backends, f.replicas)
 	}
@@ -69,15 +88,19 @@ func judge(v scenario.Validity, f *facts) results.Verdict {
 		judgeGenerator(v, name, g, f.window, bad)
 	}
 	if f.outcome.requests == 0 {
-		bad("no request in the window")
+		if f.kind != results.KindIdle {
+			bad("no request in the window")
+		}
 	} else if share := float64(f.outcome.failed) / float64(f.outcome.requests); f.kind == results.KindSteady && share > v.Errors {
 		bad("%d of %d requests failed (%.2f %%), bound %.2f %% for a steady trial", f.outcome.failed, f.outcome.requests, 100*share, 100*v.Errors)
 	}
 	for _, m := range f.missing {
 		bad("missing counters: %s", m)
 	}
-	for _, o := range overloaded(f.resources, v.HostCPU) {
-		bad("%s", o)
+	if f.kind != results.KindFindMax { // which looks for what a busy machine can do
+		for _, o := range overloaded(f.resources, v.HostCPU) {
+			bad("%s", o)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.clocks)) {
 		// The true offset is within half the round trip of the measured one.
@@ -86,6 +109,17 @@ func judge(v scenario.Validity, f *facts) results.Verdict {
 		}
 	}
 	return results.Verdict{Valid: len(reasons) == 0, Reasons: reasons}
+}
+
+// judgeSearch says what is wrong with a search: a rate that the generators limited says nothing of the system but that it can do more.
+func judgeSearch(v scenario.Validity, a *search.Account, bad func(string, ...any)) {
+	switch {
+	case a == nil:
+	case !a.Confirmed:
+		bad("no rate was found that keeps the goal: %s", a.Why)
+	case a.LimitedBy == search.Generator && !v.LowerBounds:
+		bad("the generators, not the system, limited the rate: %s (hint: validity.lower_bounds takes it for a lower bound)", a.Why)
+	}
 }
 
 func judgeGenerator(v scenario.Validity, name string, g generator, asked window, bad func(string, ...any)) {

@@ -4,6 +4,7 @@ package experiment
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 	"github.com/dnsingress/dnsingress/internal/results"
+	"github.com/dnsingress/dnsingress/internal/search"
 )
 
 // Each rule is broken once; the trial is found invalid for that reason and no other.
@@ -63,6 +65,28 @@ func TestJudge(t *testing.T) {
 			func(f *facts) { f.clocks["w"] = clock{offset: -12 * time.Millisecond, rtt: 2 * time.Millisecond} },
 			[]string{"the clock of w is off by -12ms (±1ms), bound 10ms"},
 		},
+		"machine while the knee is sought": {func(f *facts) { f.resources[0].CPUNs = 95; f.kind = results.KindFindMax }, nil},
+		"throttled":                        {func(f *facts) { f.throttled = []string{"w: under-voltage"} }, []string{"CPUs were throttled on w: under-voltage"}},
+		"scrapes": {
+			func(f *facts) {
+				f.scrapes = scrapes{expected: 50, missing: 1, targets: []string{"pods [fd00::1]:9100 (1 of 10)"}}
+			},
+			[]string{"1 of 50 scrapes of Prometheus are missing or failed (2.0 %), bound 0.0 %: pods [fd00::1]:9100 (1 of 10)"},
+		},
+		"unsettled": {func(f *facts) { f.unsettled = 20 * time.Second }, []string{"latency was not stable after 20s of warm-up"}},
+		"the generator was the limit": {
+			func(f *facts) {
+				f.kind, f.search = results.KindFindMax, &search.Account{Rate: 100, Confirmed: true, LimitedBy: search.Generator, Why: "90.00 % were sent in time, goal 99.00 %"}
+			},
+			[]string{"the generators, not the system, limited the rate: 90.00 % were sent in time, goal 99.00 % (hint: validity.lower_bounds takes it for a lower bound)"},
+		},
+		"no knee": {
+			func(f *facts) {
+				f.kind, f.search = results.KindFindMax, &search.Account{Why: "p99 is 200ms, goal 100ms"}
+			},
+			[]string{"no rate was found that keeps the goal: p99 is 200ms, goal 100ms"},
+		},
+		"idle": {func(f *facts) { f.kind, f.outcome, f.clients = results.KindIdle, outcome{}, nil }, nil},
 		"two at once": {
 			func(f *facts) { f.backends = 0; f.missing = []string{"x"} },
 			[]string{"0 of 6 backend pods were ready before the load", "missing counters: x"},
@@ -80,23 +104,50 @@ func TestJudge(t *testing.T) {
 }
 
 func TestRemaining(t *testing.T) {
-	steady, broken := &scenario.Trials{Count: 2}, &scenario.Trials{Count: 1, Fault: &scenario.Fault{Kind: "pod-sigkill"}}
-	cell := func(system string, t *scenario.Trials) scenario.Cell { return scenario.Cell{System: system, Trials: t} }
-	order := []scenario.Cell{cell("a", steady), cell("b", steady), cell("b", broken), cell("a", broken), cell("b", steady), cell("a", steady)}
-	trial := func(system, condition string, valid bool) results.TrialDir {
+	s, err := scenario.Parse("s.yaml", []byte(`version: 1
+name: s
+question: What?
+hypothesis: That.
+systems: [a, b]
+load: {rate: 100, connection: new}
+factors: {ttl: [1s, 5s]}
+trials:
+  - {count: 2, window: 10s}
+  - {count: 1, window: 10s, fault: {kind: pod-sigkill, at: 1s, hold: 2s}}
+`), scenario.Vocabulary{
+		Systems: []string{"a", "b"}, Faults: []string{"pod-sigkill"},
+		Means: func(system string, f scenario.Factor) bool { return system == "a" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Runner{Scenario: s}
+	trial := func(system, condition, ttl string, valid bool) results.TrialDir {
 		return results.TrialDir{
-			Trial:   results.Trial{System: system, Factors: map[string]string{factorFault: condition}},
+			Trial:   results.Trial{System: system, Factors: map[string]string{factorSystem: system, factorFault: condition, "ttl": ttl}},
 			Verdict: results.Verdict{Valid: valid},
 		}
 	}
-	got := remaining(order, []results.TrialDir{
-		trial("a", "none", true), trial("b", "none", false), trial("b", "pod-sigkill", true), trial("a", "none", true), trial("a", "none", true),
-	})
-	want := []scenario.Cell{cell("b", steady), cell("a", broken), cell("b", steady)}
-	if d := cmp.Diff(want, got); d != "" {
+	names := func(cells []scenario.Cell) (out []string) {
+		for _, c := range cells {
+			out = append(out, c.String())
+		}
+		slices.Sort(out)
+		return out
+	}
+	all := []string{
+		"a none (ttl 1s)", "a none (ttl 1s)", "a none (ttl 5s)", "a none (ttl 5s)",
+		"a pod-sigkill (ttl 1s)", "a pod-sigkill (ttl 5s)", "b none", "b none", "b pod-sigkill",
+	}
+	if d := cmp.Diff(all, names(r.remaining(s.Order(), nil))); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff(order, remaining(order, nil)); d != "" {
+	got := names(r.remaining(s.Order(), []results.TrialDir{
+		trial("a", "none", "1s", true), trial("a", "none", "1s", true), trial("a", "none", "1s", true), // one too many
+		trial("a", "none", "5s", false), trial("b", "none", none, true), trial("b", "pod-sigkill", none, true),
+	}))
+	want := []string{"a none (ttl 5s)", "a none (ttl 5s)", "a pod-sigkill (ttl 1s)", "a pod-sigkill (ttl 5s)", "b none"}
+	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 }

@@ -153,39 +153,57 @@ func noSides(p params, inv *inventory.Inventory) []string {
 	return findings
 }
 
-// onEach runs a line on nodes at once, one of which may be struck, and tells what fails.
+// onEach runs a line on nodes at once that prints why they cannot have a fault, or nothing.
 func onEach(ctx context.Context, e *Env, nodes []inventory.Node, line string) error {
-	_, err := together(nodes, func(n inventory.Node) (Instant, error) {
-		_, err := e.Shell.Shell(ctx, n.Name, line, nil)
+	said := make([]string, len(nodes))
+	_, err := together(indices(len(nodes)), func(i int) (Instant, error) {
+		out, err := e.Shell.Shell(ctx, nodes[i].Name, line, nil)
+		said[i] = strings.TrimSpace(string(out))
 		return Instant{}, err
 	})
-	return err
-}
-
-// struckNodes are those that need what a fault needs.
-func struckNodes(p params, inv *inventory.Inventory) []inventory.Node { return p.candidates(inv) }
-
-// needs wants a program on the control nodes.
-func needs(program string) func(context.Context, *Env, params) error {
-	return func(ctx context.Context, e *Env, p params) error {
-		nodes := struckNodes(p, e.Inventory)
-		if program == "kubectl" {
-			nodes = nil
-			for _, c := range e.Inventory.Clusters() {
-				nodes = append(nodes, c.ControlPlane())
+	var errs []error
+	for i, why := range said {
+		if why == "" || slices.Contains(said[:i], why) {
+			continue
+		}
+		var who []string
+		for k, n := range nodes {
+			if said[k] == why {
+				who = append(who, n.Name)
 			}
 		}
-		return onEach(ctx, e, nodes, fmt.Sprintf(`command -v %[1]s >/dev/null || { echo "no program %[1]s" >&2; exit 1; }`, program))
+		errs = append(errs, fmt.Errorf("%s: %s", list(who), why))
 	}
+	return errors.Join(err, errors.Join(errs...))
+}
+
+// needs wants a program on the nodes that are struck, or on the control nodes where it is kubectl.
+func needs(program string) func(context.Context, *Env, params) error {
+	return func(ctx context.Context, e *Env, p params) error {
+		nodes := p.candidates(e.Inventory)
+		if program == "kubectl" {
+			nodes = controls(e.Inventory)
+		}
+		return onEach(ctx, e, nodes, fmt.Sprintf("command -v %[1]s >/dev/null || echo no program %[1]s", program))
+	}
+}
+
+// controls are the nodes with the control planes.
+func controls(inv *inventory.Inventory) []inventory.Node {
+	var nodes []inventory.Node
+	for _, c := range inv.Clusters() {
+		nodes = append(nodes, c.ControlPlane())
+	}
+	return nodes
 }
 
 // scratch tries something in a network namespace that ends with it.
 func scratch(what, try string) string {
-	return fmt.Sprintf(`unshare -n sh -c %s 2>&1 || { echo "the kernel $(uname -r) has no %s" >&2; exit 1; }`, kubectl.Quote("ip link set lo up && "+try), what)
+	return fmt.Sprintf(`unshare -n sh -c %s >/dev/null 2>&1 || echo "the kernel $(uname -r) has no %s"`, kubectl.Quote("ip link set lo up && "+try), what)
 }
 
 func netem(ctx context.Context, e *Env, p params) error {
-	return onEach(ctx, e, struckNodes(p, e.Inventory), scratch("netem (CONFIG_NET_SCH_NETEM)", "tc qdisc add dev lo root netem delay 1ms"))
+	return onEach(ctx, e, p.candidates(e.Inventory), scratch("netem (CONFIG_NET_SCH_NETEM)", "tc qdisc add dev lo root netem delay 1ms"))
 }
 
 func netfilter(ctx context.Context, e *Env, _ params) error {
@@ -194,25 +212,24 @@ func netfilter(ctx context.Context, e *Env, _ params) error {
 
 func lossy(ctx context.Context, e *Env, p params) error {
 	try := "printf '%s\n' " + kubectl.Quote(lossRules("t", "lo", 100)) + " | nft -f -"
-	return onEach(ctx, e, struckNodes(p, e.Inventory), scratch("nftables with numgen and hooks at devices", try))
+	return onEach(ctx, e, p.candidates(e.Inventory), scratch("nftables with numgen and hooks at devices", try))
 }
 
 func disk(ctx context.Context, e *Env, p params) error {
-	shared := ""
+	line := fmt.Sprintf(`d=%s; if [ ! -d "$d" ]; then echo "no directory $d"; `, kubectl.Quote(diskPath(p, e.Inventory)))
 	if e.Inventory.Substrate == "twin" {
-		shared = ` && { [ "$(stat -f -c %T "$d")" = tmpfs ] || { echo "$d is not in memory" >&2; exit 1; }; }`
+		line += `elif [ "$(stat -f -c %T "$d")" != tmpfs ]; then echo "$d is not in memory, but on the disk of their machine"; `
 	}
-	line := fmt.Sprintf(`d=%s; [ -d "$d" ] || { echo "no directory $d" >&2; exit 1; }%s`, kubectl.Quote(diskPath(p, e.Inventory)), shared)
-	return onEach(ctx, e, struckNodes(p, e.Inventory), line)
+	return onEach(ctx, e, p.candidates(e.Inventory), line+"fi")
 }
 
-// active wants services on the node that has them.
+// active wants services on the nodes that have them.
 func active(s services) func(context.Context, *Env, params) error {
 	return func(ctx context.Context, e *Env, _ params) error {
 		var nodes []inventory.Node
 		for _, c := range e.Inventory.Clusters() {
 			nodes = append(nodes, s.on(c))
 		}
-		return onEach(ctx, e, nodes, fmt.Sprintf(`for u in %s; do systemctl -q is-active "$u" || { echo "$u is not running" >&2; exit 1; }; done`, strings.Join(s.units, " ")))
+		return onEach(ctx, e, nodes, fmt.Sprintf(`for u in %s; do systemctl -q is-active "$u" || echo "$u is not running"; done`, strings.Join(s.units, " ")))
 	}
 }

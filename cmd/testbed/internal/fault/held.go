@@ -81,14 +81,15 @@ func (f *held) Aim(ctx context.Context, rng *mathrand.Rand) (Target, error) {
 // name of the i-th strike's unit and directory: several may be on one node.
 func (f *held) name(i int) string { return f.id + "-" + strconv.Itoa(i) }
 
-func (f *held) numbers() []int {
-	return slices.Collect(func(yield func(int) bool) {
-		for i := range f.strikes {
-			if !yield(i) {
-				return
-			}
-		}
-	})
+func (f *held) numbers() []int { return indices(len(f.strikes)) }
+
+// indices are the numbers below n.
+func indices(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return list
 }
 
 const (
@@ -141,7 +142,7 @@ systemd-run --quiet --collect --unit=testbed-fault-%[2]s --setenv=HOME=/root -p 
 	-p OOMScoreAdjust=-900 -p "ExecStopPost=/bin/bash $d/fault.sh mend" /bin/bash "$d/fault.sh" hold`,
 		f.env.dir(), name, kubectl.Quote(f.kind+" of "+s.what), int(mending.Seconds()), int(bound.Seconds()))
 	if _, err := f.env.Shell.Shell(ctx, s.node, line, strings.NewReader(b.String())); err != nil {
-		return fmt.Errorf("%s of %s: %w", f.kind, s.what, err)
+		return fmt.Errorf("%s: %w", s.what, err)
 	}
 	return nil
 }
@@ -155,19 +156,22 @@ func (f *held) told(ctx context.Context, i int, edge string, due time.Time) (Ins
 	}
 	patience += max(time.Until(due), 0)
 	line := fmt.Sprintf(`cd %s/%s && for i in $(seq %d); do
-[ ! -s error ] || { cat error >&2; exit 1; }
+[ ! -s error ] || { echo error; cat error; exit; }
 [ ! -s %[4]s ] || { cat %[4]s; exit; }
-sleep 0.05; done; echo "nothing was heard of it" >&2; exit 1`, f.env.dir(), f.name(i), int(patience.Seconds()*20), edge)
+sleep 0.05; done; echo error; echo "nothing was heard of it"`, f.env.dir(), f.name(i), int(patience.Seconds()*20), edge)
 	ctx, cancel := context.WithTimeoutCause(ctx, patience+reporting, fmt.Errorf("nothing was heard of %s of %s", f.kind, s.what))
 	defer cancel()
 	for {
 		out, err := f.ask(ctx, s.node, line)
+		if text, failed := strings.CutPrefix(string(out), "error\n"); err == nil && failed {
+			return Instant{}, fmt.Errorf("%s on %s: %s", s.what, s.node, strings.TrimSpace(text))
+		}
 		if err == nil {
 			return parseInstant(out, s.node)
 		}
 		// A node that comes back may be reached a moment later.
-		if !f.blind || ctx.Err() != nil || strings.Contains(err.Error(), "ended with code") {
-			return Instant{}, fmt.Errorf("%s of %s: %w", f.kind, s.what, err)
+		if !f.blind || ctx.Err() != nil {
+			return Instant{}, fmt.Errorf("%s: %w", s.what, err)
 		}
 		if err := sleepUntil(ctx, time.Now().Add(200*time.Millisecond)); err != nil {
 			return Instant{}, err

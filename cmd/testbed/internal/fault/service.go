@@ -16,7 +16,7 @@ import (
 type services struct {
 	units []string
 	on    func(cluster *inventory.Inventory) inventory.Node
-	// ready is a line that ends well when they do their work.
+	// ready is a line that ends well when they do their work; $address is their node's.
 	ready string
 }
 
@@ -34,7 +34,7 @@ func controlPlane() services {
 }
 
 func prometheus() services {
-	return services{[]string{"prometheus"}, (*inventory.Inventory).Prometheus, "curl -gsSf --max-time 5 'http://[::1]:9090/-/ready' >/dev/null"}
+	return services{[]string{"prometheus"}, (*inventory.Inventory).Prometheus, `curl -gsf --max-time 5 "http://[$address]:9090/-/ready" >/dev/null`}
 }
 
 // readyTimeout bounds what a service may take from its start to its work.
@@ -56,7 +56,7 @@ func unitKiller(kind string, s services) func(e *Env, _ params) Fault {
 			return t, []strike{{node: struck.Name, what: units, script: script("units"), vars: map[string]string{"units": units}}}, nil
 		}
 		f.recovered = func(ctx context.Context) error {
-			line := fmt.Sprintf("for i in $(seq %d); do %s && exit 0; sleep 1; done; exit 1", readyTimeout, s.ready)
+			line := fmt.Sprintf("address=%s; for i in $(seq %d); do %s && exit 0; sleep 1; done; exit 1", struck.Address, readyTimeout, s.ready)
 			ctx, cancel := context.WithTimeoutCause(ctx, 3*readyTimeout*time.Second, fmt.Errorf("%s is not ready again", list(s.units)))
 			defer cancel()
 			if _, err := e.Shell.Shell(ctx, struck.Name, line, nil); err != nil {

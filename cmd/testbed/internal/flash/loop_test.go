@@ -79,7 +79,7 @@ func TestMounted(t *testing.T) {
 	dev := loop(t, cardSize)
 	imagetest.Run(t, "", "mkfs.ext4", "-q", dev)
 	at := t.TempDir()
-	holder := exec.Command("unshare", "--mount", "sh", "-c", `mount "$0" "$1" && exec "$2" -test.run '^TestHelper$'`, dev, at, self(t))
+	holder := exec.Command("unshare", "--mount", "sh", "-c", `mount -o ro,noload "$0" "$1" && exec "$2" -test.run '^TestHelper$'`, dev, at, self(t))
 	holder.Env = append(os.Environ(), "FLASH_HELPER=check "+dev)
 	in, err := holder.StdinPipe()
 	if err != nil {

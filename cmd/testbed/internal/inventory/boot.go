@@ -2,10 +2,7 @@
 
 package inventory
 
-import (
-	"fmt"
-	"net/netip"
-)
+import "net/netip"
 
 // Boot says how nodes are booted to be written anew (docs/testbed/netboot.md). Nodes need a mac for it.
 type Boot struct {
@@ -67,16 +64,11 @@ func (c *checker) boot() {
 		c.file.Problem("boot.subnet", "as 192.0.2.0/24", "%s is too small for %d nodes", b.Subnet, len(c.Nodes))
 	}
 	for _, f := range []struct{ key, value string }{{"boot.kernel", b.Kernel}, {"boot.modules", b.Modules}} {
-		if pc := b.Firmware == FirmwarePC; pc != (f.value != "") {
-			why := "a Raspberry Pi takes its kernel from its image"
-			if pc {
-				why = "a PC's firmware brings no kernel"
-			}
-			at := f.key
-			if !c.file.Has(at) {
-				at = "boot"
-			}
-			c.file.Problem(at, why, "%s", fmt.Sprintf("%s is for firmware %q, and only for that", f.key, FirmwarePC))
+		switch at, pc := f.key, b.Firmware == FirmwarePC; {
+		case pc && f.value == "":
+			c.file.Problem("boot", "a PC's firmware brings no kernel for the agent", "no %s", at)
+		case !pc && f.value != "":
+			c.file.Problem(at, "a Raspberry Pi takes its kernel from its image", "for firmware %q alone", FirmwarePC)
 		}
 	}
 }

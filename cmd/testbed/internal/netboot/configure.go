@@ -32,18 +32,27 @@ func Configure(inv *inventory.Inventory, agent []byte, log *slog.Logger) (Config
 			c.Clients = append(c.Clients, Client{n.Name, n.MAC, address})
 		}
 	}
-	var modules []Module
 	if inv.Boot.Firmware == inventory.FirmwarePC {
 		c.Kernel = beside(inv, inv.Boot.Kernel)
 		if _, err := os.Stat(c.Kernel); err != nil {
 			return c, fmt.Errorf("finding the kernel for the agent: %w (hint: boot.kernel in %s)", err, inv.Path)
 		}
+	}
+	c.Initramfs, err = InitramfsFor(inv, agent)
+	return c, err
+}
+
+// InitramfsFor returns the initramfs for an inventory's nodes. A Raspberry Pi's kernel has the drivers of its card and its
+// cable built in (bcm2712_defconfig: MACB, MMC_SDHCI_BRCMSTB).
+func InitramfsFor(inv *inventory.Inventory, agent []byte) ([]byte, error) {
+	var modules []Module
+	if inv.Boot.Firmware == inventory.FirmwarePC {
+		var err error
 		if modules, err = Modules(os.DirFS(beside(inv, inv.Boot.Modules)), Drivers); err != nil {
-			return c, fmt.Errorf("%w (hint: boot.modules in %s)", err, inv.Path)
+			return nil, fmt.Errorf("%w (hint: boot.modules in %s)", err, inv.Path)
 		}
 	}
-	c.Initramfs, err = Initramfs(agent, modules)
-	return c, err
+	return Initramfs(agent, modules)
 }
 
 // beside resolves a path that is relative to the inventory.

@@ -4,6 +4,7 @@ package netboot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -235,9 +236,11 @@ func (m *machine) start() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	root := filepath.Join(m.stage.dir, "tools/usr")
+	// KVM inside of a virtual machine often cannot run firmware, which is 16-bit code.
+	accel := cmp.Or(os.Getenv("REHEARSAL_ACCEL"), "tcg")
 	cmd := m.stage.tool(context.Background(), "qemu-system-x86_64",
 		"-L", filepath.Join(root, "share/qemu"), "-L", filepath.Join(root, "share/seabios"), "-L", filepath.Join(root, "lib/ipxe/qemu"),
-		"-machine", "pc,accel=kvm:tcg", "-cpu", "max", "-m", "1024", "-smp", "1",
+		"-machine", "pc,accel="+accel, "-cpu", "max", "-m", "1024", "-smp", "1",
 		"-nographic", "-nodefaults", "-serial", "stdio", "-boot", "order=nc",
 		"-device", "virtio-rng-pci",
 		"-drive", "if=virtio,format=raw,cache=writeback,discard=unmap,detect-zeroes=unmap,file="+m.disk,

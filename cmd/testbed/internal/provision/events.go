@@ -105,6 +105,17 @@ func (f *follower) err() error {
 	return errors.Join(lines...)
 }
 
+// errOf returns what failed on one host; nil if nothing did.
+func (f *follower) errOf(host string) error {
+	one := follower{}
+	for _, e := range f.failures {
+		if e.Host == host {
+			one.failures = append(one.failures, e)
+		}
+	}
+	return one.err()
+}
+
 // indent keeps a message of many lines in one block under its first.
 func indent(text string) string {
 	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")

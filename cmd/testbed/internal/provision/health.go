@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,7 +72,8 @@ type member struct {
 	inv *inventory.Inventory
 }
 
-func (p *member) control() inventory.Node { return p.inv.Group(inventory.Control)[0] }
+func (p *member) control() inventory.Node    { return p.inv.ControlPlane() }
+func (p *member) prometheus() inventory.Node { return p.inv.Prometheus() }
 
 func (p *member) run(ctx context.Context) error {
 	if err := p.manifests(ctx); err != nil {
@@ -115,7 +118,10 @@ func (p *member) manifests(ctx context.Context) error {
 
 // nodes waits for every worker to be known and Ready.
 func (p *member) nodes(ctx context.Context) error {
-	workers := p.inv.Group(inventory.Worker)
+	workers := p.c.Work.Of(p.inv.Group(inventory.Worker))
+	if len(workers) == 0 {
+		return nil
+	}
 	var names []string
 	for _, n := range workers {
 		names = append(names, "node/"+n.Name)
@@ -142,7 +148,7 @@ type target struct {
 func (p *member) targets(ctx context.Context) error {
 	limit, cancel := context.WithTimeout(ctx, targetsTimeout)
 	defer cancel()
-	want := 1 + 2*len(p.inv.Group(inventory.Worker)) // each kubelet has two kinds of metrics
+	want := 1 + 2*len(p.c.Work.Of(p.inv.Group(inventory.Worker))) // each kubelet has two kinds of metrics
 	poll := time.NewTicker(500 * time.Millisecond)
 	defer poll.Stop()
 	for {
@@ -168,15 +174,29 @@ func (p *member) targets(ctx context.Context) error {
 // scraped returns how many targets of the cluster itself are up, and a line for each one that is not. Pods' targets are
 // the business of whoever runs the pods.
 func (p *member) scraped(ctx context.Context) (up int, down []string, err error) {
-	url := fmt.Sprintf("http://[%s]:9090/api/v1/targets?state=active", p.control().Address)
-	out, err := p.c.Fleet.Run(ctx, p.control().Name, remote.Command{Line: "curl --silent --show-error --fail --globoff --max-time 5 '" + url + "'"})
+	targets := fmt.Sprintf("http://[%s]:9090/api/v1/targets?state=active", p.prometheus().Address)
+	out, err := p.c.Fleet.Run(ctx, p.prometheus().Name, remote.Command{Line: "curl --silent --show-error --fail --globoff --max-time 5 '" + targets + "'"})
 	if err != nil {
 		return 0, nil, err
 	}
-	return parseTargets(out.Stdout)
+	given := p.givenUp()
+	return parseTargets(out.Stdout, func(host string) bool { return slices.Contains(given, host) })
 }
 
-func parseTargets(answer []byte) (up int, down []string, err error) {
+// givenUp returns the addresses of the nodes that `up` does without.
+func (p *member) givenUp() []string {
+	on := p.c.Work.Of(p.inv.Nodes)
+	var addresses []string
+	for _, n := range p.inv.Nodes {
+		if !slices.ContainsFunc(on, func(o inventory.Node) bool { return o.Name == n.Name }) {
+			addresses = append(addresses, n.Address.String())
+		}
+	}
+	return addresses
+}
+
+// parseTargets counts the targets in Prometheus's answer, without those of hosts that are left out.
+func parseTargets(answer []byte, without func(host string) bool) (up int, down []string, err error) {
 	var a struct {
 		Status string
 		Data   struct{ ActiveTargets []target }
@@ -190,6 +210,7 @@ func parseTargets(answer []byte) (up int, down []string, err error) {
 	for _, t := range a.Data.ActiveTargets {
 		switch {
 		case t.ScrapePool == "pods":
+		case t.Health != "up" && without(hostOf(t.ScrapeURL)):
 		case t.Health == "up":
 			up++
 		default:
@@ -197,4 +218,13 @@ func parseTargets(answer []byte) (up int, down []string, err error) {
 		}
 	}
 	return up, down, nil
+}
+
+// hostOf returns the host of a URL without brackets; empty where it has none.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }

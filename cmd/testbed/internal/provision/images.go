@@ -31,7 +31,7 @@ func (p *imagesPhase) Title() string { return "Import container images" }
 
 func (p *imagesPhase) Plan() []string {
 	var lines []string
-	for _, n := range p.c.Inventory.Group(inventory.Worker) {
+	for _, n := range p.c.Work.Of(p.c.Inventory.Group(inventory.Worker)) {
 		for _, i := range bundle.Images(p.o.Catalog) {
 			lines = append(lines, n.Name+": "+i.Ref())
 		}
@@ -42,30 +42,39 @@ func (p *imagesPhase) Plan() []string {
 // image is one that a worker must have.
 type image struct{ ref, key, file string }
 
-func (p *imagesPhase) Run(ctx context.Context) error {
+// images returns what every worker must have.
+func images(ctx context.Context, o Options) ([]image, error) {
 	var images []image
-	for _, i := range bundle.Images(p.o.Catalog) {
-		item, err := p.o.Store.Look(ctx, i)
+	for _, i := range bundle.Images(o.Catalog) {
+		item, err := o.Store.Look(ctx, i)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		images = append(images, image{i.Ref(), item.Key, item.Path})
 	}
-	return p.c.Fleet.Each(ctx, p.c.Inventory.Group(inventory.Worker), 0, func(ctx context.Context, n inventory.Node) error {
+	return images, nil
+}
+
+func (p *imagesPhase) Run(ctx context.Context) error {
+	images, err := images(ctx, p.o)
+	if err != nil {
+		return err
+	}
+	return p.c.Each(ctx, "images", p.c.Inventory.Group(inventory.Worker), 0, func(ctx context.Context, n inventory.Node) (string, error) {
 		have, err := p.c.Fleet.Run(ctx, n.Name, remote.Command{Line: "ctr -n k8s.io images ls"})
 		if err != nil {
-			return fmt.Errorf("listing images: %w", err)
+			return "", fmt.Errorf("listing images: %w", err)
 		}
 		missing := missingImages(images, string(have.Stdout))
 		for _, i := range missing {
 			if err := p.put(ctx, n, i); err != nil {
-				return fmt.Errorf("importing %s: %w", i.ref, err)
+				return "", fmt.Errorf("importing %s: %w", i.ref, err)
 			}
 		}
-		if len(missing) > 0 {
-			fmt.Fprintf(p.o.Out, "      %s: imported %d of %d images\n", n.Name, len(missing), len(images))
+		if len(missing) == 0 {
+			return "", nil
 		}
-		return nil
+		return fmt.Sprintf("imported %d of %d images", len(missing), len(images)), nil
 	})
 }
 

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 )
 
 // playbookPhase runs ansible/site.yml against the nodes.
@@ -31,23 +30,45 @@ type playbookPhase struct {
 func (p *playbookPhase) Title() string { return "Apply Ansible's roles" }
 
 func (p *playbookPhase) Plan() []string {
-	roles := map[string]string{
-		inventory.Control: "etcd, control_plane, prometheus",
-		inventory.Worker:  "container_runtime, kubelet",
-		inventory.Client:  "resolver",
+	roles := [][2]string{ // in the playbook's order
+		{"control", "etcd, control_plane"},
+		{"worker", "container_runtime, kubelet"},
+		{"client", "resolver"},
+		{"prometheus", "prometheus"},
 	}
+	groups := ansibleGroups()
 	var lines []string
-	for _, n := range p.c.Inventory.Nodes {
+	for _, n := range p.c.Work.Of(p.c.Inventory.Nodes) {
 		line := n.Name + ": common"
-		for _, g := range n.Groups {
-			line += ", " + roles[g]
+		for _, r := range roles {
+			if groups[r[0]](n) {
+				line += ", " + r[1]
+			}
 		}
 		lines = append(lines, line)
 	}
 	return lines
 }
 
+// provisioned is what nodes have done when the roles have been applied to them.
+const provisioned = "provision"
+
+// todo returns the names of the nodes that the playbook is to run on.
+func (p *playbookPhase) todo() []string {
+	var names []string
+	for _, n := range p.c.Work.Of(p.c.Inventory.Nodes) {
+		if !p.c.Work.Done(provisioned, n) {
+			names = append(names, n.Name)
+		}
+	}
+	return names
+}
+
 func (p *playbookPhase) Run(ctx context.Context) error {
+	nodes := p.todo()
+	if len(nodes) == 0 {
+		return nil
+	}
 	program, err := exec.LookPath("ansible-playbook")
 	if err != nil {
 		return fmt.Errorf("%w (hint: apt-get install ansible-core)", err)
@@ -65,6 +86,9 @@ func (p *playbookPhase) Run(ctx context.Context) error {
 	}
 
 	words := append(append([]string{}, p.c.Enter...), program, "-i", inventoryFile, filepath.Join(p.o.Store.Repo, "ansible", "site.yml"))
+	if len(nodes) < len(p.c.Inventory.Nodes) {
+		words = append(words, "--limit", strings.Join(nodes, ","))
+	}
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(),
 		"ANSIBLE_CONFIG="+configFile, "ANSIBLE_HOME="+filepath.Dir(configFile), "ANSIBLE_LOCAL_TEMP="+p.sockets,
@@ -91,12 +115,29 @@ func (p *playbookPhase) Run(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case f.err() != nil:
+	case f.err() != nil && p.c.Work == nil:
 		return f.err()
-	case err != nil:
+	case f.err() == nil && err != nil:
 		return fmt.Errorf("running ansible-playbook: %w\n%s", err, indent(complaint.String()))
 	}
-	return nil
+	return p.settle(nodes, f)
+}
+
+// settle gives up the nodes that a role failed on; Ansible went on with the others.
+func (p *playbookPhase) settle(nodes []string, f *follower) error {
+	for _, name := range nodes {
+		n, _ := p.c.Inventory.Node(name)
+		err := f.errOf(name)
+		if err != nil {
+			err = p.c.Work.GiveUp(provisioned, n, err)
+		} else {
+			err = p.c.Work.Finished(provisioned, n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return p.c.Enough()
 }
 
 // socketDir makes an empty directory for sockets in the cluster's state, so that 'testbed down' removes what a killed

@@ -28,13 +28,19 @@ const (
 type Options struct {
 	Store   *bundle.Store
 	Catalog []bundle.Source
+	Base    string    // root file system under virtual nodes
 	Out     io.Writer // progress inside of a phase
+	Verbose io.Writer // what programs that are run say
 	Log     *slog.Logger
 }
 
 // Before returns the phases that come before virtual nodes are booted, and after boards have been reached.
 func Before(c *cluster.Cluster, o Options) []phase.Phase {
-	return []phase.Phase{&bundlePhase{c, o}}
+	phases := []phase.Phase{&bundlePhase{c, o}}
+	if c.Inventory.Substrate == "twin" {
+		phases = append(phases, &seedPhase{o})
+	}
+	return phases
 }
 
 // Phases returns the phases that make a cluster of nodes that have been booted.
@@ -51,7 +57,7 @@ func Phases(c *cluster.Cluster, o Options) []phase.Phase {
 // copies of the same files at the same paths.
 func Binds(ctx context.Context, o Options, n inventory.Node) (map[string]string, error) {
 	binds := map[string]string{}
-	if n.In(inventory.Control) || n.In(inventory.Worker) {
+	if n.In(inventory.Control) || n.In(inventory.Worker) { // Prometheus's node needs kubectl
 		dir, err := kubeDir(ctx, o)
 		if err != nil {
 			return nil, err

@@ -93,7 +93,7 @@ func TestParseTargets(t *testing.T) {
 		{"scrapePool":"kubelet","scrapeUrl":"https://[fd00::11]:10250/metrics/resource","health":"down","lastError":"connection refused"},
 		{"scrapePool":"cadvisor","scrapeUrl":"https://[fd00::11]:10250/metrics/cadvisor","health":"unknown","lastError":""},
 		{"scrapePool":"pods","scrapeUrl":"http://[fd00::99]:9100/metrics","health":"down","lastError":"gone"}]}}`
-	up, down, err := parseTargets([]byte(answer))
+	up, down, err := parseTargets([]byte(answer), func(string) bool { return false })
 	want := []string{
 		"https://[fd00::11]:10250/metrics/resource: down connection refused",
 		"https://[fd00::11]:10250/metrics/cadvisor: unknown ",
@@ -101,7 +101,11 @@ func TestParseTargets(t *testing.T) {
 	if diff := cmp.Diff(want, down); err != nil || up != 1 || diff != "" {
 		t.Errorf("%d up, error %v, down (-want +got):\n%s", up, err, diff)
 	}
-	if _, _, err := parseTargets([]byte("<html>")); err == nil {
+	// Nodes that `up` does without may be down.
+	if _, down, err := parseTargets([]byte(answer), func(host string) bool { return host == "fd00::11" }); err != nil || len(down) > 0 {
+		t.Errorf("down %q, error %v", down, err)
+	}
+	if _, _, err := parseTargets([]byte("<html>"), nil); err == nil {
 		t.Error("no error for an answer that is no JSON")
 	}
 }

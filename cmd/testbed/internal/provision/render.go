@@ -17,15 +17,17 @@ import (
 
 type object = map[string]any
 
-// ansibleInventory returns Ansible's inventory of the cluster: our groups, and as variables all that the roles want to
+// ansibleInventory returns Ansible's inventory of the cluster: groups by what nodes do, and as variables all that the roles want to
 // know. The roles find everything else by these names.
 func ansibleInventory(inv *inventory.Inventory, stateDir, kubeDir string) object {
 	hosts := object{}
 	groups := object{}
-	for _, g := range []string{inventory.Control, inventory.Worker, inventory.Client} {
+	for g, in := range ansibleGroups() {
 		members := object{}
-		for _, n := range inv.Group(g) {
-			members[n.Name] = nil
+		for _, n := range inv.Nodes {
+			if in(n) {
+				members[n.Name] = nil
+			}
 		}
 		groups[g] = object{"hosts": members}
 	}
@@ -56,12 +58,22 @@ func ansibleInventory(inv *inventory.Inventory, stateDir, kubeDir string) object
 	return object{"all": object{"hosts": hosts, "children": groups, "vars": vars}}
 }
 
+// ansibleGroups returns who is in the groups that the playbook names: of control nodes the roles count.
+func ansibleGroups() map[string]func(inventory.Node) bool {
+	return map[string]func(inventory.Node) bool{
+		"control":    func(n inventory.Node) bool { return n.Runs(inventory.RoleControlPlane) },
+		"prometheus": func(n inventory.Node) bool { return n.Runs(inventory.RolePrometheus) },
+		"worker":     func(n inventory.Node) bool { return n.In(inventory.Worker) },
+		"client":     func(n inventory.Node) bool { return n.In(inventory.Client) },
+	}
+}
+
 // controlPlane returns the variables that say which control plane a node has.
 func controlPlane(member *inventory.Inventory, stateDir string) object {
 	return object{
 		"services":        member.Network.Services.String(),
 		"api_address":     member.API().String(),
-		"control_address": member.Group(inventory.Control)[0].Address.String(),
+		"control_address": member.ControlPlane().Address.String(),
 		"pki_dir":         pkiDir(stateDir, member),
 	}
 }

@@ -199,7 +199,7 @@ func (b *Bench) Target(s System, u scenario.Setup, backends []kubectl.Pod) Targe
 	}
 	if s.reach == byAddress {
 		for _, p := range backends {
-			if p.Ready {
+			if p.Ready && !p.Terminating {
 				t.Addresses = append(t.Addresses, p.Address)
 			}
 		}

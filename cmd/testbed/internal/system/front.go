@@ -33,9 +33,10 @@ func VirtualAddress(inv *inventory.Inventory) netip.Addr {
 // keepalivedConfig is the same on all workers: who has served for longest keeps the address, and nobody takes it back.
 const keepalivedConfig = `global_defs {
     script_user root
+    enable_script_security
 }
 vrrp_script serves {
-    script "/bin/busybox wget -q -T 1 -O /dev/null {{.Alive}}"
+    script "/usr/bin/curl --silent --fail --globoff --max-time 1 --output /dev/null {{.Alive}}"
     interval 1   # second, between checks
     timeout 1
     fall 2       # failures in a row that give the address away
@@ -50,6 +51,7 @@ vrrp_instance front {
     advert_int 1 # second; gone after three and a part (RFC 5798, Master_Down_Interval)
     version 3
     virtual_ipaddress {
+        fe80::ff01/64 # the first is link-local (RFC 5798 §5.2.9)
         {{.Address}}/128
     }
     track_script {

@@ -64,11 +64,11 @@ func (b *Bench) reshape(ctx context.Context, u scenario.Setup) error {
 
 func (s site) reshape(ctx context.Context, have, want shape) error {
 	if want.timers != have.timers {
-		if err := errors.Join(s.timers(ctx, want.timers), s.probes(ctx, want.timers)); err != nil {
+		if err := s.timers(ctx, want.timers); err != nil {
 			return err
 		}
 	}
-	if want.workers != have.workers || want.pods != have.pods {
+	if want.workers != have.workers || want.pods != have.pods || probePeriod(want.timers) != probePeriod(have.timers) {
 		if err := s.place(ctx, want); err != nil {
 			return err
 		}
@@ -116,6 +116,8 @@ func (s site) place(ctx context.Context, want shape) error {
 		}
 	}
 	lines = append(lines,
+		fmt.Sprintf(`kubectl -n bench patch deployment backend --type=json -p '[{"op":"replace","path":"/spec/template/spec/containers/0/readinessProbe/periodSeconds","value":%d}]' >&2`, probePeriod(want.timers)),
+		fmt.Sprintf("kubectl wait --for=condition=Ready --timeout=%s node --all >&2", rolloutTimeout),
 		fmt.Sprintf("kubectl -n bench scale deployment backend --replicas=%d >&2", want.pods),
 		fmt.Sprintf("kubectl -n bench rollout status deployment/backend --timeout=%s >&2", rolloutTimeout))
 	if _, err := s.Shell.Shell(ctx, s.kubectl.Node, strings.Join(lines, "\n"), nil); err != nil {

@@ -103,20 +103,10 @@ func managerTimers(level string, own bool) string {
 		more, fmt.Sprintf(execLine, unit)))
 }
 
-// probes sets how often the backend's readiness is asked for: deploy/backend has it every second.
-func (s site) probes(ctx context.Context, level string) error {
-	period := 1
+// probePeriod is how often the backend's readiness is asked for, in seconds: deploy/backend has it every second.
+func probePeriod(level string) int {
 	if level == timersStock {
-		period = 10 // Kubernetes' default
+		return 10 // Kubernetes' default
 	}
-	lines := []string{
-		"set -e",
-		fmt.Sprintf(`kubectl -n bench patch deployment backend --type=json -p '[{"op":"replace","path":"/spec/template/spec/containers/0/readinessProbe/periodSeconds","value":%d}]' >&2`, period),
-		fmt.Sprintf("kubectl -n bench rollout status deployment/backend --timeout=%s >&2", rolloutTimeout),
-		fmt.Sprintf("kubectl wait --for=condition=Ready --timeout=%s node --all >&2", rolloutTimeout),
-	}
-	if _, err := s.Shell.Shell(ctx, s.kubectl.Node, strings.Join(lines, "\n"), nil); err != nil {
-		return fmt.Errorf("setting how often readiness is probed: %w", err)
-	}
-	return nil
+	return 1
 }

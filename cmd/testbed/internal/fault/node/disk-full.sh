@@ -18,18 +18,16 @@ prepare() {
 	((free <= 0)) || fallocate -l "$free" "$mount/$full" || return
 }
 
-fill() {
-	if [ "$kind" = tmpfs ]; then
-		local used tries=50
-		until used=$(df -B1 --output=used "$dir" | tail -n 1) && mount -o "remount,size=$used" "$mount"; do
-			((tries-- > 0)) || return # somebody wrote meanwhile
-		done
-	else
-		cat /dev/zero >>"$mount/$full" 2>/dev/null
+strike() {
+	local used tries=50
+	if [ "$kind" != tmpfs ]; then
+		deed cat /dev/zero >>"$mount/$full" 2>/dev/null
 		return 0
 	fi
+	until used=$(df -B1 --output=used "$dir" | tail -n 1) && deed mount -o "remount,size=$used" "$mount"; do
+		((tries-- > 0)) || return # somebody wrote meanwhile
+	done
 }
-strike() { deed fill; }
 no_room() {
 	local status
 	head -c 1M /dev/zero 2>/dev/null >"$mount/$full-probe" && status=1 || status=0

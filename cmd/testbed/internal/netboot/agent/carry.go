@@ -44,7 +44,7 @@ func Carry(ctx context.Context, o order.Order, disk *Disk, image Source, tell fu
 	if o.Image.Size > disk.Size() {
 		return order.Report{}, fmt.Errorf("the image has %d bytes, the disk %d", o.Image.Size, disk.Size())
 	}
-	w := &writer{order: o, disk: disk, tell: tell, whole: sha256.New(), payload: sha256.New()}
+	w := &writer{order: o, disk: disk, tell: tell, whole: sha256.New()}
 	stream, err := image(ctx, o, 0)
 	if err != nil {
 		return order.Report{}, err
@@ -95,8 +95,8 @@ type writer struct {
 	disk  *Disk
 	tell  func(order.Report)
 
-	whole, payload hash.Hash // of the image, and of what of it is behind the head
-	shift          int64     // bytes by which the payload moves
+	whole hash.Hash // of the image as it came
+	shift int64     // bytes by which what follows the head moves
 }
 
 func (w *writer) write(stream io.Reader, old *slot.Disk) (order.Report, error) {
@@ -109,6 +109,7 @@ func (w *writer) write(stream io.Reader, old *slot.Disk) (order.Report, error) {
 		return order.Report{}, fmt.Errorf("reading the image: %w", err)
 	}
 	w.whole.Write(head)
+	image := bytes.Clone(head) // that of the disk will be another
 	finish, result, err := w.prepare(head, old)
 	if err != nil {
 		return order.Report{}, err
@@ -119,7 +120,7 @@ func (w *writer) write(stream io.Reader, old *slot.Disk) (order.Report, error) {
 	if got := hex.EncodeToString(w.whole.Sum(nil)); got != w.order.Image.SHA256 {
 		return order.Report{}, fmt.Errorf("the image that came has the SHA-256 %s, not %s", got, w.order.Image.SHA256)
 	}
-	if err := w.verify(); err != nil {
+	if err := w.verify(image); err != nil {
 		return order.Report{}, err
 	}
 	w.tell(order.Report{Step: order.Switching})
@@ -184,7 +185,6 @@ func (w *writer) copy(stream io.Reader) error {
 			return fmt.Errorf("reading the image at byte %d: %w", at, err)
 		}
 		w.whole.Write(buf[:n])
-		w.payload.Write(buf[:n])
 		if err := w.disk.write(w.padded(buf, n), w.shift+at); err != nil {
 			return err
 		}
@@ -207,14 +207,15 @@ func (w *writer) padded(buf []byte, n int64) []byte {
 	return buf[:whole]
 }
 
-// verify reads back what copy wrote.
-func (w *writer) verify() error {
+// verify reads back what copy wrote, which with the image's head must have the hash of the order.
+func (w *writer) verify(head []byte) error {
 	buf, err := alignedBuffer(chunkSize)
 	if err != nil {
 		return err
 	}
 	defer unix.Munmap(buf)
 	got := sha256.New()
+	got.Write(head)
 	for at := int64(headSize); at < w.order.Image.Size; {
 		n := min(int64(len(buf)), w.order.Image.Size-at)
 		if err := w.disk.read(w.padded(buf, n), w.shift+at); err != nil {
@@ -224,7 +225,7 @@ func (w *writer) verify() error {
 		at += n
 		w.tell(order.Report{Step: order.Verifying, Done: at, Total: w.order.Image.Size})
 	}
-	if !bytes.Equal(got.Sum(nil), w.payload.Sum(nil)) {
+	if hex.EncodeToString(got.Sum(nil)) != w.order.Image.SHA256 {
 		return errors.New("the disk reads back other bytes than were written (hint: a card that is worn out, or smaller than it says)")
 	}
 	return nil

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	testImageSize = 13<<20 + 512 // no whole number of blocks
-	testDiskSize  = 48 << 20
+	testImageSize = 6<<20 + 512 // no whole number of blocks
+	testDiskSize  = 20 << 20
 )
 
 // testImage returns an image with two partitions of bytes that follow from its id.
@@ -32,7 +32,7 @@ func testImage(id string) []byte {
 	source := rand.NewChaCha8(sha256.Sum256([]byte(id)))
 	_, _ = source.Read(image)
 	table := slottest.Table([4]byte(image[440:444]),
-		slot.Entry{Type: 0x0c, Start: 2048, Length: 4096}, slot.Entry{Type: 0x83, Start: 8192, Length: testImageSize/512 - 8192})
+		slot.Entry{Type: 0x0c, Start: 2048, Length: 2048}, slot.Entry{Type: 0x83, Start: 4096, Length: testImageSize/512 - 4096})
 	copy(image, table.Bytes())
 	return image
 }
@@ -209,7 +209,7 @@ func TestPowerCutAnywhere(t *testing.T) {
 }
 
 func TestWholeDiskWhereThereIsNoRoom(t *testing.T) {
-	m := &memory{b: make([]byte, 16<<20), left: -1}
+	m := &memory{b: make([]byte, 8<<20), left: -1}
 	r := mustWrite(t, m, "big")
 	if r.Active != "big" || r.Previous != "" || !strings.Contains(r.Note, "no room") {
 		t.Errorf("%+v", r)
@@ -232,9 +232,9 @@ func TestNothingBootsThatIsNotTheImage(t *testing.T) {
 		want   string
 	}{
 		{"other bytes", other, 0, "not " + writeOrder("new", image).Image.SHA256},
-		{"too few bytes", image[:9<<20], 0, "reading the image at byte"},
+		{"too few bytes", image[:5<<20], 0, "reading the image at byte"},
 		{"too many bytes", append(bytes.Clone(image), 1), 0, "1 bytes follow the"},
-		{"a card that rots", image, 30 << 20, "reads back other bytes"},
+		{"a card that rots", image, 14 << 20, "reads back other bytes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -284,12 +284,12 @@ func TestRealFile(t *testing.T) {
 }
 
 func TestImageLargerThanTheDisk(t *testing.T) {
-	m := &memory{b: make([]byte, 8<<20), left: -1}
+	m := &memory{b: make([]byte, 4<<20), left: -1}
 	image := testImage("new")
-	if _, err := carry(t, m.disk(t), writeOrder("new", image), image); err == nil || !strings.Contains(err.Error(), "the disk 8388608") {
+	if _, err := carry(t, m.disk(t), writeOrder("new", image), image); err == nil || !strings.Contains(err.Error(), "the disk 4194304") {
 		t.Errorf("error %v", err)
 	}
-	if !bytes.Equal(m.b, make([]byte, 8<<20)) {
+	if !bytes.Equal(m.b, make([]byte, 4<<20)) {
 		t.Error("the disk was written")
 	}
 }
