@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,9 +110,9 @@ func (f meterFunc) Watts(context.Context) (map[string]float64, error) { return f
 func TestRecording(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		broken := false
+		var broken atomic.Bool
 		m := meterFunc(func() (map[string]float64, error) {
-			if broken {
+			if broken.Load() {
 				return nil, errors.New("the controller restarts")
 			}
 			at := time.Since(begin).Seconds()
@@ -119,7 +120,7 @@ func TestRecording(t *testing.T) {
 		})
 		r := Record(t.Context(), m, 2*time.Second, slog.New(slog.DiscardHandler))
 		time.Sleep(61 * time.Second)
-		broken = true
+		broken.Store(true)
 		time.Sleep(20 * time.Second)
 		r.Stop()
 		at := func(s float64) time.Time { return begin.Add(time.Duration(s * float64(time.Second))) }

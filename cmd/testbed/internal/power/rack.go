@@ -174,7 +174,7 @@ func (r *Rack) order(ctx context.Context, n inventory.Node, d *device, p Port, o
 	if err != nil {
 		return fmt.Errorf("switching %s %s: %w", n.Port, word, err)
 	}
-	last, err := r.await(ctx, d, n, r.patience, func(p Port) bool { return p.Power == want })
+	last, err := r.await(ctx, d, n, func(p Port) bool { return p.Power == want })
 	if errors.Is(err, errPatience) {
 		if on && last.Enabled {
 			return fmt.Errorf("%s is on, and %s draws no power from it (hint: the cable, the PoE hat, the budget of %s)", n.Port, n.Name, d.Name)
@@ -187,26 +187,22 @@ func (r *Rack) order(ctx context.Context, n inventory.Node, d *device, p Port, o
 // errPatience ends await.
 var errPatience = errors.New("patience is over")
 
-// await looks at a port until it is as it is to be; it returns how it was last.
-func (r *Rack) await(ctx context.Context, d *device, n inventory.Node, patience time.Duration, done func(Port) bool) (Port, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
-	defer cancel()
+// await looks at a port, once at least, until it is as it is to be or patience is over; it returns how it was last.
+func (r *Rack) await(ctx context.Context, d *device, n inventory.Node, done func(Port) bool) (Port, error) {
+	begun := time.Now()
 	tick := time.NewTicker(r.interval)
 	defer tick.Stop()
-	var last Port
 	for {
 		p, err := d.port(ctx, n)
-		switch {
-		case err == nil && done(p):
-			return p, nil
-		case err == nil:
-			last = p
-		case ctx.Err() == nil:
-			return last, err
+		if err != nil || done(p) {
+			return p, err
+		}
+		if time.Since(begun) >= r.patience {
+			return p, errPatience
 		}
 		select {
 		case <-ctx.Done():
-			return last, context.Cause(ctx)
+			return p, context.Cause(ctx)
 		case <-tick.C:
 		}
 	}
@@ -271,7 +267,7 @@ func (r *Rack) interrupt(ctx context.Context, n inventory.Node, d *device, short
 		func(p Port) bool { return p.Power == Off || !p.Link },
 		func(p Port) bool { return p.Power == On },
 	} {
-		last, err := r.await(ctx, d, n, r.patience, done)
+		last, err := r.await(ctx, d, n, done)
 		if errors.Is(err, errPatience) {
 			return &IgnoredError{Port: n.Port, Order: "cycle", After: r.patience, Still: last.describe()}
 		}
