@@ -150,6 +150,9 @@ func (s streams) onCluster(ctx context.Context, r *experiment.Runner, m *phase.M
 	}
 	defer release()
 	r.Nodes, r.Power, r.Journal = experiment.OverSSH(c.Fleet), c.Power, c.Journal
+	if r.Annotate, err = annotator(r.Inventory); err != nil {
+		return err
+	}
 	return m.Run(ctx, append([]phase.Phase{&mending{c, r.Repo, s.Out}}, r.Phases()...)...)
 }
 
