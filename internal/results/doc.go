@@ -17,6 +17,7 @@
 //	        lookups.parquet      over real resolvers: resolutions before the load, cold and warm (Sample)
 //	        queries.parquet      over real resolvers: what each server of the delegation tree was asked (Query)
 //	        accuracy.jsonl           of workload dns: how each change of a name came to each server (docs/load.md)
+//	        accuracy-seconds.jsonl   of workload dns: what answers were worth, second by second (Accuracy)
 //	        events.jsonl         faults, phases, pool changes (Event, one JSON object a line)
 //	        logs/                what programs printed
 //

@@ -4,6 +4,7 @@ package results
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -230,6 +231,18 @@ func ReadRows[T any](path string, visit func([]T) error) error {
 func readBatch[T any](r *parquet.GenericReader[T], buf []T) (n int, err error) {
 	defer Damaged(&err)
 	return r.Read(buf)
+}
+
+// WriteAccuracy writes the seconds of a trial of workload dns, a line of JSON each.
+func WriteAccuracy(path string, seconds []Accuracy) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	for i := range seconds {
+		if err := enc.Encode(&seconds[i]); err != nil {
+			return fmt.Errorf("encoding %s: %w", path, err)
+		}
+	}
+	return writeAtomic(path, b.Bytes())
 }
 
 // EventLog appends events to an events.jsonl.

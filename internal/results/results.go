@@ -20,7 +20,10 @@ const (
 	ResourcesFile = "resources.parquet"
 	EventsFile    = "events.jsonl"
 	AccuracyFile  = "accuracy.jsonl"
-	LogsDir       = "logs"
+
+	AccuracySecondsFile = "accuracy-seconds.jsonl"
+
+	LogsDir = "logs"
 )
 
 // Manifest says what a run was: enough to run it again and to judge it.
@@ -235,6 +238,17 @@ const (
 	// EventRecord is that a DNS record was changed: Target is the name, Detail has its data.
 	EventRecord = "record"
 )
+
+// Accuracy is what was answered to the queries of one second: a line of accuracy-seconds.jsonl. Right, stale, missing and wrong
+// add up to answers; a query that got none counts as missing.
+type Accuracy struct {
+	UnixNs  int64  `json:"unix_ns"` // begin of the second
+	Answers uint64 `json:"answers"`
+	Right   uint64 `json:"right"`
+	Stale   uint64 `json:"stale"`
+	Missing uint64 `json:"missing"`
+	Wrong   uint64 `json:"wrong"`
+}
 
 // LastTry is the name of the event that a user tried a removed address for the last time, after_ns nanoseconds after the
 // removal: 0, and the removal's instant, of a user who never did.

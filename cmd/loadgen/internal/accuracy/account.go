@@ -3,6 +3,8 @@
 package accuracy
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -63,6 +65,13 @@ type Account struct {
 	// Resolution is the time between two queries for a name at a server: the most that a delay can be off.
 	Resolution Delays      `json:"resolution"`
 	Servers    []PerServer `json:"servers"`
+	Seconds    []Second    `json:"seconds"` // in which queries were sent, in order
+}
+
+// Second is what was answered to the queries of one second.
+type Second struct {
+	UnixS int64 `json:"unix_s"`
+	Counts
 }
 
 // Reached is how a change came to a server, for a file.
@@ -119,6 +128,9 @@ func (t *Truth) Close() *Account {
 		}
 	}
 	out := &Account{Changes: t.changes, Resolution: delays(t.gaps)}
+	for _, at := range slices.Sorted(maps.Keys(t.seconds)) {
+		out.Seconds = append(out.Seconds, Second{at, t.seconds[at]})
+	}
 	first, last, firstErr := newHistogram(), newHistogram(), newHistogram()
 	for s, name := range t.servers {
 		p := Propagation{FirstRight: delays(t.first[s]), FirstRightError: delays(t.firstErr[s]), LastWrong: delays(t.last[s]), Never: t.never[s], Unfinished: unfinished[s]}

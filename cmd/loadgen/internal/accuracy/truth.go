@@ -52,7 +52,8 @@ type Truth struct {
 
 	mu       sync.Mutex
 	names    []history
-	counts   []Counts // by server
+	counts   []Counts         // by server
+	seconds  map[int64]Counts // by the second in which the query was sent
 	changes  int
 	first    []*hdrhistogram.Histogram // by server, in nanoseconds
 	last     []*hdrhistogram.Histogram
@@ -67,7 +68,7 @@ type Truth struct {
 func NewTruth(names int, servers []string, subset bool, report func(Reached)) *Truth {
 	t := &Truth{
 		servers: servers, subset: subset, report: report, names: make([]history, names),
-		counts: make([]Counts, len(servers)), never: make([]uint64, len(servers)), gaps: newHistogram(),
+		counts: make([]Counts, len(servers)), seconds: map[int64]Counts{}, never: make([]uint64, len(servers)), gaps: newHistogram(),
 	}
 	for range servers {
 		t.first, t.last, t.firstErr = append(t.first, newHistogram()), append(t.last, newHistogram()), append(t.firstErr, newHistogram())
@@ -166,25 +167,35 @@ func (t *Truth) Judge(a Answer) {
 		h.asked[a.Server] = a.Sent
 	}
 	v, at := t.verdict(h, &a)
-	c := &t.counts[a.Server]
-	c.Answers++
+	if v == right {
+		h.newest[a.Server] = max(h.newest[a.Server], at+h.dropped)
+	}
+	one := v.counts(a.Silent)
+	t.counts[a.Server].add(one)
+	second := t.seconds[a.Sent.Unix()]
+	second.add(one)
+	t.seconds[a.Sent.Unix()] = second
+	t.reach(h, &a, v, at, before)
+}
+
+// counts are those of one answer.
+func (v verdict) counts(silent bool) Counts {
+	c := Counts{Answers: 1}
 	switch v {
 	case right:
-		c.Right++
-		h.newest[a.Server] = max(h.newest[a.Server], at+h.dropped)
+		c.Right = 1
 	case stale:
-		c.Stale++
+		c.Stale = 1
 	case missing:
-		if c.Missing++; a.Silent {
-			c.Silent++
+		if c.Missing = 1; silent {
+			c.Silent = 1
 		}
 	case mixed:
-		c.Mixed++
-		c.Wrong++
+		c.Mixed, c.Wrong = 1, 1
 	case wrong:
-		c.Wrong++
+		c.Wrong = 1
 	}
-	t.reach(h, &a, v, at, before)
+	return c
 }
 
 // reach notes what an answer tells of how the last version comes to the server. An answer that came before the change began,
