@@ -39,7 +39,6 @@ that says so: a write that was cut is seen by the next one, which does it again.
 	path := inventoryFlag(cmd)
 	nodes := cmd.Flags().StringSlice("node", nil, "whose image; once for each --device")
 	devices := cmd.Flags().StringSlice("device", nil, "the card, as a whole disk: /dev/sdX, /dev/mmcblkN")
-	packages := packagesFlag(cmd)
 	expect := cmd.Flags().String("card", "128GB", "what cards are expected to hold, as printed on them; larger disks are refused")
 	force := cmd.Flags().Bool("force", false, "write to a disk that is larger than --card")
 	dry := cmd.Flags().Bool("dry-run", false, "check the devices and say what would be written, write nothing")
@@ -70,7 +69,7 @@ that says so: a write that was cut is seen by the next one, which does it again.
 			}
 			return nil
 		}
-		recipe, err := newRecipe(c, *packages, s.Err)
+		recipe, err := newRecipe(c, s.Err)
 		if err != nil {
 			return err
 		}
@@ -107,11 +106,12 @@ func flashJobs(inv *inventory.Inventory, nodes, devices []string) ([]flashJob, e
 		errs  []error
 		taken = map[string]string{}
 	)
-	chosen, err := chooseNodes(inv, nodes, false)
-	if err != nil {
-		return nil, err
-	}
-	for i, n := range chosen {
+	for i, name := range nodes {
+		n, ok := inv.Node(name)
+		if !ok {
+			errs = append(errs, fmt.Errorf("unknown node %q (hint: the nodes are in %s)", name, inv.Path))
+			continue
+		}
 		whole := devices[i]
 		if path, err := filepath.EvalSymlinks(whole); err == nil {
 			whole, _ = filepath.Abs(path)

@@ -32,7 +32,7 @@ func imageCommand(s streams) *cobra.Command {
 
 func (s streams) imageBuildCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "build [NODE...]",
+		Use:   "build NODE|GROUP|all...",
 		Short: "Write the images of nodes as files",
 		Long: `Write the images of nodes as files: the operating system that the inventory pins, and on its boot
 partition what makes the node the one that the inventory describes: name, static address, SSH host key,
@@ -43,9 +43,7 @@ writes. Host keys are made once and kept in the cluster's state; --pin enters th
 	}
 	path := inventoryFlag(cmd)
 	nodes := cmd.Flags().StringSlice("node", nil, "the nodes (as the arguments)")
-	all := cmd.Flags().Bool("all", false, "all nodes of the inventory")
 	out := cmd.Flags().String("out", "build/images", "directory of the files, NODE.img")
-	packages := packagesFlag(cmd)
 	pin := cmd.Flags().Bool("pin", false, "enter the nodes' host keys in the inventory, as hostKey")
 	dry := cmd.Flags().Bool("dry-run", false, "say what would be made, fetch and write nothing")
 	format := outputFlag(cmd)
@@ -57,7 +55,11 @@ writes. Host keys are made once and kept in the cluster's state; --pin enters th
 		if err != nil {
 			return err
 		}
-		chosen, err := chooseNodes(inv, append(args, *nodes...), *all)
+		words := append(args, *nodes...)
+		if len(words) == 0 {
+			return cli.Misuse("no node (hint: names, groups, or all)")
+		}
+		chosen, err := choose(inv, words)
 		if err != nil {
 			return err
 		}
@@ -76,7 +78,7 @@ writes. Host keys are made once and kept in the cluster's state; --pin enters th
 			}
 			return nil
 		}
-		recipe, err := newRecipe(c, *packages, s.Err)
+		recipe, err := newRecipe(c, s.Err)
 		if err != nil {
 			return err
 		}
@@ -115,7 +117,6 @@ func (s streams) imageListCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	path := inventoryFlag(cmd)
-	packages := packagesFlag(cmd)
 	format := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkOutput(*format); err != nil {
@@ -130,7 +131,7 @@ func (s streams) imageListCommand() *cobra.Command {
 			return err
 		}
 		defer c.Close()
-		recipe, err := newRecipe(c, *packages, s.Err)
+		recipe, err := newRecipe(c, s.Err)
 		if err != nil {
 			return err
 		}
@@ -181,12 +182,8 @@ func (s streams) imageInspectCommand() *cobra.Command {
 	}
 }
 
-func packagesFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("packages", "", "directory of Debian packages that the first boot installs without a network ('testbed bundle --arch arm64 --only packages' makes one)")
-}
-
 // newRecipe makes the host keys that are missing, and returns what images are made from.
-func newRecipe(c *cluster.Cluster, packages string, progress io.Writer) (*image.Recipe, error) {
+func newRecipe(c *cluster.Cluster, progress io.Writer) (*image.Recipe, error) {
 	if err := c.MakeKeys(); err != nil {
 		return nil, err
 	}
@@ -199,7 +196,7 @@ func newRecipe(c *cluster.Cluster, packages string, progress io.Writer) (*image.
 		return nil, err
 	}
 	return &image.Recipe{
-		Inventory: c.Inventory, Cache: cache, Packages: packages, HostKey: c.HostKey, Authorized: authorized,
+		Inventory: c.Inventory, Cache: cache, HostKey: c.HostKey, Authorized: authorized,
 		Report: func(p image.Progress) {
 			if p.Total > 0 {
 				fmt.Fprintf(progress, "%s %s: %d %% of %d MiB\n", p.What, p.Image, 100*p.Done/p.Total, p.Total>>20)
@@ -208,25 +205,6 @@ func newRecipe(c *cluster.Cluster, packages string, progress io.Writer) (*image.
 			}
 		},
 	}, nil
-}
-
-// chooseNodes returns the nodes of those names; all is said apart, because it means much work.
-func chooseNodes(inv *inventory.Inventory, names []string, all bool) ([]inventory.Node, error) {
-	if all {
-		return inv.Nodes, nil
-	}
-	if len(names) == 0 {
-		return nil, cli.Misuse("no node (hint: their names, or --all)")
-	}
-	var nodes []inventory.Node
-	for _, name := range names {
-		n, ok := inv.Node(name)
-		if !ok {
-			return nil, cli.Misuse("unknown node %q (hint: the nodes are in %s)", name, inv.Path)
-		}
-		nodes = append(nodes, n)
-	}
-	return nodes, nil
 }
 
 // imageRow is what is said of an image.

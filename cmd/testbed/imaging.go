@@ -22,10 +22,11 @@ import (
 	"github.com/dnsingress/dnsingress/internal/cli"
 )
 
-// imaging returns what writes the cards of a cluster's boards; nil where nothing does.
+// imaging returns what writes the cards of a cluster's boards; nil where nothing does. The service runs where testbed runs:
+// on the node with that role, or on a machine that is none of the nodes and has the interface that the inventory names.
 func (s streams) imaging(c *cluster.Cluster, log *slog.Logger) (cluster.Imaging, error) {
 	inv := c.Inventory
-	if inv.Substrate == "twin" || len(inv.Images) == 0 || inv.Netboot().Name == "" {
+	if inv.Substrate == "twin" || len(inv.Images) == 0 || inv.Netboot().Name == "" && inv.Boot.Interface == "" {
 		return nil, nil
 	}
 	return &overNetwork{cluster: c, out: s.Err, log: log}, nil
@@ -40,7 +41,7 @@ func (s streams) overNetwork(c *cluster.Cluster, log *slog.Logger) (*overNetwork
 	if o, ok := imaging.(*overNetwork); ok {
 		return o, nil
 	}
-	return nil, cli.Misuse("nothing writes the nodes of %s over the network (hint: substrate pi, images:, and a node with the role netboot)", c.Inventory.Path)
+	return nil, cli.Misuse("nothing writes the nodes of %s over the network (hint: substrate pi, images:, and a node with the role netboot or boot.interface)", c.Inventory.Path)
 }
 
 // can says whether a node can be written over the network.
@@ -132,7 +133,7 @@ func (o *overNetwork) recipes() (*image.Recipe, error) {
 	if o.recipe != nil {
 		return o.recipe, nil
 	}
-	recipe, err := newRecipe(o.cluster, "", o.out)
+	recipe, err := newRecipe(o.cluster, o.out)
 	if err == nil {
 		o.recipe = recipe
 	}

@@ -20,10 +20,9 @@ import (
 )
 
 // refused makes a node's image and wants one error.
-func refused(t *testing.T, want, src string, packages string, change ...string) {
+func refused(t *testing.T, want, src string, change ...string) {
 	t.Helper()
 	r := recipe(t, src, change...)
-	r.Packages = packages
 	_, err := r.Image(t.Context(), node(t, r, "worker-1"))
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v\nwant …%s…", err, want)
@@ -43,10 +42,10 @@ func TestRefused(t *testing.T) {
 	sum := fmt.Sprintf("%x", sha256.Sum256(content))
 	other := strings.Repeat("0", 64)
 	t.Run("hash", func(t *testing.T) {
-		refused(t, "image os: system.img has SHA-256 "+sum+", pinned is "+other+" (hint: it is not the file that was pinned)", src, "", sum, other)
+		refused(t, "image os: system.img has SHA-256 "+sum+", pinned is "+other+" (hint: it is not the file that was pinned)", src, sum, other)
 	})
 	t.Run("nothing there", func(t *testing.T) {
-		refused(t, "no such file or directory", src, "", "system.img", "nothing.img")
+		refused(t, "no such file or directory", src, "system.img", "nothing.img")
 	})
 	for name, c := range map[string]struct {
 		content []byte
@@ -63,12 +62,12 @@ func TestRefused(t *testing.T) {
 			if err := os.WriteFile(path, c.content, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			refused(t, c.want, path, "")
+			refused(t, c.want, path)
 		})
 	}
 	t.Run("nobody reads it", func(t *testing.T) {
 		bare := imagetest.System{Bare: true}.Disk(t, t.TempDir())
-		refused(t, "debian 12 has neither cloud-init nor Raspberry Pi OS's script of the first boot: nothing would read what is put there (hint: ", bare, "")
+		refused(t, "debian 12 has neither cloud-init nor Raspberry Pi OS's script of the first boot: nothing would read what is put there (hint: ", bare)
 	})
 	t.Run("host key", func(t *testing.T) {
 		key, err := hostKey("client-1")
@@ -80,7 +79,7 @@ func TestRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		public := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-		refused(t, "the inventory pins "+ssh.FingerprintSHA256(signer.PublicKey())+" (hint: ", src, "", "53:11,", `53:11, hostKey: "`+public+`",`)
+		refused(t, "the inventory pins "+ssh.FingerprintSHA256(signer.PublicKey())+" (hint: ", src, "53:11,", `53:11, hostKey: "`+public+`",`)
 	})
 	t.Run("packages", func(t *testing.T) {
 		for _, c := range []struct{ name, content, want string }{
@@ -94,7 +93,7 @@ func TestRefused(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(debs, c.name), []byte(c.content), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			refused(t, c.want, src, debs)
+			refused(t, c.want, src, "cmdline:", "packages: "+debs+"\n    cmdline:")
 		}
 	})
 }
@@ -129,8 +128,7 @@ Version: 1.6.20~ds1-1+b1
 			t.Fatal(err)
 		}
 	}
-	r := recipe(t, src)
-	r.Packages = debs
+	r := recipe(t, src, "cmdline:", "packages: "+debs+"\n    cmdline:")
 	i, path := build(t, r, "worker-1")
 	var got []string
 	for name, content := range boot(t, i, path) {

@@ -29,9 +29,6 @@ func (d deb) name() string { return filepath.Base(d.path) }
 
 // debs reads a directory of Debian packages, as apt-get download leaves them: NAME_VERSION_ARCHITECTURE.deb.
 func debs(ctx context.Context, dir string) ([]deb, error) {
-	if dir == "" {
-		return nil, nil
-	}
 	paths, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the packages: %w", err)

@@ -31,14 +31,12 @@ const format = 1
 type Recipe struct {
 	Inventory  *inventory.Inventory
 	Cache      string                            // directory of the cache
-	Packages   string                            // directory of Debian packages for the first boot; empty: none
 	HostKey    func(node string) ([]byte, error) // the private key of a node's SSH server, in OpenSSH's format
 	Authorized []byte                            // lines of authorized_keys for root
 	Report     func(Progress)                    // told of what takes long; may be nil
 
 	mu    sync.Mutex
-	debs  []deb
-	read  bool
+	debs  map[string][]deb // by their directory
 	bases map[string]*base // by the id of the operating system
 }
 
@@ -113,19 +111,34 @@ func pinned(n inventory.Node, private []byte) error {
 	return nil
 }
 
-// packages reads the directory of packages once.
-func (r *Recipe) packages(ctx context.Context) ([]deb, error) {
+// packages reads an operating system's packages, once for all nodes.
+func (r *Recipe) packages(ctx context.Context, image inventory.Image) ([]deb, error) {
+	if image.Packages == "" {
+		return nil, nil
+	}
+	dir := r.path(image.Packages)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.read {
-		return r.debs, nil
+	if list, ok := r.debs[dir]; ok {
+		return list, nil
 	}
-	list, err := debs(ctx, r.Packages)
+	list, err := debs(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	r.debs, r.read = list, true
+	if r.debs == nil {
+		r.debs = map[string][]deb{}
+	}
+	r.debs[dir] = list
 	return list, nil
+}
+
+// path resolves a path of the inventory.
+func (r *Recipe) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(r.Inventory.Path), name)
 }
 
 // ID returns the id of a node's image, 16 hexadecimal digits, without making it: a hash of everything that it is made of.
@@ -142,7 +155,7 @@ func (r *Recipe) ID(ctx context.Context, n inventory.Node) (string, error) {
 }
 
 func (r *Recipe) id(ctx context.Context, image inventory.Image, s settings) (string, error) {
-	packages, err := r.packages(ctx)
+	packages, err := r.packages(ctx, image)
 	if err != nil {
 		return "", err
 	}
@@ -169,7 +182,7 @@ func (r *Recipe) id(ctx context.Context, image inventory.Image, s settings) (str
 
 // base returns an operating system with what all its nodes get, fetching it if need be.
 func (r *Recipe) base(ctx context.Context, image inventory.Image) (*base, error) {
-	packages, err := r.packages(ctx)
+	packages, err := r.packages(ctx, image)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +191,7 @@ func (r *Recipe) base(ctx context.Context, image inventory.Image) (*base, error)
 	if b, ok := r.bases[image.ID]; ok {
 		return b, nil
 	}
-	src := &source{Image: image, near: filepath.Dir(r.Inventory.Path), cache: r.Cache, report: r.Report}
+	src := &source{Image: image, resolve: r.path, cache: r.Cache, report: r.Report}
 	f, err := src.open(ctx)
 	if err != nil {
 		return nil, err

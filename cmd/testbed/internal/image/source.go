@@ -35,9 +35,9 @@ type Progress struct {
 // source is a published image, and where it is kept.
 type source struct {
 	inventory.Image
-	near   string // directory that relative paths start from
-	cache  string
-	report func(Progress)
+	resolve func(path string) string // where a path of the inventory leads
+	cache   string
+	report  func(Progress)
 }
 
 // path is where the unpacked image is kept, by the hash of what it was unpacked from.
@@ -84,11 +84,7 @@ func (s *source) download() string { return s.path() + ".download" }
 func (s *source) packed(ctx context.Context) (*os.File, error) {
 	u, err := url.Parse(s.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
-		name := strings.TrimPrefix(s.URL, "file://")
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(s.near, name)
-		}
-		return os.Open(name)
+		return os.Open(s.resolve(strings.TrimPrefix(s.URL, "file://")))
 	}
 	f, err := os.OpenFile(s.download(), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

@@ -83,6 +83,8 @@ type Image struct {
 	Config  []string          `yaml:"config" json:",omitempty"`  // lines of config.txt
 	Cmdline []string          `yaml:"cmdline" json:",omitempty"` // arguments of the kernel
 	EEPROM  map[string]string `yaml:"eeprom" json:",omitempty"`  // settings of the boot EEPROM, over those that re-imaging needs
+	// Packages is a directory of Debian packages that the first boot installs without a network, relative to the inventory.
+	Packages string `yaml:"packages" json:",omitempty"`
 }
 
 // MAC is an EUI-48 address; the zero value is none.
