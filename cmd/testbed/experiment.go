@@ -92,6 +92,9 @@ FILE, the run must be one of that very scenario.`,
 }
 
 func (f *runFlags) run(cmd *cobra.Command, s streams, args []string) error {
+	if *f.resume == "" && len(args) == 0 {
+		return cli.Misuse("no scenario (hint: testbed experiment run experiments/quickstart.yaml)")
+	}
 	inv, log, err := s.load(cmd, *f.inventory)
 	if err != nil {
 		return err
@@ -159,9 +162,6 @@ func (s streams) onCluster(ctx context.Context, r *experiment.Runner, m *phase.M
 // scenario reads the scenario that is to be run, and the run that is to be resumed if there is one.
 func (f *runFlags) scenario(args []string, known scenario.Vocabulary) (*scenario.Scenario, []byte, *results.Run, error) {
 	if *f.resume == "" {
-		if len(args) == 0 {
-			return nil, nil, nil, cli.Misuse("no scenario (hint: testbed experiment run experiments/quickstart.yaml)")
-		}
 		s, text, err := scenario.Read(args[0], known)
 		if err != nil {
 			return nil, nil, nil, &cli.MisuseError{Err: err}

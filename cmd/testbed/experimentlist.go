@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,9 +55,9 @@ func experimentListCommand(s streams) *cobra.Command {
 			return enc.Encode(all)
 		}
 		w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "NAME\tFORM\tSYSTEMS\tFACTORS\tTRIALS\tABOUT\tQUESTION")
+		fmt.Fprintln(w, "NAME\tSYSTEMS\tTRIALS\tABOUT\tQUESTION")
 		for _, l := range all {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", l.Name, cmp.Or(l.Form, "-"), len(l.Systems), len(l.Factors), l.Trials, l.Estimate.Round(time.Second), l.Question)
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", l.Name, len(l.Systems), l.Trials, l.Estimate.Round(time.Second), l.Question)
 		}
 		return w.Flush()
 	}

@@ -80,7 +80,7 @@ func (s *Scenario) checkLoad(f *strictyaml.File) {
 	}
 	l := s.Load
 	switch rates := s.LevelsOf(Rate); {
-	case f.Has("load.rate") && len(s.Factors.Rate) > 0:
+	case f.Has("load.rate") && len(rates) > 0:
 		f.Problem("load.rate", "leave one out", "given here and as a factor")
 	case !f.Has("load.rate") && (len(rates) > 0 || !s.needsRate()):
 	case !(l.Rate > 0 && l.Rate <= 1e6):

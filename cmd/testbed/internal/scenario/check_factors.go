@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -199,11 +200,29 @@ func (s *Scenario) checkCells(f *strictyaml.File, v Vocabulary) {
 		}
 		for _, c := range cells {
 			if v.Fits != nil {
-				if err := v.Fits(c.System, s.Setup(c)); err != nil {
-					problem(path, "leave the combination out", fmt.Sprintf("system %s with %s: %v", c.System, c.Levels, err))
+				for hint, text := range findings(v.Fits(c.System, s.Setup(c)), "leave the combination out") {
+					problem(path, hint, text)
 				}
 			}
 			s.checkCell(c, v, func(hint, text string) { problem(path, hint, text) })
+		}
+	}
+}
+
+// findings are the lines of an error, each with its hint: its own, or this one.
+func findings(err error, hint string) iter.Seq2[string, string] {
+	return func(yield func(hint, text string) bool) {
+		if err == nil {
+			return
+		}
+		for line := range strings.Lines(err.Error()) {
+			text, own, ok := strings.Cut(strings.TrimSuffix(strings.TrimSpace(line), ")"), " (hint: ")
+			if !ok {
+				text, own = strings.TrimSpace(line), hint
+			}
+			if !yield(own, text) {
+				return
+			}
 		}
 	}
 }

@@ -88,8 +88,8 @@ func (s *Scenario) checkKindOfFault(f *strictyaml.File, path string, of Fault, v
 	if !slices.Contains(v.Faults, of.Kind) {
 		f.Problem(path, "known: "+strings.Join(v.Faults, ", "), "unknown fault kind %q", of.Kind)
 	} else if v.Strikes != nil {
-		if err := v.Strikes(of, s.Systems); err != nil {
-			f.Problem(path, "another fault, or another inventory", "%v", err)
+		for hint, text := range findings(v.Strikes(of, s.Systems), "another fault, or another inventory") {
+			f.Problem(path, hint, "%s", text)
 		}
 	}
 }
