@@ -16,9 +16,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dnsingress/dnsingress/internal/disk"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zonefile"
+	"github.com/dnsingress/dnsingress/internal/disk"
 )
 
 const (
