@@ -139,7 +139,7 @@ func noSides(p params, inv *inventory.Inventory) []string {
 		}
 	}
 	if findings != nil {
-		return findings
+		return slices.Compact(findings)
 	}
 	left, right := sides(p, inv)
 	for _, n := range left {

@@ -39,7 +39,14 @@ func podDeletion(e *Env, kind string, p params) *held {
 	}
 	// The Deployment counts a pod that is ending as gone; the next trial must not find it.
 	f.recovered = func(ctx context.Context) error {
+		pods, err := e.pods(ctx, e.Backend)
+		if err != nil {
+			return err
+		}
 		for _, pod := range gone {
+			if !slices.ContainsFunc(pods, func(p kubectl.Pod) bool { return p.UID == pod.UID && p.Terminating }) {
+				continue // it is gone, or was never deleted
+			}
 			if _, err := e.kubectl(pod.Node).Run(ctx, "wait", "--for=delete", "--timeout=60s", "-n", pod.Namespace, "pod/"+pod.Name); err != nil && !strings.Contains(err.Error(), "NotFound") {
 				return fmt.Errorf("waiting for %s to end: %w", pod.FullName(), err)
 			}

@@ -10,7 +10,7 @@ request() { # descriptor method path type body
 
 prepare() {
 	local line port status=nothing
-	exec 9< <(exec kubectl proxy --address=::1 --port=0 2>&1)
+	exec 9< <(exec kubectl proxy '--address=[::1]' --port=0 2>&1)
 	read -r -t 20 -u 9 line || { echo "kubectl proxy does not start" >&2; return 1; }
 	port=${line##*:}
 	# The proxy opens its own connection with the first request.
