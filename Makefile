@@ -129,6 +129,17 @@ twin22: ## The twin at full size: time from nothing, memory, and a second up tha
 	@$(MAKE) --no-print-directory build COMMANDS=testbed
 	@tools/twin22
 
+.PHONY: rehearse
+rehearse: ## Re-imaging over the network in a virtual machine: blank, again, an image that does not boot, power cut (needs root; minutes)
+	@$(MAKE) --no-print-directory build COMMANDS=testbed
+	@tools/rehearsal/rehearse bin/testbed
+
+.PHONY: rehearse-up
+rehearse-up: ## `testbed up` on a rack of two blank virtual machines (needs root; long: processors are emulated; UNTIL=boot)
+	@$(MAKE) --no-print-directory build COMMANDS=testbed
+	bin/testbed up --until base
+	@tools/rehearsal/up bin/testbed --until $(or $(UNTIL),boot)
+
 .PHONY: bundle-arm64
 bundle-arm64: ## All that nodes need, built or fetched for arm64, each program started once by qemu-user (long; ONLY=kubernetes,image/envoy)
 	@tools/bootstrap arm64

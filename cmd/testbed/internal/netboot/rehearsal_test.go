@@ -34,7 +34,6 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/netboot/order"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/netboot/slot"
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/netboot/slot/slottest"
 )
 
 // The rehearsal is a virtual machine with real firmware, a real kernel and a real system on its disk, which is written
@@ -43,12 +42,12 @@ import (
 
 // stage is what tools/rehearsal/prepare has readied.
 type stage struct {
-	dir, kernel, modules, ext4 string
+	dir, kernel, modules, system string
 }
 
 func newStage(t *testing.T) stage {
 	t.Helper()
-	s := stage{os.Getenv("REHEARSAL_DIR"), os.Getenv("REHEARSAL_KERNEL"), os.Getenv("REHEARSAL_MODULES"), os.Getenv("REHEARSAL_EXT4")}
+	s := stage{os.Getenv("REHEARSAL_DIR"), os.Getenv("REHEARSAL_KERNEL"), os.Getenv("REHEARSAL_MODULES"), os.Getenv("REHEARSAL_SYSTEM")}
 	if s.dir == "" {
 		t.Skip("the rehearsal runs by make rehearse: it needs QEMU and some minutes")
 	}
@@ -59,9 +58,6 @@ func newStage(t *testing.T) stage {
 func (s stage) tool(ctx context.Context, name string, args ...string) *exec.Cmd {
 	root := filepath.Join(s.dir, "tools")
 	path := filepath.Join(root, "usr/bin", name)
-	if _, err := os.Stat(path); err != nil {
-		path = filepath.Join(root, "sbin", name)
-	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	lib := filepath.Join(root, "usr/lib/x86_64-linux-gnu")
 	cmd.Env = append(os.Environ(),
@@ -88,12 +84,6 @@ const (
 	machineMAC     = "52:54:00:aa:00:01"
 	machineAddress = "fd6e:7274:0:1::11"
 	hostAddress    = "fd6e:7274:0:1::fffe"
-
-	// Of the images, in sectors.
-	bootStart  = 2048
-	bootLength = 128 << 11
-	rootStart  = bootStart + bootLength
-	rootLength = 1792 << 11
 )
 
 // keys of the machine's SSH server and of who logs in.
@@ -119,30 +109,7 @@ func makeKeys(t *testing.T) keys {
 	return k
 }
 
-// template makes the disk that all images begin as, once: an empty FAT partition and the common root.
-func (s stage) template(t *testing.T) string {
-	t.Helper()
-	ctx := t.Context()
-	path := strings.TrimSuffix(s.ext4, ".ext4") + ".disk"
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	boot := path + ".fat"
-	must(t, os.WriteFile(boot, nil, 0o600))
-	must(t, os.Truncate(boot, bootLength*512))
-	run(t, s.tool(ctx, "mkfs.vfat", "-F", "32", "-n", "BOOTFS", boot))
-	must(t, os.WriteFile(path+".new", nil, 0o600))
-	must(t, os.Truncate(path+".new", (rootStart+rootLength)*512))
-	for from, at := range map[string]int64{boot: bootStart * 512, s.ext4: rootStart * 512} {
-		run(t, exec.CommandContext(ctx, "dd", "if="+from, "of="+path+".new", "bs=1M", fmt.Sprint("seek=", at>>20), "conv=notrunc,sparse", "status=none"))
-	}
-	must(t, os.Remove(boot))
-	must(t, os.Rename(path+".new", path))
-	return path
-}
-
-// image makes a whole disk: GRUB, a FAT partition with kernel, initramfs and menu, and the root. One that is dead has no
-// kernel.
+// image makes an image of the rehearsal's operating system that is worker-1. One that is dead has no kernel.
 func (s stage) image(t *testing.T, dir, id string, k keys, dead bool) Image {
 	t.Helper()
 	ctx := t.Context()
@@ -154,7 +121,20 @@ func (s stage) image(t *testing.T, dir, id string, k keys, dead bool) Image {
 		return path
 	}
 	path := filepath.Join(dir, id+".img")
-	run(t, exec.CommandContext(ctx, "cp", "--sparse=always", "--reflink=auto", s.template(t), path))
+	run(t, exec.CommandContext(ctx, "cp", "--sparse=always", "--reflink=auto", s.system, path))
+
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	sector := make([]byte, slot.SectorSize)
+	_, err = f.ReadAt(sector, 0)
+	must(t, err)
+	table, err := slot.ReadTable(sector)
+	must(t, err)
+	parts := table.Entries()
+	copy(sector[440:], signature[:])
+	_, err = f.WriteAt(sector, 0)
+	must(t, err)
 
 	// The root gets what makes it this node's.
 	var script strings.Builder
@@ -171,48 +151,19 @@ func (s stage) image(t *testing.T, dir, id string, k keys, dead bool) Image {
 			fmt.Fprintf(&script, "sif %s mode 0100644\n", target)
 		}
 	}
-	run(t, exec.CommandContext(ctx, "debugfs", "-w", "-f", write("debugfs", []byte(script.String())), fmt.Sprintf("%s?offset=%d", path, rootStart*512)))
+	run(t, exec.CommandContext(ctx, "debugfs", "-w", "-f", write("debugfs", []byte(script.String())), fmt.Sprintf("%s?offset=%d", path, int64(parts[1].Start)*slot.SectorSize)))
 
 	// What firmware's successor reads.
-	fat := fmt.Sprintf("%s@@%d", path, bootStart*512)
-	menu := fmt.Sprintf("serial --unit=0 --speed=115200\nterminal_output serial\nset timeout=0\necho starting %s\nlinux /vmlinuz root=PARTUUID=%08x-02 ro console=ttyS0,115200 panic=5\ninitrd /initrd.img\nboot\n",
+	fat := fmt.Sprintf("%s@@%d", path, int64(parts[0].Start)*slot.SectorSize)
+	menu := fmt.Sprintf("serial --unit=0 --speed=115200\nterminal_output serial\nset timeout=0\necho starting %s\nlinux /vmlinuz root=PARTUUID=%08x-02 ro console=ttyS0,115200 panic=5 mitigations=off\ninitrd /initrd.img\nboot\n",
 		id, binary.LittleEndian.Uint32(signature[:]))
-	initrds, err := filepath.Glob(strings.TrimSuffix(s.ext4, ".ext4") + "/boot/initrd.img-*")
-	must(t, err)
-	if len(initrds) != 1 {
-		t.Fatalf("no initramfs in the root: %q", initrds)
-	}
-	kernel := s.kernel
+	run(t, s.tool(ctx, "mcopy", "-o", "-i", fat, write("grub.cfg", []byte(menu)), "::/grub/grub.cfg"))
 	if dead {
-		kernel = write("vmlinuz", []byte("this is no kernel"))
-	}
-	run(t, s.tool(ctx, "mmd", "-i", fat, "::/grub"))
-	for _, c := range [][2]string{{write("grub.cfg", []byte(menu)), "::/grub/grub.cfg"}, {kernel, "::/vmlinuz"}, {initrds[0], "::/initrd.img"}} {
-		run(t, s.tool(ctx, "mcopy", "-i", fat, c[0], c[1]))
+		run(t, s.tool(ctx, "mcopy", "-o", "-i", fat, write("vmlinuz", []byte("this is no kernel")), "::/vmlinuz"))
 	}
 
-	// The disk gets GRUB's first sector with our table, and its core behind it.
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(t, err)
-	t.Cleanup(func() { f.Close() })
-	first, err := os.ReadFile(filepath.Join(s.dir, "tools/usr/lib/grub/i386-pc/boot.img"))
-	must(t, err)
-	table := slottest.Table(signature, slot.Entry{Boot: true, Type: 0x0c, Start: bootStart, Length: bootLength}, slot.Entry{Type: 0x83, Start: rootStart, Length: rootLength})
-	first = append(bytes.Clone(first[:440]), table.Bytes()[440:]...)
-	core, err := os.ReadFile(filepath.Join(s.dir, "core.img"))
-	must(t, err)
-	// GRUB's manual, "BIOS installation": the core is in the sectors behind the first one; boot.img has the number of the
-	// core's first sector at 0x5c, and that one at its end where the rest is and how many sectors that are.
-	binary.LittleEndian.PutUint64(first[0x5c:], 1)
-	binary.LittleEndian.PutUint64(core[0x1f4:], 2)
-	binary.LittleEndian.PutUint16(core[0x1fc:], uint16((len(core)-1)/512))
-	_, err = f.WriteAt(first, 0)
-	must(t, err)
-	_, err = f.WriteAt(core, 512)
-	must(t, err)
 	h := sha256.New()
-	const size = (rootStart + rootLength) * 512
-	_, err = io.Copy(h, io.NewSectionReader(f, 0, size))
+	size, err := io.Copy(h, io.NewSectionReader(f, 0, 1<<62))
 	must(t, err)
 	return Image{Image: order.Image{ID: id, Size: size, SHA256: hex.EncodeToString(h.Sum(nil))}, Disk: f}
 }
@@ -240,7 +191,7 @@ func (m *machine) start() error {
 	accel := cmp.Or(os.Getenv("REHEARSAL_ACCEL"), "tcg")
 	cmd := m.stage.tool(context.Background(), "qemu-system-x86_64",
 		"-L", filepath.Join(root, "share/qemu"), "-L", filepath.Join(root, "share/seabios"), "-L", filepath.Join(root, "lib/ipxe/qemu"),
-		"-machine", "pc,accel="+accel, "-cpu", "max", "-m", "1024", "-smp", "1",
+		"-machine", "pc,accel="+accel, "-cpu", "qemu64", "-m", "1024", "-smp", "1",
 		"-nographic", "-nodefaults", "-serial", "stdio", "-boot", "order=nc",
 		"-device", "virtio-rng-pci",
 		"-drive", "if=virtio,format=raw,cache=writeback,discard=unmap,detect-zeroes=unmap,file="+m.disk,

@@ -158,7 +158,9 @@ func (o *Offer) report(ctx context.Context, r order.Report) {
 	if r.At.IsZero() {
 		r.At = time.Now()
 	}
-	o.service.Log.Debug("netboot", "node", o.client.Node, "step", r.Step, "done", r.Done, "total", r.Total, "error", r.Error)
+	if r.Total == 0 || r.Done == r.Total {
+		o.service.Log.Debug("netboot", "node", o.client.Node, "step", r.Step, "disk", r.Disk, "error", r.Error)
+	}
 	if !r.Last() {
 		select {
 		case o.reports <- r:
