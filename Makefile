@@ -123,6 +123,11 @@ e2e: ## A short run end to end on a twin of its own, removed afterwards (needs r
 e2e-clusters: ## Likewise with three clusters, one of which dies and one is cut off (needs root; six minutes)
 	@tools/e2e pi-cluster/inventory.clusters.yaml experiments/clusters-ci.yaml
 
+.PHONY: image-cloud-init
+image-cloud-init: ## Debian's cloud-init does a first boot with what testbed image build writes (needs root, and a twin's base system)
+	@tools/bootstrap test
+	TEST_CLOUD_INIT=$$(ls -d $(CACHE)/base/*/ | head -n 1) CI=true go test -count=1 -timeout 30m -v -run '^TestCloudInit$$' ./cmd/testbed/internal/image
+
 .PHONY: twin22
 twin22: ## The twin at full size: time from nothing, memory, and a second up that changes nothing (needs root; KEEP=1 leaves it standing)
 	@tools/bootstrap twin
@@ -157,6 +162,10 @@ lint-ansible: ## ansible-lint, pinned, on ansible/
 .PHONY: faults
 faults: ## Every fault on a twin of its own: done, seen by the nodes' own clocks, undone (needs root; FAULT=KIND: one; 15 minutes)
 	@tools/faults
+
+.PHONY: recovery
+recovery: ## SIGKILL testbed during up, during a fault and during a trial: what stands is said, and mended (needs root; five minutes)
+	@tools/recovery
 
 .PHONY: bench
 bench: ## Benchmarks of the hot paths
