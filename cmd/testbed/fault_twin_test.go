@@ -142,8 +142,8 @@ type kase struct {
 	with       map[string]string
 	// sights of the aimed fault.
 	sights func(t *testing.T, w *faultTwin, aimed fault.Target) []sight
-	// several nodes are struck: the instant spans them all.
-	several bool
+	// span: it takes a while, as several nodes are struck or a large process dies.
+	span bool
 	// refused says why it cannot be here.
 	refused string
 }
@@ -177,12 +177,12 @@ func (w *faultTwin) cases() []kase {
 		{kind: fault.PodSlow, with: map[string]string{"by": "120ms"}, sights: slowness},
 		{kind: fault.PodDelete, sights: deletion("MODIFIED")},
 		{kind: fault.PodDeleteForced, sights: deletion("DELETED")},
-		{kind: fault.Rollout, several: true, sights: func(_ *testing.T, w *faultTwin, _ fault.Target) []sight {
+		{kind: fault.Rollout, span: true, sights: func(_ *testing.T, w *faultTwin, _ fault.Target) []sight {
 			return []sight{{control, "watch /apis/apps/v1/namespaces/bench/deployments?watch=1&resourceVersion=" + w.version(control) + " testbed.dnsingress.dev/rolled", "seen", ""}}
 		}},
 		{kind: fault.LinkDown, with: node("north-1"), sights: clocked("link eth0", "down", "up")},
-		{kind: fault.GroupPartition, with: map[string]string{"sides": "north-1|rest"}, several: true, sights: talk("client-1", "north-1", "own")},
-		{kind: fault.GroupPartition, note: "the other direction", with: map[string]string{"sides": "north-1|rest"}, several: true, sights: talk("north-1", "client-1", "own")},
+		{kind: fault.GroupPartition, with: map[string]string{"sides": "north-1|rest"}, span: true, sights: talk("client-1", "north-1", "own")},
+		{kind: fault.GroupPartition, note: "the other direction", with: map[string]string{"sides": "north-1|rest"}, span: true, sights: talk("north-1", "client-1", "own")},
 		{kind: fault.PacketLoss, with: map[string]string{"node": "north-1", "loss": "99%"}, sights: func(t *testing.T, w *faultTwin, aimed fault.Target) []sight {
 			both := talk("client-1", aimed.Node, "own 0.05")(t, w, aimed)
 			both[1].end = "" // one in a hundred is heard all the time
@@ -190,19 +190,19 @@ func (w *faultTwin) cases() []kase {
 		}},
 		{kind: fault.DiskFull, with: node(control), sights: clocked("room /run", "full", "room")},
 		{kind: fault.NodePowerCut, with: node("north-2"), sights: talk("north-2", "client-1", "theirs")},
-		{kind: fault.DNSKill, several: true, sights: func(t *testing.T, w *faultTwin, aimed fault.Target) []sight {
+		{kind: fault.DNSKill, span: true, sights: func(t *testing.T, w *faultTwin, aimed fault.Target) []sight {
 			return processesOf(t, w, aimed.Nodes[len(aimed.Nodes)-1], w.env.System, "")
 		}},
-		{kind: fault.ForwarderKill, several: true, sights: noSight},
-		{kind: fault.ProvisioningKill, several: true, sights: noSight},
-		{kind: fault.APIServerKill, sights: service("kube-apiserver")},
-		{kind: fault.EtcdKill, sights: service("etcd")},
-		{kind: fault.ControlPlaneKill, sights: service("etcd kube-apiserver kube-controller-manager kube-scheduler")},
-		{kind: fault.PrometheusKill, sights: service("prometheus")},
-		{kind: fault.ClusterPartition, several: true, sights: func(t *testing.T, w *faultTwin, aimed fault.Target) []sight {
+		{kind: fault.ForwarderKill, span: true, sights: noSight},
+		{kind: fault.ProvisioningKill, span: true, sights: noSight},
+		{kind: fault.APIServerKill, span: true, sights: service("kube-apiserver")},
+		{kind: fault.EtcdKill, span: true, sights: service("etcd")},
+		{kind: fault.ControlPlaneKill, span: true, sights: service("etcd kube-apiserver kube-controller-manager kube-scheduler")},
+		{kind: fault.PrometheusKill, span: true, sights: service("prometheus")},
+		{kind: fault.ClusterPartition, span: true, sights: func(t *testing.T, w *faultTwin, aimed fault.Target) []sight {
 			return talk("client-1", aimed.Node, "own")(t, w, aimed)
 		}},
-		{kind: fault.ClusterKill, several: true, sights: func(t *testing.T, w *faultTwin, aimed fault.Target) []sight {
+		{kind: fault.ClusterKill, span: true, sights: func(t *testing.T, w *faultTwin, aimed fault.Target) []sight {
 			return talk(aimed.Nodes[0], "client-1", "theirs")(t, w, aimed)
 		}},
 		{kind: fault.PacketDelay, refused: "has no netem"},
@@ -412,7 +412,7 @@ func (w *faultTwin) once(t *testing.T, k kase, attempt int) (late []string) {
 				t.Errorf("%s of %s: %s did not see %q: %v", edge.name, k.kind, s.node, edge.event, watched[i])
 				continue
 			}
-			off := distance(edge.instant, o, k.several)
+			off := distance(edge.instant, o, k.span)
 			w.note(k, edge.name, o.name+" on "+s.node, off.Round(time.Microsecond).String(), edge.instant.After.Sub(edge.instant.Before).Round(time.Microsecond).String(), recovered.Round(time.Millisecond).String())
 			if off > tolerance {
 				late = append(late, fmt.Sprintf("%s of %s: %s saw %q %s from the instant", edge.name, k.kind, s.node, edge.event, off))
@@ -426,10 +426,10 @@ func (w *faultTwin) once(t *testing.T, k kase, attempt int) (late []string) {
 }
 
 // distance is how far an instant is from the moment at which something was seen: from the instant that is written down, or
-// where several nodes were struck, from the span between the first and the last.
-func distance(i fault.Instant, o observed, several bool) time.Duration {
+// where it takes a while, from the span of it.
+func distance(i fault.Instant, o observed, span bool) time.Duration {
 	before, after := i.Before, i.Before
-	if several {
+	if span {
 		after = i.After
 	}
 	switch { // o lies between two looks

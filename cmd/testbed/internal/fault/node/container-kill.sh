@@ -5,7 +5,7 @@ prepare() { cgroup=$(pod_cgroup pids) && alive; }
 strike() {
 	local victims
 	victims=$(procs)
-	deed kill -KILL $victims
+	deed slay $victims
 }
 # The runtime may have started another container since: that one has another name.
 struck() { dead; }

@@ -37,6 +37,17 @@ deed() {
 	return $outcome
 }
 
+# slay sends SIGKILL and returns when the processes are dead: they give their memory back first.
+slay() {
+	local pid stat tries=100000
+	kill -KILL "$@" || return
+	for pid; do
+		while ((tries-- > 0)) && { read -r stat <"/proc/$pid/stat"; } 2>/dev/null; do
+			case ${stat##*) } in [ZX]*) break ;; esac
+		done
+	done
+}
+
 # await returns at an instant, and false as soon as the fault is told to end. A sleep is late by what a process takes to start:
 # the last milliseconds pass here.
 await() {

@@ -16,7 +16,7 @@ strike() {
 	echo 0 >"$cgroup/pids.max" || return
 	local victims
 	victims=$(procs)
-	deed kill -KILL $victims
+	deed slay $victims
 }
 
 struck() { dead; }

@@ -17,7 +17,7 @@ prepare() {
 	systemctl daemon-reload
 }
 
-strike() { deed kill -KILL $pids; }
+strike() { deed slay $pids; }
 
 down() {
 	local unit
