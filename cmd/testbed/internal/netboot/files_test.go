@@ -57,8 +57,8 @@ func TestFilesOfARaspberryPi(t *testing.T) {
 		{leaseOne, "dc-a6-32-01-36-c1/testbed.cpio.gz", "initramfs"},
 		{leaseOne, "dc-a6-32-01-36-c1/cmdline.txt", " testbed.order=http://192.0.2.1:8069/v1/order/"},
 		{leaseOne, "dc-a6-32-01-36-c1/cmdline.txt", " testbed.address=192.0.2.11/24"},
-		{other, "dc-a6-32-01-36-c1/cmdline.txt", " testbed.address=192.0.2.200/24"}, // the proxy knows no lease
-		{leaseOne, "1a2b3c4d/config.txt", "testbed.cpio.gz"},                        // TFTP_PREFIX=0: the serial number
+		{other, "dc-a6-32-01-36-c1/cmdline.txt", " testbed.address=192.0.2.11/24"},
+		{leaseOne, "1a2b3c4d/config.txt", "testbed.cpio.gz"}, // TFTP_PREFIX=0: the serial number
 		{leaseOne, "1a2b3c4d/overlays/overlay_map.dtb", "map"},
 		{leaseOne, "overlays/overlay_map.dtb", "map"},
 		{leaseOne, "/overlays/overlay_map.dtb", "map"},
@@ -83,6 +83,19 @@ func TestFilesOfARaspberryPi(t *testing.T) {
 		if err != nil || tt.want == "" || !bytes.Contains(b, []byte(tt.want)) || int64(len(b)) != f.size {
 			t.Errorf("%s from %s: %q (%d bytes said, %d read), %v", tt.name, tt.from, b[:min(len(b), 100)], f.size, len(b), err)
 		}
+	}
+}
+
+// TestAddressBesideAnotherServer: a proxy knows no leases, and takes the address that the firmware asks from.
+func TestAddressBesideAnotherServer(t *testing.T) {
+	s, _ := testService(t, func(c *Config) { c.Proxy = true })
+	withBoot(t, s)
+	f, err := s.open(netip.MustParseAddr("192.0.2.200"), "dc-a6-32-01-36-c1/cmdline.txt")
+	must(t, err)
+	b, err := io.ReadAll(f)
+	must(t, err)
+	if !strings.Contains(string(b), " testbed.address=192.0.2.200/24") {
+		t.Errorf("%q", b)
 	}
 }
 

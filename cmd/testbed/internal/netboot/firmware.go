@@ -23,9 +23,12 @@ func (o *Offer) config() []byte {
 	return fmt.Appendf(nil, "[all]\narm_64bit=1\nenable_uart=1\nkernel=%s\nauto_initramfs=0\ninitramfs %s followkernel\n", kernel, initramfsFile)
 }
 
-// cmdline is the kernel's command line: where the order is, and how the agent gets there. The firmware has just
-// used the address it asks from, so the agent takes the same.
+// cmdline is the kernel's command line: where the order is, and how the agent gets there. It takes the firmware's
+// address: its lease, or, where another server gave it one, that which it asks from.
 func (o *Offer) cmdline(from netip.Addr) string {
+	if !o.service.Proxy {
+		from = o.client.Address
+	}
 	words := []string{
 		"panic=10", // of a kernel that finds no agent: back to the firmware
 		order.ParamURL + "=" + o.service.base + "/v1/order/" + o.token,
