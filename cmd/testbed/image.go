@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -131,7 +133,7 @@ func (s streams) imageListCommand() *cobra.Command {
 			return err
 		}
 		defer c.Close()
-		recipe, err := newRecipe(c, s.Err)
+		recipe, err := recipeOf(c, s.Err)
 		if err != nil {
 			return err
 		}
@@ -142,6 +144,10 @@ func (s streams) imageListCommand() *cobra.Command {
 				continue
 			}
 			id, err := recipe.ID(cmd.Context(), n)
+			if errors.Is(err, fs.ErrNotExist) { // nobody has made its key yet
+				rows = append(rows, imageRow{Node: n.Name, System: n.Image, HostKey: n.HostKey, Pinned: n.HostKey != ""})
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -187,6 +193,11 @@ func newRecipe(c *cluster.Cluster, progress io.Writer) (*image.Recipe, error) {
 	if err := c.MakeKeys(); err != nil {
 		return nil, err
 	}
+	return recipeOf(c, progress)
+}
+
+// recipeOf is newRecipe with the keys that there are.
+func recipeOf(c *cluster.Cluster, progress io.Writer) (*image.Recipe, error) {
 	authorized, err := c.Authorized()
 	if err != nil {
 		return nil, err
@@ -210,10 +221,10 @@ func newRecipe(c *cluster.Cluster, progress io.Writer) (*image.Recipe, error) {
 // imageRow is what is said of an image.
 type imageRow struct {
 	Node    string `json:"node"`
-	ID      string `json:"id"`
+	ID      string `json:"id,omitempty"`
 	System  string `json:"system"`         // the operating system's id in the inventory
 	Init    string `json:"init,omitempty"` // what reads the customisation
-	HostKey string `json:"host_key"`       // public, as authorized_keys has it
+	HostKey string `json:"host_key,omitempty"`       // public, as authorized_keys has it
 	Pinned  bool   `json:"pinned"`         // in the inventory
 	Path    string `json:"path,omitempty"`
 	Size    int64  `json:"size,omitempty"`   // bytes
@@ -263,7 +274,7 @@ func (s streams) writeImages(rows []imageRow, format string) error {
 		if r.Size > 0 {
 			size, sum = fmt.Sprint(r.Size>>20), r.SHA256[:16]
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%t\t%s\t%s\t%s\n", r.Node, r.ID, r.System, dash(r.Init), r.Pinned, size, sum, dash(r.Path))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%t\t%s\t%s\t%s\n", r.Node, dash(r.ID), r.System, dash(r.Init), r.Pinned, size, sum, dash(r.Path))
 	}
 	return w.Flush()
 }

@@ -109,7 +109,11 @@ func write(ctx context.Context, dev device, d Disk, src Source, o Options) (resu
 		return result, err
 	}
 	end := src.Size()
-	defer func() { err = errors.Join(err, p.restore(dev, end)) }()
+	defer func() {
+		if e := p.restore(dev, end); err == nil {
+			err = e
+		}
+	}()
 
 	start := time.Now()
 	if err := w.copy(ctx, min(head, end), end); err != nil {

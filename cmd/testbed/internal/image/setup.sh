@@ -54,5 +54,5 @@ systemctl enable ssh.service
 # The private key stays on the root file system: anybody may read the boot partition.
 printf '#cloud-config\n' >"$boot/user-data"
 rm -f "$boot/firstrun.sh"
-[ "$init" = cloud-init ] || sed -i 's| systemd\.[^ ]*||g' "$boot/cmdline.txt"
+[ "$init" = cloud-init ] || sed -i 's| systemd\.run[^ ]*||g; s| systemd\.unit=kernel-command-line\.target||' "$boot/cmdline.txt"
 sync
