@@ -77,13 +77,14 @@ type Factors struct {
 	Front []string `yaml:"front"`
 	// TLS is off or on: pods terminate it for direct and dnsingress, the proxy for the others.
 	TLS []string `yaml:"tls"`
-	// Retry is who tries again what failed: stock (what the system does by itself), none, client, proxy or both.
+	// Retry is who tries again what failed: none, client, proxy or both. Without the factor, proxies do as their pack says and
+	// clients try once.
 	Retry []string `yaml:"retry"`
-	// TTL of the service's addresses in DNS, such as 5s.
+	// TTL of the service's addresses in DNS, such as 5s, or dynamic where the system chooses it.
 	TTL []string `yaml:"ttl"`
 	// ClientTTL is what clients make of a TTL: honour, forever, min:30s or max:5s.
 	ClientTTL []string `yaml:"client_ttl"`
-	// Timers by which Kubernetes notices a dead node: inventory (as the cluster stands), stock or short.
+	// Timers by which Kubernetes notices a dead node: stock or short. Without the factor, as the inventory has them.
 	Timers []string `yaml:"timers"`
 	// Workers that carry the backend and the system: the first so many of the inventory.
 	Workers []string `yaml:"workers"`
@@ -299,7 +300,7 @@ func readable(f Factor, level string) (hint string, ok bool) {
 		return "0 to 1073741824", err == nil && n >= 0 && n <= maxResponse
 	case TTL:
 		d, err := time.ParseDuration(level)
-		return "whole seconds, 1s to 24h", err == nil && d >= time.Second && d <= 24*time.Hour && d%time.Second == 0
+		return "whole seconds, 1s to 24h, or dynamic", level == dynamic || err == nil && d >= time.Second && d <= 24*time.Hour && d%time.Second == 0
 	case ClientTTL:
 		how, bound, bounded := strings.Cut(level, ":")
 		d, err := time.ParseDuration(bound)

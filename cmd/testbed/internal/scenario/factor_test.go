@@ -57,7 +57,7 @@ load: {connection: new, warmup_most: 20s}
 trials:
   - {count: 1, window: 20s, find_max: {from: 100, most: 1000}}
   - {count: 2, window: 10s}
-  - {count: 1, window: 20s, fault: {kind: pod-sigkill, at: 5s, hold: 10s}, factors: {ttl: [1s, 5s], rate: [120], pack: [default], tls: [off]}}
+  - {count: 1, window: 20s, fault: {kind: pod-sigkill, at: 5s, hold: 10s}, factors: {ttl: [1s, 5s, dynamic], rate: [120], pack: [default], tls: [off]}}
   - {count: 1, window: 10s, idle: true, factors: {tls: [off]}}
 `
 
@@ -76,7 +76,7 @@ func TestFactorsAreCrossedAndPaired(t *testing.T) {
 		// Workers and pods vary together: two lines. nginx has two packs more.
 		2 * 2 * (1 + 1 + 2),     // tls: no rate is given to a search
 		2 * 2 * 2 * (1 + 1 + 2), // rate and tls
-		2 * (1 + 2 + 1),         // of its own: a TTL means something to dnsingress alone
+		2 * (1 + 3 + 1),         // of its own: a TTL means something to dnsingress alone
 		2 * (1 + 1 + 2),
 	} {
 		cells := s.cells(&s.Trials[i])

@@ -62,7 +62,7 @@ type Step struct {
 
 // Churn replaces pods: at each beat so many are deleted, and others take their place.
 type Churn struct {
-	// Pods that are deleted at each beat, with the least grace that is possible.
+	// Pods that are deleted at each beat, gracefully.
 	Pods int `yaml:"pods"`
 	// At is the first beat, counted from the start of the window.
 	At time.Duration `yaml:"at"`
