@@ -84,6 +84,9 @@ func (r *Reimager) Reimage(ctx context.Context, n inventory.Node, progress Progr
 	if err != nil {
 		return fmt.Errorf("writing image %s: %w", image.ID, err)
 	}
+	if result.Previous == "" {
+		progress("nothing is kept to go back to: "+result.Note, 0, 0)
+	}
 	progress("booting", 0, 0)
 	err = r.await(ctx, n.Name, image.ID)
 	if err == nil || ctx.Err() != nil {
@@ -152,30 +155,41 @@ func (s *silence) Error() string {
 	return fmt.Sprintf("nothing was heard of it for %s after %q (hint: %s)", s.long, s.step, s.hint)
 }
 
-// follow passes on reports until the last.
+// follow passes on reports until the last. A node that begins again and again gets no further for it: only what it has
+// not said before, or bytes, count as life.
 func follow(ctx context.Context, reports <-chan order.Report, p Patience, progress Progress) (order.Report, error) {
 	quiet := &silence{"restart", "its EEPROM's BOOT_ORDER, the inventory's mac, the cable; 'testbed netboot serve --log debug' shows who asks", p.Ask}
 	timer := time.NewTimer(quiet.long)
 	defer timer.Stop()
+	seen := map[order.Step]int{}
 	for {
 		select {
 		case <-ctx.Done():
 			return order.Report{}, ctx.Err()
 		case <-timer.C:
+			if len(reports) > 0 { // it has spoken, and this machine was slow to listen
+				timer.Reset(quiet.long)
+				continue
+			}
 			return order.Report{}, quiet
 		case r := <-reports:
 			progress(string(r.Step), r.Done, r.Total)
+			seen[r.Step]++
 			switch r.Step {
 			case order.Finished:
 				return r, nil
 			case order.Failed:
 				return r, errors.New(r.Error)
 			case order.Asked, order.Loading:
-				// Firmware that asks again and again gets no further for it.
-				if quiet.step == r.Step {
+				if seen[r.Step] > 1 {
 					continue
 				}
 				quiet = &silence{r.Step, "its console; the image's boot partition, or the kernel's drivers", p.Load}
+			case order.Started:
+				if seen[r.Step] > attempts {
+					return r, fmt.Errorf("it began %d times and never ended (hint: its power supply; its console)", seen[r.Step])
+				}
+				fallthrough
 			default:
 				quiet = &silence{r.Step, "its console; a card that takes nothing any more", p.Silence}
 			}

@@ -263,6 +263,46 @@ func TestSilentNode(t *testing.T) {
 	}
 }
 
+func TestFollow(t *testing.T) {
+	report := func(steps ...order.Step) []order.Report {
+		var list []order.Report
+		for _, s := range steps {
+			list = append(list, order.Report{Step: s, Error: "the card is gone"})
+		}
+		return list
+	}
+	loop := []order.Step{order.Asked, order.Loading}
+	for range 5 {
+		loop = append(loop, loop[:2]...)
+	}
+	tests := []struct {
+		name    string
+		reports []order.Report
+		want    string // a part of the error; empty: none
+	}{
+		{"the usual", report(order.Asked, order.Asked, order.Loading, order.Started, order.Writing, order.Verifying, order.Switching, order.Finished), ""},
+		{"a failure", report(order.Asked, order.Loading, order.Started, order.Failed), "the card is gone"},
+		{"silence from the begin", nil, `after "restart"`},
+		{"a kernel that finds nothing, again and again", report(loop...), `after "loading"`},
+		{"silence while it writes", report(order.Asked, order.Loading, order.Started, order.Writing), `after "writing" (hint: its console`},
+		{"a supply that fails under load", report(order.Started, order.Writing, order.Asked, order.Started, order.Writing, order.Asked, order.Started), "it began 3 times"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			reports := make(chan order.Report, len(tt.reports))
+			for _, r := range tt.reports {
+				reports <- r
+			}
+			const short = 50 * time.Millisecond
+			_, err := follow(t.Context(), reports, Patience{Ask: short, Load: short, Silence: short}, func(string, int64, int64) {})
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestUnknownNode(t *testing.T) {
 	r := newRack(t)
 	r.add("new")
