@@ -69,7 +69,7 @@ func TestFaultsOrchestratorKilled(t *testing.T) {
 		want(said, "fault partition of north-1 | ")
 		want(said, "north-1: partition of north-1")
 		want(said, "north-1: nftables has table ip6 testbed-fault")
-		want(testbed("status", "--offline"), "standing: fault partition of north-1")
+		want(testbed("status"), "standing: fault partition of north-1") // as every command does
 		said = testbed("fault", "clear")
 		want(said, "mended north-1: partition of north-1")
 		want(said, "mended client-1: partition of client-1")

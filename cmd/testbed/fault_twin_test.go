@@ -175,8 +175,8 @@ func (w *faultTwin) cases() []kase {
 		{kind: fault.ContainerKill, sights: processes("")},
 		{kind: fault.PodFreeze, sights: freezer},
 		{kind: fault.PodSlow, with: map[string]string{"by": "120ms"}, sights: slowness},
-		{kind: fault.PodDelete, sights: deletion("MODIFIED")},
-		{kind: fault.PodDeleteForced, sights: deletion("DELETED")},
+		{kind: fault.PodDelete, span: true, sights: deletion("MODIFIED")},
+		{kind: fault.PodDeleteForced, span: true, sights: deletion("DELETED")},
 		{kind: fault.Rollout, span: true, sights: func(_ *testing.T, w *faultTwin, _ fault.Target) []sight {
 			return []sight{{control, "watch /apis/apps/v1/namespaces/bench/deployments?watch=1&resourceVersion=" + w.version(control) + " testbed.dnsingress.dev/rolled", "seen", ""}}
 		}},

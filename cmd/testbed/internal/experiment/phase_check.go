@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,7 +27,9 @@ func (p *checkPhase) Title() string { return "Check the cluster" }
 func (p *checkPhase) Run(ctx context.Context) error {
 	for i := range p.Scenario.Trials {
 		for _, f := range p.Scenario.Trials[i].Faults() {
-			if _, err := fault.New(f.Kind, p.faultEnv()); err != nil {
+			env := p.faultEnv()
+			env.With = f.With
+			if _, err := fault.New(f.Kind, env); err != nil {
 				return err
 			}
 		}
@@ -53,7 +56,27 @@ func (p *checkPhase) Run(ctx context.Context) error {
 	if err := p.dismantle(ctx); err != nil {
 		return err
 	}
-	return p.workersReady(ctx, time.Now().Add(time.Minute))
+	if err := p.workersReady(ctx, time.Now().Add(time.Minute)); err != nil {
+		return err
+	}
+	return p.faultsReady(ctx)
+}
+
+// faultsReady says which faults the mended cluster cannot have, each once.
+func (p *checkPhase) faultsReady(ctx context.Context) error {
+	var errs []error
+	told := map[string]bool{}
+	for i := range p.Scenario.Trials {
+		for _, f := range p.Scenario.Trials[i].Faults() {
+			env := p.faultEnv()
+			env.With = f.With
+			if err := fault.Ready(ctx, env, f.Kind); err != nil && !told[err.Error()] {
+				told[err.Error()] = true
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // workersReady waits until Kubernetes says that every worker is ready.
