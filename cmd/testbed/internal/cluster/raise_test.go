@@ -218,6 +218,15 @@ func processes(t *testing.T, cluster string) []int {
 	return pids
 }
 
+func setting(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("/proc/sys", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 func isInside(pid int, namespace string) bool {
 	own, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
@@ -266,6 +275,12 @@ func TestNodesLiveAndLosePower(t *testing.T) {
 	clock := run(t, c, "first", "date -s 2001-01-01 2>&1 || true")
 	if year := run(t, c, "first", "date +%Y"); year == "2001" || !strings.Contains(clock, "not permitted") {
 		t.Errorf("a node can set the clock: %q", clock)
+	}
+	// Of the kernel's settings, nodes have those of their own network, also after a power cut, and no other.
+	host := setting(t, "vm/swappiness") + setting(t, "kernel/panic") + setting(t, "net/ipv4/ip_local_port_range")
+	run(t, c, "first", "sysctl -qw net.ipv4.ip_local_port_range='20001 30000' && sysctl -qw kernel.panic=77 && ! sysctl -qw vm.swappiness=7 2>/dev/null")
+	if now := setting(t, "vm/swappiness") + setting(t, "kernel/panic") + setting(t, "net/ipv4/ip_local_port_range"); now != host {
+		t.Errorf("a node changed settings of this machine: %q, were %q", now, host)
 	}
 	if got := raiseHere(t, c); strings.Count(got, "skipped: all are up") != 1 {
 		t.Errorf("raising what stands did not leave it alone:\n%s", got)
