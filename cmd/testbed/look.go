@@ -18,7 +18,7 @@ import (
 )
 
 // statusTimeout bounds what a node may take to answer.
-const statusTimeout = 5 * time.Second
+const statusTimeout = 10 * time.Second
 
 // statusScript prints three lines: the image, the temperature in thousandths of a degree, the firmware's flags.
 const statusScript = `echo "$(` + cluster.ImageScript + `)"
@@ -112,7 +112,7 @@ func kubelets(ctx context.Context, c *cluster.Cluster, m *inventory.Inventory) m
 		states[n.Name] = "unknown"
 	}
 	r, err := c.Fleet.Run(ctx, m.ControlPlane().Name, remote.Command{
-		Line: `kubectl get nodes --no-headers --request-timeout=4s -o 'custom-columns=N:.metadata.name,R:.status.conditions[?(@.type=="Ready")].status'`,
+		Line: `kubectl get nodes --no-headers --request-timeout=8s -o 'custom-columns=N:.metadata.name,R:.status.conditions[?(@.type=="Ready")].status'`,
 	})
 	if err != nil {
 		return states // its own line says what is wrong with the control node

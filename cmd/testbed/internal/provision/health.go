@@ -40,7 +40,7 @@ func (p *healthPhase) Plan() []string {
 	var lines []string
 	for _, m := range p.members() {
 		lines = append(lines, m.control().Name+": etcd, API server and Prometheus answer")
-		for _, n := range m.inv.Group(inventory.Worker) {
+		for _, n := range m.c.Work.Of(m.inv.Group(inventory.Worker)) {
 			lines = append(lines, n.Name+": is Ready, and its kubelet is scraped")
 		}
 	}
