@@ -110,7 +110,7 @@ func hold(t *testing.T, root, qemu string) int {
 		UidMappings: all, GidMappings: all, GidMappingsEnableSetgroups: true,
 		Pdeathsig: syscall.SIGKILL,
 	}
-	runtime.LockOSThread() // the death signal is sent when the thread ends: with the test
+	runtime.LockOSThread()                          // the death signal is sent when the thread ends: with the test
 	cmd.Env = append(os.Environ(), "container=lxc") // or debootstrap would insist on making devices
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
