@@ -8,8 +8,9 @@ for boot in /boot/firmware /boot/efi; do
 	[ -e "$boot/meta-data" ] && break
 done
 
-# The root file system takes what is free behind it, up to the next partition. cloud-init has done so.
-if [ "$init" = firstrun ]; then
+# On boards the root file system takes what is free behind it, up to the next partition; where it has that already, nothing
+# changes. Elsewhere cloud-init does so.
+if [ -e "$boot/config.txt" ]; then
 	root=$(findmnt -no SOURCE /)
 	part=$(cat "/sys/class/block/${root##*/}/partition")
 	disk=/dev/$(lsblk -no PKNAME "$root")
