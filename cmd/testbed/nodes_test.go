@@ -217,6 +217,7 @@ func TestTell(t *testing.T) {
 			t.Errorf("%q is not in %q", words, text)
 		}
 	}
+	c.Fleet = nil // as it is when 'up' takes a cluster
 	release, err := c.Hold("up")
 	if err != nil {
 		t.Fatal(err)

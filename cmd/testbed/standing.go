@@ -22,13 +22,30 @@ func (s streams) open(ctx context.Context, inv *inventory.Inventory, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	left, err := left(c)
-	if err != nil {
+	if err := s.tell(c); err != nil {
 		c.Close()
 		return nil, err
 	}
-	left.tell(s.Err)
 	return c, nil
+}
+
+// unopened returns the cluster without asking whether it stands, and tells likewise.
+func (s streams) unopened(inv *inventory.Inventory, log *slog.Logger) (*cluster.Cluster, error) {
+	c, err := cluster.New(inv, log)
+	if err != nil {
+		return nil, err
+	}
+	return c, s.tell(c)
+}
+
+// tell warns people of what a testbed that was killed left.
+func (s streams) tell(c *cluster.Cluster) error {
+	left, err := left(c)
+	if err != nil {
+		return err
+	}
+	left.tell(s.Err)
+	return nil
 }
 
 // remains is what a testbed that was killed left.

@@ -72,7 +72,7 @@ anew until interrupted. With --offline no node and no switch is asked: what the 
 		look := lookOffline
 		var c *cluster.Cluster
 		if *offline {
-			c, err = cluster.New(inv, log)
+			c, err = s.unopened(inv, log)
 		} else {
 			look = lookAround
 			c, err = s.open(cmd.Context(), inv, log)

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (c *Cluster) lockPath() string { return filepath.Join(c.StateDir, "lock") }
 
 // Hold takes the cluster for one command ("up", "experiment run"), so that no other changes it meanwhile; that another has
 // it is a *HeldError. The kernel releases it when the process ends, however it ends; who held it then stays written in the
-// file, see Interrupted.
+// file, see Interrupted. Boards are taken on their control node, too, once the fleet is connected.
 func (c *Cluster) Hold(command string) (release func(), err error) {
 	path := c.lockPath()
 	for {
@@ -82,7 +83,14 @@ func (c *Cluster) Hold(command string) (release func(), err error) {
 			f.Close()
 			return nil, fmt.Errorf("writing the cluster's lock: %w", err)
 		}
+		unclaim, err := c.claimBoards(command)
+		if err != nil {
+			_ = f.Truncate(0)
+			f.Close()
+			return nil, err
+		}
 		return func() {
+			unclaim()
 			_ = f.Truncate(0) // it ended as it should
 			if ok, err := c.Standing(); err == nil && !ok {
 				c.tidy(path) // nothing was made: leave nothing
@@ -90,6 +98,15 @@ func (c *Cluster) Hold(command string) (release func(), err error) {
 			f.Close()
 		}, nil
 	}
+}
+
+// claimBoards takes boards among all orchestrators that reach them, where we are connected: `up` does so when it is.
+func (c *Cluster) claimBoards(command string) (release func(), err error) {
+	b, ok := c.nodes.(*boards)
+	if !ok || c.Fleet == nil {
+		return func() {}, nil
+	}
+	return b.claim(context.Background(), command)
 }
 
 // Interrupted returns the command that held the cluster and died without letting go of it; nil when none did, or when
