@@ -225,3 +225,30 @@ func TestClaim(t *testing.T) {
 	}
 	release()
 }
+
+// A board that does not answer may be blank; one that shows another's key is not, and its card is left alone.
+func TestMeetTellsBlankBoardsFromStrangers(t *testing.T) {
+	c, hosts, dir := rackOf(t, "pi-1", "pi-2", "pi-3")
+	hosts["pi-2"].Key = hosts["pi-1"].Key
+	delete(hosts, "pi-3")
+	imaging := &cards{want: map[string]string{"pi-1": "new", "pi-2": "new", "pi-3": "new"}, dir: dir, j: c.Journal}
+	for _, tt := range []struct {
+		node      string
+		imaging   Imaging
+		says, err string
+	}{
+		{"pi-1", imaging, "debian 12", ""},
+		{"pi-2", imaging, "", "it shows the host key of pi-1 (SHA256:"},
+		{"pi-3", imaging, "does not answer: its card is to be written (connecting to pi-3: ", ""},
+		{"pi-3", nil, "", "connecting to pi-3: "},
+	} {
+		n, _ := c.Inventory.Node(tt.node)
+		says, err := (&meet{boards: &boards{Cluster: c}, Raising: Raising{Imaging: tt.imaging}}).look(t.Context(), n)
+		if !strings.HasPrefix(says, tt.says) || tt.says == "" && says != "" {
+			t.Errorf("%s says %q, want %q", tt.node, says, tt.says)
+		}
+		if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: error %v, want %q", tt.node, err, tt.err)
+		}
+	}
+}
