@@ -171,8 +171,8 @@ func (w *faultTwin) cases() []kase {
 	}
 	control := w.c.Inventory.Clusters()[0].ControlPlane().Name
 	return []kase{
-		{kind: fault.PodSIGKILL, sights: processes("pids.max")},
-		{kind: fault.ContainerKill, sights: processes("")},
+		{kind: fault.PodSIGKILL, span: true, sights: processes("pids.max")},
+		{kind: fault.ContainerKill, span: true, sights: processes("")},
 		{kind: fault.PodFreeze, sights: freezer},
 		{kind: fault.PodSlow, with: map[string]string{"by": "120ms"}, sights: slowness},
 		{kind: fault.PodDelete, span: true, sights: deletion("MODIFIED")},
@@ -251,7 +251,7 @@ func processes(limit string) func(*testing.T, *faultTwin, fault.Target) []sight 
 		p := w.pod(t, aimed.Name)
 		sights := []sight{{p.Node, "process " + w.pids(t, p), "gone", ""}}
 		if limit != "" {
-			sights = append(sights, sight{p.Node, "file " + w.cgroupOf(t, p, "pids") + "/" + limit, "0", "max"})
+			sights = append(sights, sight{p.Node, "file " + w.cgroupOf(t, p, "pids") + "/" + limit, "", "max"})
 		}
 		return sights
 	}
@@ -328,7 +328,7 @@ func (w *faultTwin) try(t *testing.T, k kase) {
 		if err == nil || !strings.Contains(err.Error(), k.refused) {
 			t.Errorf("%s: %v, want that it %s", k.kind, err, k.refused)
 		}
-		w.note(k, "refused", fmt.Sprint(err), "", "", "")
+		w.note(k, "refused", fmt.Sprint(err), "", "", "", "")
 		return
 	}
 	t.Cleanup(func() { // one that goes wrong is not to spoil the next
@@ -413,14 +413,14 @@ func (w *faultTwin) once(t *testing.T, k kase, attempt int) (late []string) {
 				continue
 			}
 			off := distance(edge.instant, o, k.span)
-			w.note(k, edge.name, o.name+" on "+s.node, off.Round(time.Microsecond).String(), edge.instant.After.Sub(edge.instant.Before).Round(time.Microsecond).String(), recovered.Round(time.Millisecond).String())
+			w.note(k, edge.name, o.name+" on "+s.node, off.Round(time.Microsecond).String(), distance(edge.instant, o, false).Round(time.Microsecond).String(), edge.instant.After.Sub(edge.instant.Before).Round(time.Microsecond).String(), recovered.Round(time.Millisecond).String())
 			if off > tolerance {
 				late = append(late, fmt.Sprintf("%s of %s: %s saw %q %s from the instant", edge.name, k.kind, s.node, edge.event, off))
 			}
 		}
 	}
 	if len(sights) == 0 {
-		w.note(k, "begin", "by the nodes themselves", "", began.After.Sub(began.Before).Round(time.Microsecond).String(), recovered.Round(time.Millisecond).String())
+		w.note(k, "begin", "by the nodes themselves", "", "", began.After.Sub(began.Before).Round(time.Microsecond).String(), recovered.Round(time.Millisecond).String())
 	}
 	return late
 }
@@ -481,7 +481,7 @@ func (w *faultTwin) note(k kase, columns ...string) {
 func (w *faultTwin) report() {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "FAULT\tEDGE\tSEEN\tOFF BY\tWITHIN\tRECOVERED")
+	fmt.Fprintln(table, "FAULT\tEDGE\tSEEN\tOFF BY\tFROM ITS BEGIN\tWITHIN\tRECOVERED")
 	for _, row := range w.table {
 		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
