@@ -26,7 +26,7 @@ func Extra(system string) []Source {
 	case "external-dns":
 		return []Source{externalDNS(), powerDNS(), coreDNS()}
 	case "coredns-k8s-gateway":
-		return []Source{k8sGateway()}
+		return []Source{k8sGateway(), podStatus()}
 	}
 	return nil
 }

@@ -27,3 +27,8 @@ func k8sGateway() *Image {
 	i.Probes = [][]string{{"/coredns-k8s-gateway", "-version"}}
 	return i
 }
+
+// podStatus writes pods' addresses where k8s_gateway reads a Service's.
+func podStatus() *Image {
+	return program("pod-status", &GoProgram{Module: ".", Package: "./deploy/images/pod-status"}, "")
+}

@@ -100,6 +100,9 @@ func (s System) Accepts(factor, level string) (applies bool, err error) {
 		if level != "1" && proxy && s.product != "" {
 			return true, fmt.Errorf("%s has no manifest for several services (hint: %s has)", s.Name, s.Product())
 		}
+		if level != "1" && s.ownTTL {
+			return true, fmt.Errorf("%s has no manifest for several services", s.Name)
+		}
 		return true, nil
 	case scenario.Cached.String():
 		return zone, nil

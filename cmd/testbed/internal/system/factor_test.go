@@ -43,6 +43,7 @@ func TestAccepts(t *testing.T) {
 		{"nginx", "timers", "slow", true, "unknown level"},
 		{"nginx", "services", "1000", true, ""},
 		{"traefik-least", "services", "10", true, "no manifest for several services"},
+		{"coredns-k8s-gateway", "services", "10", true, "no manifest for several services"},
 		{"direct", "client_ttl", "honour", false, ""},
 		{"direct", "pods", "4", true, ""},
 	} {

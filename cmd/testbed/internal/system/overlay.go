@@ -98,6 +98,10 @@ patches:
 {{- if .TTL}}
 configMapGenerator:
   - {name: k8s-gateway, namespace: k8s-gateway, behavior: replace, files: [Corefile]}
+patches:
+  - target: {kind: Service, name: backend-gateway}
+    patch: |-
+      - {op: replace, path: /metadata/annotations/coredns.io~1hostname, value: backend.{{.Zone}}}
 {{- end}}
 `
 
