@@ -183,4 +183,3 @@ func ready(list []any) []string {
 	}
 	return texts
 }
-

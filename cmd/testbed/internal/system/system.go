@@ -122,8 +122,8 @@ func All() []System {
 		},
 		{
 			Name: "coredns-k8s-gateway", Dir: "baselines/k8s-gateway", reach: byZone, plain: true, ownTTL: true,
-			Version: "k8s_gateway 1.6.1, CoreDNS 1.14.7",
-			Front:   "hostNetwork replicas of CoreDNS with k8s_gateway on every worker answer DNS; clients resolve by their node's recursive resolver",
+			Version:    "k8s_gateway 1.6.1, CoreDNS 1.14.7",
+			Front:      "hostNetwork replicas of CoreDNS with k8s_gateway on every worker answer DNS; clients resolve by their node's recursive resolver",
 			Difference: "k8s_gateway 1.6.1 publishes of a Service only what a load balancer wrote into its status; a program of ours beside each replica (deploy/images/pod-status) writes the ready pods' addresses there",
 		},
 		{Name: "dnsingress-threshold", product: "dnsingress", Dir: "policies/threshold", Front: steered + "threshold", reach: byZone, plain: true},
