@@ -24,6 +24,7 @@ type cloudConfig struct {
 	Hostname         string      `yaml:"hostname"`
 	PreserveHostname bool        `yaml:"preserve_hostname"`
 	Timezone         string      `yaml:"timezone"`
+	Locale           string      `yaml:"locale"` // one that nobody has to generate first
 	SSHPwauth        bool        `yaml:"ssh_pwauth"`
 	DisableRoot      bool        `yaml:"disable_root"`
 	Users            []cloudUser `yaml:"users"` // these alone: images have default users without password
@@ -51,7 +52,7 @@ func (s settings) userData(id string) ([]byte, error) {
 		return nil, err
 	}
 	c := cloudConfig{
-		Hostname: s.hostname, Timezone: "UTC",
+		Hostname: s.hostname, Timezone: "UTC", Locale: "C.UTF-8",
 		Users:  []cloudUser{{Name: "root", LockPasswd: true, Authorized: lines(s.authorized)}},
 		RunCmd: [][]string{{"sh", setupPath, "cloud-init"}},
 	}
