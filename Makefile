@@ -163,6 +163,10 @@ lint-ansible: ## ansible-lint, pinned, on ansible/
 faults: ## Every fault on a twin of its own: done, seen by the nodes' own clocks, undone (needs root; FAULT=KIND: one; 15 minutes)
 	@tools/faults
 
+.PHONY: poison
+poison: ## Trials on a twin of its own, each poisoned in another way: found every time (needs root; six minutes)
+	@tools/poison
+
 .PHONY: recovery
 recovery: ## SIGKILL testbed during up, during a fault and during a trial: what stands is said, and mended (needs root; five minutes)
 	@tools/recovery
@@ -198,6 +202,10 @@ bench-steer: ## What 1,000 policies over 100,000 pods cost beside a real Prometh
 .PHONY: bench-registration
 bench-registration: ## Registration storms: 50 leaves with 1,000 zones, of 4 and of 50 name servers each, as an upper starts and starts again
 	for s in 1000,50,4 1000,50,50; do DNSINGRESS_STORM=$$s go test -count=1 -timeout 30m -v -run TestRegistrationStorm ./cmd/dnsingress | grep -v level= || exit 1; done
+
+.PHONY: systems
+systems: ## Every system in every setup of its factors, one after the other, on a standing cluster (ARGS=INVENTORY; DNSINGRESS_ONLY='envoy*'; half an hour)
+	DNSINGRESS_SYSTEMS=$(abspath $(or $(ARGS),pi-cluster/inventory.ci.yaml)) go test -count=1 -timeout 2h -v -run '^TestSystemsStand$$' ./cmd/testbed/internal/system
 
 .PHONY: bench-kube
 bench-kube: ## How soon DNS answers what changed in Kubernetes, beside CoreDNS and external-dns (ARGS=--services=1000,10000)
