@@ -222,10 +222,10 @@ func recipeOf(c *cluster.Cluster, progress io.Writer) (*image.Recipe, error) {
 type imageRow struct {
 	Node    string `json:"node"`
 	ID      string `json:"id,omitempty"`
-	System  string `json:"system"`         // the operating system's id in the inventory
-	Init    string `json:"init,omitempty"` // what reads the customisation
-	HostKey string `json:"host_key,omitempty"`       // public, as authorized_keys has it
-	Pinned  bool   `json:"pinned"`         // in the inventory
+	System  string `json:"system"`             // the operating system's id in the inventory
+	Init    string `json:"init,omitempty"`     // what reads the customisation
+	HostKey string `json:"host_key,omitempty"` // public, as authorized_keys has it
+	Pinned  bool   `json:"pinned"`             // in the inventory
 	Path    string `json:"path,omitempty"`
 	Size    int64  `json:"size,omitempty"`   // bytes
 	SHA256  string `json:"sha256,omitempty"` // of the file
