@@ -85,6 +85,12 @@ func (d *Debian) apt(ctx context.Context, s *Store, options ...string) ([]byte, 
 		"-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=" + s.Arch, "-o", "APT::Sandbox::User=root",
 		"-o", "Debug::NoLocking=true", "-qq", "-y",
 	}
+	// Machines made from container images have apt read all its lists anew each time, which takes it a second more.
+	cache := filepath.Join(s.Dir, "apt", s.Arch+"-cache")
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return nil, fmt.Errorf("making a directory of the cache: %w", err)
+	}
+	args = append(args, "-o", "Dir::Cache="+cache, "-o", "Dir::Cache::pkgcache=pkgcache.bin", "-o", "Dir::Cache::srcpkgcache=srcpkgcache.bin")
 	if s.Arch != runtime.GOARCH {
 		lists, err := foreignLists(ctx, s)
 		if err != nil {
