@@ -163,6 +163,11 @@ lint-ansible: ## ansible-lint, pinned, on ansible/
 faults: ## Every fault on a twin of its own: done, seen by the nodes' own clocks, undone (needs root; FAULT=KIND: one; 15 minutes)
 	@tools/faults
 
+.PHONY: faults-vm
+faults-vm: ## The faults that the twin cannot have, clock-skew and packet-delay, in a virtual machine (needs root; an emulated processor: quiet machine)
+	@$(MAKE) --no-print-directory build COMMANDS=testbed
+	@tools/rehearsal/faults bin/testbed
+
 .PHONY: poison
 poison: ## Trials on a twin of its own, each poisoned in another way: found every time (needs root; six minutes)
 	@tools/poison

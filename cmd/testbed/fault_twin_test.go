@@ -178,7 +178,8 @@ func (w *faultTwin) cases() []kase {
 		{kind: fault.PodDelete, span: true, sights: deletion("MODIFIED")},
 		{kind: fault.PodDeleteForced, span: true, sights: deletion("DELETED")},
 		{kind: fault.Rollout, span: true, sights: func(_ *testing.T, w *faultTwin, _ fault.Target) []sight {
-			return []sight{{control, "watch /apis/apps/v1/namespaces/bench/deployments?watch=1&resourceVersion=" + w.version(control) + " testbed.dnsingress.dev/rolled", "seen", ""}}
+			path := "/apis/apps/v1/namespaces/bench/deployments?watch=1&resourceVersion=" + w.version(control)
+			return []sight{{control, "watch " + kubectl.Quote(path) + " testbed.dnsingress.dev/rolled", "seen", ""}}
 		}},
 		{kind: fault.LinkDown, with: node("north-1"), sights: clocked("link eth0", "down", "up")},
 		{kind: fault.GroupPartition, with: map[string]string{"sides": "north-1|rest"}, span: true, sights: talk("client-1", "north-1", "own")},

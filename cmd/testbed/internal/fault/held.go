@@ -159,7 +159,7 @@ func (f *held) told(ctx context.Context, i int, edge string, due time.Time) (Ins
 [ ! -s error ] || { echo error; cat error; exit; }
 [ ! -s %[4]s ] || { cat %[4]s; exit; }
 sleep 0.05; done; echo error; echo "nothing was heard of it"`, f.env.dir(), f.name(i), int(patience.Seconds()*20), edge)
-	ctx, cancel := context.WithTimeoutCause(ctx, patience+reporting, fmt.Errorf("nothing was heard of %s of %s", f.kind, s.what))
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*patience, fmt.Errorf("nothing was heard of %s of %s", f.kind, s.what))
 	defer cancel()
 	for {
 		out, err := f.ask(ctx, s.node, line)

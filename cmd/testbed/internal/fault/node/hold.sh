@@ -37,13 +37,14 @@ deed() {
 	return $outcome
 }
 
-# slay sends SIGKILL and returns when the processes are dead: they give their memory back first.
+# slay sends SIGKILL and returns when the processes are dead, the last of their threads too: they give their memory back first.
 slay() {
-	local pid stat tries=100000
+	local pid stat threads tries=100000
 	kill -KILL "$@" || return
 	for pid; do
 		while ((tries-- > 0)) && { read -r stat <"/proc/$pid/stat"; } 2>/dev/null; do
-			case ${stat##*) } in [ZX]*) break ;; esac
+			threads=("/proc/$pid/task"/*)
+			case ${stat##*) } in [ZX]*) ((${#threads[@]} > 1)) || break ;; esac
 		done
 	done
 }
