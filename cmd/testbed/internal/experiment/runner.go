@@ -220,9 +220,12 @@ func (r *Runner) settings(ctx context.Context) (map[string]string, error) {
 		"load.retries":           "none",
 		"proxies.replicas":       fmt.Sprintf("one on each of %d workers", len(r.Inventory.Group(inventory.Worker))),
 	}
-	for _, name := range s.Systems {
-		if sys, ok := system.ByName(name); ok {
-			settings["front."+name] = sys.Front
+	for _, c := range s.Order() {
+		if sys, ok := system.ByName(c.System); ok {
+			setup := s.Setup(c)
+			for key, value := range r.bench.Settings(sys, setup) {
+				settings[sys.Form(setup)+"."+key] = value
+			}
 		}
 	}
 	if d := s.DNS; d.Given() {

@@ -124,3 +124,23 @@ func TestForm(t *testing.T) {
 		}
 	}
 }
+
+// Results say where a proxy stands, how it is reached, who tries again and in what it is not what its name promises.
+func TestSettings(t *testing.T) {
+	b := &Bench{Inventory: twin(t)}
+	nginx, _ := ByName("nginx")
+	got := b.Settings(nginx, scenario.Setup{Pack: packTuned, TLS: true, Retry: retryBoth, Front: frontKeepalived, Timers: timersStock})
+	for key, want := range map[string]string{
+		"manifest": "deploy/baselines/nginx/tuned + deploy/baselines/nginx/tls + deploy/baselines/nginx/retry-proxy", "front": "virtual address",
+		"replicas": "each worker", "difference": "no NGINX controller can be built", "tuned.for": "CPU time", "tls.on": "by the proxy",
+		"retry.both": "the proxy tries one pod more", "timers.stock": "50 s", "version": "1.22.1",
+	} {
+		if !strings.Contains(got[key], want) {
+			t.Errorf("%s: %q lacks %q", key, got[key], want)
+		}
+	}
+	direct, _ := ByName("direct")
+	if got := b.Settings(direct, scenario.Setup{}); got["manifest"] != "" || got["retry.stock"] != clientsDoNot || got["difference"] != "" {
+		t.Errorf("direct: %v", got)
+	}
+}

@@ -16,11 +16,11 @@ import (
 const frontTTL = 30
 
 // frontWords says how clients come to a proxy.
-func frontWords(u scenario.Setup, workers int) string {
+func frontWords(u scenario.Setup) string {
 	if u.Front == frontKeepalived {
-		return fmt.Sprintf("one name with one virtual address (TTL %d s), which keepalived (VRRP, advertisements every second) holds on one of %d workers whose replica serves; the other replicas stand by", frontTTL, workers)
+		return fmt.Sprintf("one name with one virtual address (TTL %d s), which keepalived (VRRP, advertisements every second) holds on one worker whose replica serves; the other replicas stand by", frontTTL)
 	}
-	return fmt.Sprintf("one name with the static addresses of %d workers (TTL %d s)", workers, frontTTL)
+	return fmt.Sprintf("one name with the static addresses of these workers (TTL %d s)", frontTTL)
 }
 
 // VirtualAddress is the one that a front of one address has: in the nodes' network, above all nodes.

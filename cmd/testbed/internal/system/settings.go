@@ -3,7 +3,8 @@
 package system
 
 import (
-	"fmt"
+	"cmp"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -11,52 +12,37 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 )
 
-// Settings names, for results, what decides the figures of a system in a setup.
+// Settings names, for results, what decides the figures of a system in a setup, beside the levels of its factors: they are the
+// same for all setups of one form, but for the words on a level, whose keys have it.
 func (b *Bench) Settings(s System, u scenario.Setup) map[string]string {
-	workers := len(servers(b.Inventory, u))
-	want := b.shapeOf(u)
 	out := map[string]string{
-		"system":  s.Name,
 		"front":   s.Front,
-		"pods":    fmt.Sprintf("%d on %d workers in each cluster", want.pods, workers),
-		"timers":  timersWords(want.timers, b.Inventory.Kubernetes.Heartbeat),
-		"retry":   s.retryWords(u.Retry),
 		"budget":  "the same workers carry the system and the backend, whatever the system",
 		"version": s.Version,
+		"timers." + cmp.Or(u.Timers, "inventory"): timersWords(u.Timers, b.Inventory.Kubernetes.Heartbeat),
+		"retry." + cmp.Or(u.Retry, "stock"):       s.retryWords(u.Retry),
+		"difference":                              s.Difference,
 	}
 	if parts := s.parts(u); len(parts) > 0 {
 		out["manifest"] = "deploy/" + strings.Join(parts, " + deploy/")
-		out["replicas"] = fmt.Sprintf("one on each of %d workers", workers)
+		out["replicas"] = "one on each worker that the setup uses"
 	}
 	if s.reach == byProxy {
-		out["front"] = s.Front + "; " + frontWords(u, workers)
+		out["front"] = s.Front + "; " + frontWords(u)
 	}
 	if s.tuned != "" && u.Pack == packTuned {
 		out["tuned.for"] = s.tuned
 	}
 	switch {
-	case !u.TLS:
-		out["tls"] = "none"
-	case s.reach == byProxy:
-		out["tls"] = "terminated by the proxy, which speaks to pods in the clear; ECDSA P-256, TLS 1.3, no resumption"
-	default:
-		out["tls"] = "terminated by the pods; ECDSA P-256, TLS 1.3, no resumption"
+	case u.TLS && s.reach == byProxy:
+		out["tls.on"] = "terminated by the proxy, which speaks to pods in the clear; ECDSA P-256, TLS 1.3, no resumption"
+	case u.TLS:
+		out["tls.on"] = "terminated by the pods; ECDSA P-256, TLS 1.3, no resumption"
 	}
-	switch {
-	case s.reach != byZone:
-	case u.DynamicTTL:
-		out["ttl"] = "chosen by deploy/policies/dynamic-ttl"
-	default:
-		out["ttl"] = want.ttl.String()
+	if u.DynamicTTL {
+		out["ttl.dynamic"] = "chosen by deploy/policies/dynamic-ttl"
 	}
-	if s.Difference != "" {
-		out["difference"] = s.Difference
-	}
-	for key, value := range out {
-		if value == "" {
-			delete(out, key)
-		}
-	}
+	maps.DeleteFunc(out, func(_, value string) bool { return value == "" })
 	return out
 }
 
