@@ -228,6 +228,18 @@ func (p *process) end() (cpu time.Duration, err error) {
 	if err := p.Wait(); err != nil {
 		return 0, fmt.Errorf("%v: %w: %s", p.Args, err, p.stderr.String())
 	}
+	return p.cpu(), nil
+}
+
+// kill ends it and returns the CPU time that it used.
+func (p *process) kill() time.Duration {
+	_ = p.Process.Kill()
+	_ = p.Wait() // it says that it was killed
+	return p.cpu()
+}
+
+// cpu is the time that it used until its end.
+func (p *process) cpu() time.Duration {
 	u := p.ProcessState.SysUsage().(*syscall.Rusage)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

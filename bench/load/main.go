@@ -44,6 +44,8 @@ func run(args []string) error {
 		return serve(args[1:])
 	case "vegeta":
 		return attack(args[1:])
+	case "spin":
+		spin()
 	}
 	var s settings
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
