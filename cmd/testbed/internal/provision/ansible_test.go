@@ -37,7 +37,7 @@ func ansible(t *testing.T, name string, args ...string) ([]byte, error) {
 	config := filepath.Join(t.TempDir(), "ansible.cfg")
 	library, err := filepath.Abs(ansibleDir)
 	if err == nil {
-		err = os.WriteFile(config, []byte("[defaults]\nroles_path="+library+"/roles\nlibrary="+library+"/library\n"), 0o644)
+		err = os.WriteFile(config, []byte("[defaults]\nroles_path="+library+"/roles\nlibrary="+library+"/library\naction_plugins="+library+"/action_plugins\n"), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -36,10 +36,14 @@ func (p *playbookPhase) Plan() []string {
 		{"client", "resolver"},
 		{"prometheus", "prometheus"},
 	}
-	groups := ansibleGroups()
+	groups := ansibleGroups(p.c.Inventory)
 	var lines []string
 	for _, n := range p.c.Work.Of(p.c.Inventory.Nodes) {
-		line := n.Name + ": common"
+		line := n.Name + ": "
+		if groups["board"](n) {
+			line += "packages, programs, "
+		}
+		line += "common"
 		for _, r := range roles {
 			if groups[r[0]](n) {
 				line += ", " + r[1]

@@ -22,7 +22,7 @@ type object = map[string]any
 func ansibleInventory(inv *inventory.Inventory, stateDir, kubeDir string) object {
 	hosts := object{}
 	groups := object{}
-	for g, in := range ansibleGroups() {
+	for g, in := range ansibleGroups(inv) {
 		members := object{}
 		for _, n := range inv.Nodes {
 			if in(n) {
@@ -31,6 +31,8 @@ func ansibleInventory(inv *inventory.Inventory, stateDir, kubeDir string) object
 		}
 		groups[g] = object{"hosts": members}
 	}
+	// Templates that look into Ansible's hostvars take ten times as long.
+	var nodes, workers []object
 	for _, n := range inv.Nodes {
 		vars := object{"ansible_host": n.Address.String(), "address": n.Address.String()}
 		if n.Pods.IsValid() {
@@ -40,6 +42,13 @@ func ansibleInventory(inv *inventory.Inventory, stateDir, kubeDir string) object
 			maps.Copy(vars, controlPlane(inv.ClusterOf(n), stateDir))
 		}
 		hosts[n.Name] = vars
+		nodes = append(nodes, object{"name": n.Name, "address": n.Address.String()})
+		if n.In(inventory.Worker) {
+			workers = append(workers, object{
+				"name": n.Name, "address": n.Address.String(), "pods": n.Pods.String(),
+				"control_address": inv.ClusterOf(n).ControlPlane().Address.String(),
+			})
+		}
 	}
 	vars := object{
 		"ansible_user": inv.SSH.User,
@@ -52,6 +61,9 @@ func ansibleInventory(inv *inventory.Inventory, stateDir, kubeDir string) object
 		"nodes_network": inv.Network.Nodes.String(),
 		"pause_image":   bundle.PauseRef,
 		"kube_dir":      kubeDir,
+
+		"nodes":   nodes,
+		"workers": workers,
 	}
 	// Of several clusters, clients that belong to none take their clock from the first.
 	maps.Copy(vars, controlPlane(inv.Clusters()[0], stateDir))
@@ -59,8 +71,9 @@ func ansibleInventory(inv *inventory.Inventory, stateDir, kubeDir string) object
 }
 
 // ansibleGroups returns who is in the groups that the playbook names: of control nodes the roles count.
-func ansibleGroups() map[string]func(inventory.Node) bool {
+func ansibleGroups(inv *inventory.Inventory) map[string]func(inventory.Node) bool {
 	return map[string]func(inventory.Node) bool{
+		"board":      func(inventory.Node) bool { return inv.Substrate != "twin" },
 		"control":    func(n inventory.Node) bool { return n.Runs(inventory.RoleControlPlane) },
 		"prometheus": func(n inventory.Node) bool { return n.Runs(inventory.RolePrometheus) },
 		"worker":     func(n inventory.Node) bool { return n.In(inventory.Worker) },
