@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,20 +56,24 @@ func experimentListCommand(s streams) *cobra.Command {
 			return enc.Encode(all)
 		}
 		w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "NAME\tSYSTEMS\tTRIALS\tABOUT\tQUESTION")
+		fmt.Fprintln(w, "NAME\tFORM\tSYSTEMS\tTRIALS\tABOUT\tQUESTION")
 		for _, l := range all {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", l.Name, len(l.Systems), l.Trials, l.Estimate.Round(time.Second), l.Question)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", l.Name, cmp.Or(l.Form, "-"), len(l.Systems), l.Trials, l.Estimate.Round(time.Second), l.Question)
 		}
 		return w.Flush()
 	}
 	return cmd
 }
 
-// listScenarios reads all scenarios in dir; those that are wrong are the error.
+// listScenarios reads all scenarios in dir and in its directories of forms; those that are wrong are the error.
 func listScenarios(dir string, known scenario.Vocabulary) ([]listed, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
-	if err != nil {
-		return nil, fmt.Errorf("listing scenarios: %w", err)
+	var paths []string
+	for _, of := range append([]string{""}, scenario.Forms()...) {
+		found, err := filepath.Glob(filepath.Join(dir, of, "*.yaml"))
+		if err != nil {
+			return nil, fmt.Errorf("listing scenarios: %w", err)
+		}
+		paths = append(paths, found...)
 	}
 	all := []listed{}
 	var errs []error

@@ -273,7 +273,13 @@ func (l *EventLog) Add(e Event) error {
 func (l *EventLog) Close() error { return l.f.Close() }
 
 // ReadEvents returns the events in the file at path, in file order. A missing file holds none.
-func ReadEvents(path string) ([]Event, error) {
+func ReadEvents(path string) ([]Event, error) { return readLines[Event](path) }
+
+// ReadAccuracy reads an accuracy-seconds.jsonl; none where there is no such file.
+func ReadAccuracy(path string) ([]Accuracy, error) { return readLines[Accuracy](path) }
+
+// readLines reads a JSON object a line; none where there is no file at path.
+func readLines[T any](path string) ([]T, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -282,15 +288,15 @@ func ReadEvents(path string) ([]Event, error) {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	defer f.Close()
-	var out []Event
+	var out []T
 	s := bufio.NewScanner(f)
 	s.Buffer(nil, 1<<20)
 	for line := 1; s.Scan(); line++ {
-		var e Event
-		if err := json.Unmarshal(s.Bytes(), &e); err != nil {
+		var v T
+		if err := json.Unmarshal(s.Bytes(), &v); err != nil {
 			return out, fmt.Errorf("parsing %s:%d: %w", path, line, err)
 		}
-		out = append(out, e)
+		out = append(out, v)
 	}
 	if err := s.Err(); err != nil {
 		return out, fmt.Errorf("reading %s: %w", path, err)

@@ -324,6 +324,21 @@ func TestEventsRoundTrip(t *testing.T) {
 	}
 }
 
+func TestAccuracyRoundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), results.AccuracySecondsFile)
+	if none, err := results.ReadAccuracy(path); err != nil || none != nil {
+		t.Errorf("of no file %v, %v", none, err)
+	}
+	want := []results.Accuracy{{UnixNs: 1e9, Answers: 5, Right: 2, Stale: 1, Missing: 1, Wrong: 1}, {UnixNs: 2e9, Answers: 1, Right: 1}}
+	if err := results.WriteAccuracy(path, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := results.ReadAccuracy(path)
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Error(err, d)
+	}
+}
+
 // The JSON names are the contract: they may grow, and none may change.
 func TestNamesOfV1(t *testing.T) {
 	for _, name := range []string{results.ManifestFile, filepath.Join(results.TrialsDir, "016-direct-fault", results.TrialFile)} {

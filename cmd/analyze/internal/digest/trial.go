@@ -39,6 +39,8 @@ type Trial struct {
 	Events   []Event
 	Share    *Share // fault trials on a pod whose samples name backends, else nil
 	Outage   stats.Outage
+	// Accuracy of answers second by second, of workload dns; else nil.
+	Accuracy []results.Accuracy
 	// ClockBoundNs is how far the fault's instant may be off on the clients' clocks.
 	ClockBoundNs int64
 }
@@ -106,6 +108,9 @@ func readTrial(ctx context.Context, d results.TrialDir, c clocks, thinned bool) 
 	t.readSamples(ctx, c, thinned, logged)
 	t.readUsage()
 	t.readEvents(c)
+	if t.Accuracy, err = results.ReadAccuracy(t.file(results.AccuracySecondsFile)); err != nil {
+		t.warn(true, "%v", err)
+	}
 	return t
 }
 

@@ -44,6 +44,9 @@ func (t *Trial) readUsage() {
 	if sent == 0 {
 		sent = t.Requests - t.Errors[results.ErrDropped]
 	}
+	if t.Kind == results.KindIdle {
+		return // what it used is in its measures, for an hour
+	}
 	if sent == 0 {
 		t.warn(true, "no request was sent: CPU time for 1,000 requests cannot be given")
 		return

@@ -240,7 +240,7 @@ func level(t *digest.Trial, factor string) string {
 		return t.Kind
 	case "fault":
 		if t.Fault == nil {
-			return "none"
+			return cmp.Or(t.Factors[factor], "none") // such as churn-10, which breaks nothing
 		}
 		return t.Fault.Kind
 	default:

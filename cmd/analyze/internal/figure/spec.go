@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
+	"github.com/dnsingress/dnsingress/internal/results"
 	"github.com/dnsingress/dnsingress/internal/strictyaml"
 )
 
@@ -21,7 +22,7 @@ type Spec struct {
 	Kind string `yaml:"kind"`
 	// Title says what it shows, in a line; empty: the kind's own.
 	Title string `yaml:"title"`
-	// Where chooses trials by the levels of factors. "kind" (steady, fault) and "fault" (the fault's kind) are factors too.
+	// Where chooses trials by the levels of factors. "kind" (steady, fault, churn, find-max, idle) and "fault" (the fault's kind) are factors too.
 	Where map[string][]string `yaml:"where"`
 	// Series are the factors whose levels are told apart as lines, rows or panels; empty: system.
 	Series []string `yaml:"series"`
@@ -116,8 +117,8 @@ func Parse(name string, data []byte) ([]Spec, error) {
 			quantity("x", s.X)
 		}
 		for _, kind := range s.Where["kind"] {
-			if kind != "steady" && kind != "fault" {
-				y.Problem(at("where.kind"), "steady or fault", "no kind of trial is called %q", kind)
+			if !slices.Contains(kindsOfTrial(), kind) {
+				y.Problem(at("where.kind"), strings.Join(kindsOfTrial(), ", "), "no kind of trial is called %q", kind)
 			}
 		}
 		for _, key := range []string{"series", "each"} {
@@ -139,4 +140,9 @@ func suggest(word string, known []string) string {
 		}
 	}
 	return "known: " + strings.Join(known, ", ")
+}
+
+// kindsOfTrial are those that "kind" may ask for.
+func kindsOfTrial() []string {
+	return []string{results.KindSteady, results.KindFault, results.KindChurn, results.KindFindMax, results.KindIdle}
 }

@@ -135,7 +135,7 @@ figures:
 		`figures.yaml:8:32: figures[5]: unknown key "colour"`,
 		`figures.yaml:9:50: figures[6].series: factor "rate" is used twice`,
 		`figures.yaml:10:30: figures[7].x: no quantity is called "cpi"`,
-		`figures.yaml:10:49: figures[7].where.kind: no kind of trial is called "slow" (hint: steady or fault)`,
+		`figures.yaml:10:49: figures[7].where.kind: no kind of trial is called "slow" (hint: steady, fault, churn, find-max, idle)`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("not said: %s", want)

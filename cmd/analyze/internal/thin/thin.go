@@ -107,7 +107,7 @@ func (o *Outcome) trial(ctx context.Context, t results.TrialDir, work string, ru
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("making %s: %w", dir, err)
 		}
-		for _, name := range []string{results.TrialFile, results.VerdictFile, results.HistogramFile, results.ResourcesFile, results.EventsFile, results.LookupsFile, results.QueriesFile} {
+		for _, name := range []string{results.TrialFile, results.VerdictFile, results.HistogramFile, results.ResourcesFile, results.EventsFile, results.LookupsFile, results.QueriesFile, results.AccuracyFile, results.AccuracySecondsFile} {
 			if err := copyFile(t.Dir, dir, name); err != nil {
 				return err
 			}

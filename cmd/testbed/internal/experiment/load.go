@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -298,7 +299,13 @@ func (t *trial) collect(ctx context.Context) error {
 	if !t.inRound() || t.beside != nil {
 		t.logs(ctx)
 	}
-	return t.attribute()
+	if err := t.attribute(); err != nil {
+		return err
+	}
+	if !t.inRound() { // which has other trials' load beside its own
+		maps.Copy(t.out.Measures, costs(t.facts.resources, t.sent(), t.window))
+	}
+	return nil
 }
 
 // samples brings together what the generators wrote. Idle trials have files without a row.

@@ -20,6 +20,9 @@ func (t *trial) measures() map[string]float64 {
 	if t.account != nil && t.account.Rate > 0 {
 		m[kneeMeasure], m["search_runs"] = t.account.Rate, float64(len(t.account.Steps))
 	}
+	if o := t.facts.outcome; o.requests > 0 && t.records == nil {
+		m["lookups_per_1000_requests"] = 1000 * float64(o.lookups) / float64(o.requests)
+	}
 	if t.recovery > 0 {
 		m["recovery_s"] = t.recovery.Seconds()
 	}
@@ -64,17 +67,24 @@ func (t *trial) measures() map[string]float64 {
 // system that clients do not find by DNS, publish is from detection to the last error. A part that took nothing is 0.
 func splitMeasures(known map[string]float64, pool []results.Event, members []netip.Prefix, begin, end int64) map[string]float64 {
 	m := map[string]float64{}
-	var detected int64
+	first := map[netip.Addr]int64{} // a pod that ends gracefully is unready first, and gone seconds later
 	for _, e := range pool {
 		a, err := netip.ParseAddr(e.Target)
 		if err != nil || e.UnixNs < begin || e.UnixNs >= end || e.Name != "unready" && e.Name != "gone" {
 			continue
 		}
 		if len(members) == 0 || slices.ContainsFunc(members, func(p netip.Prefix) bool { return p.Contains(a) }) {
-			detected = max(detected, e.UnixNs)
-			if len(members) == 0 {
-				break // the first that went is the one that was struck
+			if at, known := first[a]; !known || e.UnixNs < at {
+				first[a] = e.UnixNs
 			}
+		}
+	}
+	var detected int64
+	for _, at := range first {
+		if len(members) == 0 && detected > 0 {
+			detected = min(detected, at) // the first that went is the one that was struck
+		} else {
+			detected = max(detected, at)
 		}
 	}
 	errors, failed := known["errors_fault_s"]

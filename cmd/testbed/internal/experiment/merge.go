@@ -18,6 +18,7 @@ import (
 // outcome counts what the samples of a trial say.
 type outcome struct {
 	requests, failed uint64 // of the window
+	lookups          uint64 // DNS queries that clients sent for its requests
 	failures         []stats.Failure
 	latency          *hdrhistogram.Histogram
 }
@@ -38,6 +39,7 @@ func mergeSamples(to string, from []string, windowStart, windowEnd int64) (o out
 					continue
 				}
 				o.requests++
+				o.lookups += uint64(max(s.DNSQueries, 0))
 				if !s.OK() {
 					o.failed++
 					o.failures = append(o.failures, stats.Failure{IntendedNs: s.IntendedNs, TotalNs: s.TotalNs})

@@ -31,8 +31,8 @@ func TestMergeSamples(t *testing.T) {
 		return path
 	}
 	one := []results.Sample{
-		{Client: "one", IntendedNs: 99, Error: results.ErrReset}, // warm-up
-		{Client: "one", Seq: 1, IntendedNs: 100},
+		{Client: "one", IntendedNs: 99, DNSQueries: 1, Error: results.ErrReset}, // warm-up
+		{Client: "one", Seq: 1, IntendedNs: 100, DNSQueries: 2},
 		{Client: "one", Seq: 2, IntendedNs: 150, Error: results.ErrReset},
 		{Client: "one", Seq: 2, Attempt: 1, IntendedNs: 150},
 	}
@@ -45,8 +45,8 @@ func TestMergeSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.requests != 3 || o.failed != 1 {
-		t.Errorf("counted %d requests, %d failed, want 3 and 1", o.requests, o.failed)
+	if o.requests != 3 || o.failed != 1 || o.lookups != 2 {
+		t.Errorf("counted %d requests, %d failed, %d lookups, want 3, 1 and 2", o.requests, o.failed, o.lookups)
 	}
 	var got []results.Sample
 	if err := results.ReadRows(merged, func(rows []results.Sample) error { got = append(got, rows...); return nil }); err != nil {

@@ -36,8 +36,8 @@ func (s *Scenario) check(f *strictyaml.File, v Vocabulary) {
 			f.Problem(text.path, "state it before the run", "missing")
 		}
 	}
-	if s.Form != "" && !slices.Contains(forms(), s.Form) {
-		f.Problem("form", strings.Join(forms(), ", "), "unknown form %q", s.Form)
+	if s.Form != "" && !slices.Contains(Forms(), s.Form) {
+		f.Problem("form", strings.Join(Forms(), ", "), "unknown form %q", s.Form)
 	}
 	s.checkSystems(f, v.Systems)
 	s.checkDNS(f, v)
@@ -50,8 +50,8 @@ func (s *Scenario) check(f *strictyaml.File, v Vocabulary) {
 	}
 }
 
-// forms that a scenario may have.
-func forms() []string { return []string{"ci", "twin", "pi"} }
+// Forms lists those that a scenario may have.
+func Forms() []string { return []string{"ci", "twin", "pi"} }
 
 func (s *Scenario) checkSystems(f *strictyaml.File, known []string) {
 	if len(s.Systems) == 0 {

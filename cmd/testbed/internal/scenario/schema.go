@@ -210,7 +210,7 @@ func (g *generator) value(t reflect.Type, path string) map[string]any {
 func (g *generator) enumeration(path string) []string {
 	switch path {
 	case "form":
-		return forms()
+		return Forms()
 	case "systems[]":
 		return g.vocabulary.Systems
 	case "dns.resolvers[]":
