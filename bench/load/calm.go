@@ -96,6 +96,7 @@ func keepAwake() (spinners []*process, err error) {
 // spin never returns.
 func spin() {
 	runtime.GOMAXPROCS(1)
+	//lint:ignore SA5002 it is to spin
 	for {
 	}
 }
