@@ -102,9 +102,13 @@ func (v *virtual) State(_ context.Context, node string) (power.State, error) {
 	}
 }
 
-// boot starts a node and waits until it answers.
+// boot starts a node, when the switch it is said to hang on has the power for that, and waits until it answers.
 func (v *virtual) boot(ctx context.Context, n inventory.Node, m twin.Machine) error {
-	var err error
+	started, err := v.Budget.Start(ctx, n.Name)
+	if err != nil {
+		return err
+	}
+	defer started()
 	if m.HostKey, err = v.keys.host(n.Name); err != nil {
 		return err
 	}
