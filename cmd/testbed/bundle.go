@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -64,9 +63,7 @@ With KUBE_BIN_DIR set, the Kubernetes programs are taken from that directory and
 			return err
 		}
 		if *format == "json" {
-			enc := json.NewEncoder(s.Out)
-			enc.SetIndent("", "  ")
-			return enc.Encode(rows)
+			return s.json(rows)
 		}
 		return bundle.WriteTable(s.Out, rows)
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -56,9 +55,7 @@ that were never started on a node's kernel, kubelets, pods, scrapes. It changes 
 		bad := preflight.Bad(findings)
 		switch {
 		case *output == "json":
-			enc := json.NewEncoder(s.Out)
-			enc.SetIndent("", "  ")
-			err = enc.Encode(findings)
+			err = s.json(findings)
 		case *all:
 			err = findingsTable(s.Out, findings)
 		case len(bad) > 0:

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
 )
 
 func downCommand(s streams) *cobra.Command {
@@ -22,11 +21,7 @@ state. It needs no state file, and works on what a killed 'up' left. What is cac
 	path := inventoryFlag(cmd)
 	dry := cmd.Flags().Bool("dry-run", false, "print what would be removed")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		inv, log, err := s.load(cmd, *path)
-		if err != nil {
-			return err
-		}
-		c, err := cluster.New(inv, log)
+		c, _, err := s.known(cmd, *path)
 		if err != nil {
 			return err
 		}
@@ -46,11 +41,11 @@ state. It needs no state file, and works on what a killed 'up' left. What is cac
 		if err := c.Down(context.WithoutCancel(cmd.Context())); err != nil {
 			return err
 		}
-		if inv.Substrate == "pi" {
-			fmt.Fprintf(s.Out, "cluster %s is forgotten; its boards run on\n", inv.Cluster)
+		if c.Inventory.Substrate == "pi" {
+			fmt.Fprintf(s.Out, "cluster %s is forgotten; its boards run on\n", c.Inventory.Cluster)
 			return nil
 		}
-		fmt.Fprintf(s.Out, "cluster %s is gone\n", inv.Cluster)
+		fmt.Fprintf(s.Out, "cluster %s is gone\n", c.Inventory.Cluster)
 		return nil
 	}
 	return cmd

@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -126,9 +125,7 @@ func (s streams) exec(ctx context.Context, c *cluster.Cluster, nodes []inventory
 		}
 	}
 	if asJSON {
-		enc := json.NewEncoder(s.Out)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(results); err != nil {
+		if err := s.json(results); err != nil {
 			return err
 		}
 	}

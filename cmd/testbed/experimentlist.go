@@ -4,7 +4,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -51,9 +50,7 @@ func experimentListCommand(s streams) *cobra.Command {
 			return err
 		}
 		if *output == "json" {
-			enc := json.NewEncoder(s.Out)
-			enc.SetIndent("", "  ")
-			return enc.Encode(all)
+			return s.json(all)
 		}
 		w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "NAME\tFORM\tSYSTEMS\tTRIALS\tABOUT\tQUESTION")

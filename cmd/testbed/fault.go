@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -88,11 +87,7 @@ func faultListCommand(s streams) *cobra.Command {
 		if err := checkOutput(*output); err != nil {
 			return err
 		}
-		inv, log, err := s.load(cmd, *path)
-		if err != nil {
-			return err
-		}
-		c, err := cluster.New(inv, log)
+		c, _, err := s.known(cmd, *path)
 		if err != nil {
 			return err
 		}
@@ -114,11 +109,9 @@ func faultListCommand(s streams) *cobra.Command {
 		}
 		l.Kinds = kindsHere(cmd.Context(), c, stands && !*offline)
 		if *output == "json" {
-			enc := json.NewEncoder(s.Out)
-			enc.SetIndent("", "  ")
-			return enc.Encode(l)
+			return s.json(l)
 		}
-		return l.table(s.Out, inv.Cluster)
+		return l.table(s.Out, c.Inventory.Cluster)
 	}
 	return cmd
 }
@@ -293,9 +286,7 @@ command; the rest is in the cluster's journal until it is undone ('testbed fault
 		defer release()
 		err = run.do(cmd.Context())
 		if *output == "json" && err == nil {
-			enc := json.NewEncoder(s.Out)
-			enc.SetIndent("", "  ")
-			return enc.Encode(run.recorded)
+			return s.json(run.recorded)
 		}
 		return err
 	}

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -124,11 +123,7 @@ func (s streams) imageListCommand() *cobra.Command {
 		if err := checkOutput(*format); err != nil {
 			return err
 		}
-		inv, log, err := s.load(cmd, *path)
-		if err != nil {
-			return err
-		}
-		c, err := cluster.New(inv, log)
+		c, _, err := s.known(cmd, *path)
 		if err != nil {
 			return err
 		}
@@ -139,8 +134,8 @@ func (s streams) imageListCommand() *cobra.Command {
 		}
 		defer recipe.Close()
 		rows := []imageRow{}
-		for _, n := range inv.Nodes {
-			if _, ok := inv.ImageOf(n); !ok {
+		for _, n := range c.Inventory.Nodes {
+			if _, ok := c.Inventory.ImageOf(n); !ok {
 				continue
 			}
 			id, err := recipe.ID(cmd.Context(), n)
@@ -181,9 +176,7 @@ func (s streams) imageInspectCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			enc := json.NewEncoder(s.Out)
-			enc.SetIndent("", "  ")
-			return enc.Encode(l)
+			return s.json(l)
 		},
 	}
 }
@@ -263,9 +256,7 @@ func (s streams) buildImage(ctx context.Context, r *image.Recipe, n inventory.No
 
 func (s streams) writeImages(rows []imageRow, format string) error {
 	if format == "json" {
-		enc := json.NewEncoder(s.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
+		return s.json(rows)
 	}
 	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NODE\tIMAGE\tSYSTEM\tINIT\tPINNED\tMIB\tSHA-256\tPATH")

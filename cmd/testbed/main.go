@@ -4,6 +4,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/internal/cli"
 	"github.com/dnsingress/dnsingress/internal/manual"
@@ -80,6 +82,16 @@ func (s streams) load(cmd *cobra.Command, path string) (*inventory.Inventory, *s
 	return inv, log, nil
 }
 
+// known returns the cluster that an inventory describes, of which nothing is asked. Who gets it closes it.
+func (s streams) known(cmd *cobra.Command, path string) (*cluster.Cluster, *slog.Logger, error) {
+	inv, log, err := s.load(cmd, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := cluster.New(inv, log)
+	return c, log, err
+}
+
 // outputFlag adds -o to a command that lists.
 func outputFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().StringP("output", "o", "table", "table or json")
@@ -90,6 +102,13 @@ func checkOutput(format string) error {
 		return cli.Misuse("unknown output %q (hint: table or json)", format)
 	}
 	return nil
+}
+
+// json prints what a command lists with -o json.
+func (s streams) json(value any) error {
+	enc := json.NewEncoder(s.Out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(value)
 }
 
 // repository returns the directory of go.mod with our module path, from the working directory up.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -33,6 +34,24 @@ put back if the node does not come back. 'testbed up' does the same for every no
 	return cmd
 }
 
+// toWrite returns the nodes that words name, all of which can be written over the network, and what writes them.
+func (s streams) toWrite(c *cluster.Cluster, words []string, log *slog.Logger) ([]inventory.Node, *overNetwork, error) {
+	nodes, err := choose(c.Inventory, words)
+	if err != nil {
+		return nil, nil, err
+	}
+	imaging, err := s.overNetwork(c, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range nodes {
+		if err := imaging.can(n); err != nil {
+			return nil, nil, cli.Misuse("%w", err)
+		}
+	}
+	return nodes, imaging, nil
+}
+
 func (s streams) netbootReimage() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reimage NODE...",
@@ -43,32 +62,19 @@ func (s streams) netbootReimage() *cobra.Command {
 	dry := cmd.Flags().Bool("dry-run", false, "print what would be done on which host")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		inv, log, err := s.load(cmd, *path)
-		if err != nil {
-			return err
-		}
-		nodes, err := choose(inv, args)
-		if err != nil {
-			return err
-		}
-		c, err := cluster.New(inv, log)
+		c, log, err := s.known(cmd, *path)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		imaging, err := s.overNetwork(c, log)
+		nodes, imaging, err := s.toWrite(c, args, log)
 		if err != nil {
 			return err
-		}
-		for _, n := range nodes {
-			if err := imaging.can(n); err != nil {
-				return cli.Misuse("%w", err)
-			}
 		}
 		if *dry {
 			for i, wave := range c.Budget.Waves(nodes) {
 				for _, n := range wave {
-					system, _ := inv.ImageOf(n)
+					system, _ := c.Inventory.ImageOf(n)
 					fmt.Fprintf(s.Out, "%s: %s over the network, wave %d\n", n.Name, system.ID, i+1)
 				}
 			}
@@ -110,34 +116,21 @@ are written, or when it is interrupted. With --log debug it says which files fir
 	dry := cmd.Flags().Bool("dry-run", false, "print what would be offered to whom")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		inv, log, err := s.load(cmd, *path)
-		if err != nil {
-			return err
-		}
-		nodes, err := choose(inv, args)
-		if err != nil {
-			return err
-		}
-		c, err := cluster.New(inv, log)
+		c, log, err := s.known(cmd, *path)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		imaging, err := s.overNetwork(c, log)
+		nodes, imaging, err := s.toWrite(c, args, log)
 		if err != nil {
 			return err
 		}
-		for _, n := range nodes {
-			if err := imaging.can(n); err != nil {
-				return cli.Misuse("%w", err)
-			}
-			if *dry {
-				system, _ := inv.ImageOf(n)
-				address, _ := inv.BootAddress(n.Name)
+		if *dry {
+			for _, n := range nodes {
+				system, _ := c.Inventory.ImageOf(n)
+				address, _ := c.Inventory.BootAddress(n.Name)
 				fmt.Fprintf(s.Out, "%s: %s to %s at %s\n", n.Name, system.ID, n.MAC, address)
 			}
-		}
-		if *dry {
 			return nil
 		}
 		release, err := c.Hold("netboot serve")
@@ -157,7 +150,7 @@ are written, or when it is interrupted. With --log debug it says which files fir
 			if err != nil {
 				return err
 			}
-			offer, err := service.Offer(n.Name, order.Write, image, inv.Boot.Disk)
+			offer, err := service.Offer(n.Name, order.Write, image, c.Inventory.Boot.Disk)
 			if err != nil {
 				return err
 			}

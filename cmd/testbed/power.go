@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -116,11 +115,7 @@ show. A port that must not be switched, because it leads elsewhere, says why.`,
 		if err := checkOutput(*output); err != nil {
 			return err
 		}
-		inv, log, err := s.load(cmd, *path)
-		if err != nil {
-			return err
-		}
-		c, err := cluster.New(inv, log)
+		c, _, err := s.known(cmd, *path)
 		if err != nil {
 			return err
 		}
@@ -157,12 +152,6 @@ func dash(text string) string {
 		return "-"
 	}
 	return text
-}
-
-func (s streams) json(value any) error {
-	enc := json.NewEncoder(s.Out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(value)
 }
 
 // switchBudget is one line of `power budget`, and one object of its JSON.

@@ -5,7 +5,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -85,9 +84,7 @@ anew until interrupted. With --offline no node and no switch is asked: what the 
 		switch {
 		case *output == "json":
 			show = func(nodes []nodeStatus) error {
-				enc := json.NewEncoder(s.Out)
-				enc.SetIndent("", "  ")
-				return enc.Encode(nodes)
+				return s.json(nodes)
 			}
 		case *offline:
 			show = func(nodes []nodeStatus) error { return offlineTable(s.Out, nodes) }
