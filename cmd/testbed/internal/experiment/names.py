@@ -39,4 +39,4 @@ for server in q["servers"]:
                 some = ", ".join(q["names"][n] for n in sorted(missing)[:5])
                 sys.exit("%s does not answer with %d of %d names within %g s: %s" % (server, len(missing), len(q["names"]), q["seconds"], some))
         if missing:
-            time.sleep(0.2)
+            time.sleep(0.2)  # a server tells nobody when it has got a name

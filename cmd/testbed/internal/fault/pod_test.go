@@ -277,7 +277,7 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
-		t.Skip("no IPv6 loopback: ", err)
+		t.Fatal("no IPv6 loopback: ", err)
 	}
 	s := httptest.NewUnstartedServer(h)
 	s.Listener.Close()
