@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
 )
 
 func downCommand(s streams) *cobra.Command {
