@@ -165,7 +165,8 @@ func assemble(c *config.Config, log *slog.Logger) (*daemon, error) {
 	}
 	d.engine.ConnectFollower(d.aliases)
 	transfers := transfer.Options{
-		Catalog: catalog, Keys: c.Keys, Policies: c.Policies(), Answering: func() <-chan struct{} { return d.dns.Ready() }, Registerer: registry, Log: log,
+		Catalog: catalog, Keys: c.Keys, Policies: c.Policies(), Registerer: registry, Log: log,
+		Answering: func() <-chan struct{} { return d.dns.Ready() }, GiveWay: func() { d.dns.GiveWay() },
 	}
 	if d.sockets.Inherited() {
 		transfers.Beside = drainTime

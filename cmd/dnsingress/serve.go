@@ -93,6 +93,7 @@ likewise. Only the addresses given are opened.`,
 			}
 			var dns *server.Server
 			exchanges.Answering, exchanges.Replaced = func() <-chan struct{} { return dns.Ready() }, handover.ErrReplaced
+			exchanges.GiveWay = func() { dns.GiveWay() }
 			if sockets.Inherited() {
 				exchanges.Beside = drainTime
 			}

@@ -61,6 +61,7 @@ type Server struct {
 	cookies   *cookies
 	conns     *connections
 	rates     *limiter
+	arrivals  arrivals
 	feeds     []*feed
 	ready     chan struct{}
 	addrs     []netip.AddrPort // set before ready is closed
@@ -146,6 +147,9 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 			w.office.all.Wait()
 		})
+	}
+	if err := s.arrivals.watch(open.udp); err != nil {
+		return err
 	}
 	workers := &sync.Pool{New: func() any { return &tcpWorker{serve: s.guard(true)} }}
 	for _, l := range open.tcp {

@@ -43,7 +43,7 @@ func BenchmarkReceive(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				s.from = bytes.NewReader(reply)
-				if _, whole, _, err := s.receive("example.org.", z); err != nil || whole {
+				if _, whole, _, err := s.receive("example.org.", z, nil); err != nil || whole {
 					b.Fatal(whole, err)
 				}
 			}

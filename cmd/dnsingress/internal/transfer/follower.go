@@ -413,7 +413,7 @@ func (f *follower) confirm() {
 func (f *follower) transfer(ctx context.Context, c client, p int, have *zone.Zone) (z *zone.Zone, whole bool, foreign int, offered uint32, err error) {
 	if f.line == nil || f.lineTo != p {
 		f.hangUp()
-		f.line, f.lineTo = &Line{client: c}, p
+		f.line, f.lineTo = &Line{client: c, giveWay: f.service.options.GiveWay}, p
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, transferMost, errLong)
 	defer stop()

@@ -86,7 +86,7 @@ func FuzzReceive(f *testing.F) {
 		if incremental {
 			query, from = ixfr, have
 		}
-		z, whole, _, err := (&stream{from: bytes.NewReader(data), query: query}).receive("example.org.", from)
+		z, whole, _, err := (&stream{from: bytes.NewReader(data), query: query}).receive("example.org.", from, nil)
 		if got := flat(t, have); cmp.Diff(before, got) != "" {
 			t.Fatal(cmp.Diff(before, got))
 		}
@@ -96,7 +96,7 @@ func FuzzReceive(f *testing.F) {
 		if !whole && !newer(z.Serial(), have.Serial()) {
 			t.Errorf("a difference led from serial %d to %d", have.Serial(), z.Serial())
 		}
-		again, _, _, err := (&stream{from: bytes.NewReader(given(t, z, nil, axfr)), query: axfr}).receive("example.org.", nil)
+		again, _, _, err := (&stream{from: bytes.NewReader(given(t, z, nil, axfr)), query: axfr}).receive("example.org.", nil, nil)
 		if err != nil {
 			t.Fatalf("the zone cannot be transferred again: %v", err)
 		}

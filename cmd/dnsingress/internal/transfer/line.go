@@ -19,7 +19,8 @@ import (
 // transfer until Close, and is for one goroutine.
 type Line struct {
 	client
-	stream *stream // can be used again; nil: none
+	stream  *stream // can be used again; nil: none
+	giveWay func()  // Options.GiveWay
 }
 
 // NewLine is a line to a server. A question over it is sent once more when there is no answer for so long, and given up
@@ -119,7 +120,7 @@ func (l *Line) transfer(ctx context.Context, origin string, have *zone.Zone) (z 
 			}
 		}
 		if err = l.send(s, m); err == nil {
-			z, whole, foreign, err = s.receive(origin, have)
+			z, whole, foreign, err = s.receive(origin, have, l.giveWay)
 		}
 		if err == nil && s.clean() && s.release() {
 			l.stream = s

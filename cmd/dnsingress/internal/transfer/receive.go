@@ -31,6 +31,7 @@ type receiver struct {
 	edit    *edit // of a difference; nil: the whole zone comes
 	builder *zone.Builder
 	foreign int // records that are not the zone's
+	pace    pace
 }
 
 // edit applies differences to what a zone holds, name by name.
@@ -47,8 +48,8 @@ type edit struct {
 var errDifference = errors.New("the difference does not fit the zone here")
 
 // receive takes a transfer to its end. The zone is nil where there is nothing newer than what we have.
-func (s *stream) receive(origin string, have *zone.Zone) (newZone *zone.Zone, whole bool, foreign int, err error) {
-	r := &receiver{origin: wireName(origin), have: have}
+func (s *stream) receive(origin string, have *zone.Zone, giveWay func()) (newZone *zone.Zone, whole bool, foreign int, err error) {
+	r := &receiver{origin: wireName(origin), have: have, pace: pace{giveWay: giveWay}}
 	var a answers
 	for messages := 0; ; messages++ {
 		msg, err := s.read()
@@ -78,6 +79,7 @@ func (s *stream) receive(origin string, have *zone.Zone) (newZone *zone.Zone, wh
 			if err := r.take(&a.record); err != nil {
 				return nil, false, 0, err
 			}
+			r.pace.between()
 		}
 		if messages == 0 && r.current() {
 			r.done = true
@@ -215,7 +217,7 @@ func (r *receiver) turn(rr *record) error {
 func (r *receiver) zone() (*zone.Zone, error) {
 	switch {
 	case r.edit != nil:
-		z, err := r.edit.patch.Zone(r.edit.ttl, r.edit.soa)
+		z, err := r.edit.patch.Zone(r.edit.ttl, r.edit.soa, r.pace.between)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errDifference, err)
 		}

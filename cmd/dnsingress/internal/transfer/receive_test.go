@@ -65,7 +65,7 @@ func TestReplies(t *testing.T) {
 			if c.ixfr {
 				query, from = new(dns.Msg).SetIxfr("example.org.", 7, ".", "."), have
 			}
-			z, _, _, err := (&stream{from: bytes.NewReader(c.stream(t, query)), query: query}).receive("example.org.", from)
+			z, _, _, err := (&stream{from: bytes.NewReader(c.stream(t, query)), query: query}).receive("example.org.", from, nil)
 			switch {
 			case c.want == "" && err != nil:
 				t.Error(err)

@@ -42,6 +42,9 @@ type Options struct {
 	// Answering gives what is closed when the server answers: nobody is told of changes before. nil: it does from the
 	// start.
 	Answering func() <-chan struct{}
+	// GiveWay is called now and then in the course of long work on a zone, and returns when more pressing work is done;
+	// nil: there is none.
+	GiveWay func()
 	// Beside is for how long, after that, the process before may answer too; 0: there is none.
 	Beside time.Duration
 	// Replaced is the cause with which Run's ctx ends where another process has taken over what State holds; nil: none.

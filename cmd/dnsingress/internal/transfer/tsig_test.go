@@ -233,7 +233,7 @@ func TestSignedStream(t *testing.T) {
 				}
 				out.Write(framed(message))
 			}
-			_, _, _, err = (&stream{from: &out, query: query, session: ours}).receive("example.org.", nil)
+			_, _, _, err = (&stream{from: &out, query: query, session: ours}).receive("example.org.", nil, nil)
 			switch {
 			case c.want == "" && err != nil:
 				t.Error(err)

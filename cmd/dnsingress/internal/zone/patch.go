@@ -171,8 +171,8 @@ func library(record string) dns.RR {
 }
 
 // Zone returns the zone that has come of it, with a SOA of the given TTL and data; the serial moves forward in any case,
-// as with With. The error joins all that is wrong with the names.
-func (p *Patch) Zone(ttl uint32, soa []byte) (*Zone, error) {
+// as with With. between is called between two names; nil: nothing is. The error joins all that is wrong with the names.
+func (p *Patch) Zone(ttl uint32, soa []byte, between func()) (*Zone, error) {
 	z := p.from
 	i, met := p.places[z.origin]
 	if !met {
@@ -192,6 +192,9 @@ func (p *Patch) Zone(ttl uint32, soa []byte) (*Zone, error) {
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("changing %q: %w", unpack(c.owner), err))
+		}
+		if between != nil {
+			between()
 		}
 	}
 	if len(errs) > 0 {

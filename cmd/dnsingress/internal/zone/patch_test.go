@@ -27,7 +27,7 @@ func give(t *testing.T, p *Patch, r Record, add bool) bool {
 
 // patchWith ends a patch with a SOA.
 func patchWith(p *Patch, soa Record) (*Zone, error) {
-	return p.Zone(be32(soa.Data, 4), []byte(soa.Data[10:]))
+	return p.Zone(be32(soa.Data, 4), []byte(soa.Data[10:]), nil)
 }
 
 // TestPatch plays differences back that With has made, also two in one go.
