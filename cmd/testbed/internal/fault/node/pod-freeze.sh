@@ -17,8 +17,19 @@ state() {
 is() { [ "$(state)" = "$1" ] || { echo "the pod's freezer says $(state)" >&2; return 1; }; }
 put() { echo "$1" >"$file"; }
 
+# freeze insists: while processes beget others, version 1 may stay at FREEZING for ever, and asks to be told again or to thaw
+# in between (the kernel's freezer-subsystem.txt).
+freeze() {
+	local tries
+	for ((tries = 1; tries <= 2000; tries++)); do
+		put $frozen && is $frozen 2>/dev/null && return
+		((tries % 50)) || put $thawed
+	done
+	is $frozen
+}
+
 prepare() { freezer && is $thawed; }
-strike() { deed put $frozen; }
+strike() { deed freeze; }
 struck() { is $frozen; }
 upheld() { is $frozen; }
 mend() {
