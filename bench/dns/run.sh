@@ -7,7 +7,7 @@
 #   OUTQ(dnsperf outstanding, 100) CLIENTS(10) WIN(dnsblast window 256) PROBE(name to wait for)
 #   PRIMARY(command of a primary on ::1:$PRIMARY_PORT (5301) whose zone changes, and which the server follows): started first,
 #   on core $CCORE. PAIRS(15): latency is then probed in so many pairs of windows of a second, one with changes and one while
-#   the primary is held (SIGSTOP), in turn, so that both are of the same process and the same noise; pairs in which the host
+#   the primary keeps them to itself (SIGUSR1), in turn, so that both are of the same process beside the same other work; pairs in which the host
 #   gave more than one tick of the processors to others are taken again, four times as many in all at most.
 # CSV: name,perf_qps,perf_us_per_q,perf_lost,perf_avg_lat_us,blast_qps,blast_us_per_q,p50,p99,p999,rss_kb,load_s,avg_an,avg_len,foreign_cpu_pct,perf_user_us,blast_user_us,p99_quiet,serials_behind,p99_ratio,others_pct
 # p50, p99, p999 and p99_quiet are medians of the windows, p99_ratio the median of the pairs' ratios.
@@ -19,7 +19,7 @@ HZ=$(getconf CLK_TCK); LOG=${LOG:-${DNSB:-$PWD/build}/log/$NAME.log}; mkdir -p "
 first=; pid=
 wait_for() { echo "$PROBE AAAA" >"$LOG.probe"; taskset -c $CCORE $BLAST $1 "$LOG.probe" ${WAITS:-60} -1; }
 fail() { echo "$NAME,FAILED ($1, see $LOG)"; exit 1; }
-end() { [ -z "$first" ] || { kill -CONT $first 2>/dev/null; kill $first 2>/dev/null; wait $first 2>/dev/null; first=; }; }
+end() { [ -z "$first" ] || { kill $first 2>/dev/null; wait $first 2>/dev/null; first=; }; }
 trap end EXIT
 if [ -n "${PRIMARY:-}" ]; then
   # shellcheck disable=SC2086
@@ -87,8 +87,8 @@ elif [ "$RATE" != 0 ]; then
   : >"$LOG.pairs"
   for ((i = 0, kept = 0; kept < ${PAIRS:-15} && i < 4 * ${PAIRS:-15}; i++)); do
     rest; sleep 2; awake # who always works is given less by the host
-    s0=$(stolen); with=$(probe 1); kill -STOP $first; sleep .2 # the last change arrives
-    without=$(probe 1); kill -CONT $first; sleep .2
+    s0=$(stolen); with=$(probe 1); kill -USR1 $first; sleep .2 # the last change arrives
+    without=$(probe 1); kill -USR2 $first; sleep .2
     lost=$(($(stolen) - s0))
     echo "$with $without $lost" >>"$LOG.pairs"
     [ $lost -gt 1 ] || ((++kept))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command churn is a primary name server for measurements: it serves a zone file whose addresses change so many
-// times a second, tells secondaries, and gives them the differences.
+// times a second, tells secondaries, and gives them the differences. From SIGUSR1 to SIGUSR2 it works on the changes as
+// ever and keeps them to itself: what secondaries do then, they would do without changes beside the same other work.
 package main
 
 import (
@@ -11,7 +12,9 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
@@ -99,11 +102,16 @@ func churn(ctx context.Context, catalog *zone.Catalog, z *zone.Zone, rate int, e
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	begin, said, done := time.Now(), time.Now(), 0
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	begin, said, done, held := time.Now(), time.Now(), 0, false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case s := <-signals:
+			held = s == syscall.SIGUSR1
 		case <-tick.C:
 		}
 		var changes []zone.Change
@@ -121,7 +129,9 @@ func churn(ctx context.Context, catalog *zone.Catalog, z *zone.Zone, rate int, e
 		if err != nil {
 			return err
 		}
-		z = next
+		if z = next; held {
+			continue
+		}
 		catalog.Publish(z)
 		if time.Since(said) >= time.Second {
 			said = time.Now()

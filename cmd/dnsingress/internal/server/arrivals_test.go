@@ -16,7 +16,7 @@ func TestGiveWay(t *testing.T) {
 	conn, query := dial(t, "udp", s.Addrs()[0]), pack(t, ask("www.example.org.", dns.TypeAAAA))
 	for range 100 {
 		send(t, conn, query) // over loopback: it is there when this returns
-		for range 3 { // a virtual processor may stand still for the whole time aside
+		for range 3 {        // a virtual processor may stand still for the whole time aside
 			s.GiveWay()
 		}
 		if s.arrivals.waiting() {
