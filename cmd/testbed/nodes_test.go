@@ -156,7 +156,7 @@ func TestStatusOffline(t *testing.T) {
 // The doctor finds all that is wrong, on every node, and what stands on the cluster.
 func TestDoctor(t *testing.T) {
 	c, s, hosts := boards(t)
-	hosts["worker-1"].Key = hosts["control-1"].Key // their cards were swapped
+	hosts["worker-1"].Take(hosts["control-1"].Key) // their cards were swapped
 	if _, err := c.Journal.Begin(journal.Entry{Kind: journal.Fault, What: "link-down", Nodes: []string{"worker-1"}}); err != nil {
 		t.Fatal(err)
 	}

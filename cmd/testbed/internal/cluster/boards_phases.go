@@ -228,10 +228,10 @@ func (p *reimage) reporter(node string) func(step string, done, total int64) {
 		}
 		last, lastPart = step, part
 		if total > 0 {
-			fmt.Fprintf(p.Work.to(), "      %s: %s %d %% of %d MB\n", node, step, 10*part, total/1e6)
+			p.Work.say("%s: %s %d %% of %d MB", node, step, 10*part, total/1e6)
 			return
 		}
-		fmt.Fprintf(p.Work.to(), "      %s: %s\n", node, step)
+		p.Work.say("%s: %s", node, step)
 	}
 }
 

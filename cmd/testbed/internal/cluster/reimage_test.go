@@ -229,7 +229,7 @@ func TestClaim(t *testing.T) {
 // A board that does not answer may be blank; one that shows another's key is not, and its card is left alone.
 func TestMeetTellsBlankBoardsFromStrangers(t *testing.T) {
 	c, hosts, dir := rackOf(t, "pi-1", "pi-2", "pi-3")
-	hosts["pi-2"].Key = hosts["pi-1"].Key
+	hosts["pi-2"].Take(hosts["pi-1"].Key)
 	delete(hosts, "pi-3")
 	imaging := &cards{want: map[string]string{"pi-1": "new", "pi-2": "new", "pi-3": "new"}, dir: dir, j: c.Journal}
 	for _, tt := range []struct {

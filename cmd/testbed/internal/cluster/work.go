@@ -23,8 +23,9 @@ import (
 // Work is one `testbed up`: which nodes it is about, how far each of them has come, and why some were given up. It is
 // written to the cluster's state whenever a node comes further, so that a killed one can be gone on with.
 type Work struct {
-	path string
-	out  io.Writer // a line for each node that ended a phase; nil: none
+	path   string
+	saying sync.Mutex
+	out    io.Writer // a line for each node that ended a phase; nil: none
 
 	mu     sync.Mutex
 	record Record
@@ -153,7 +154,7 @@ func (w *Work) GiveUp(phase string, n inventory.Node, err error) error {
 	if w == nil {
 		return err
 	}
-	fmt.Fprintf(w.to(), "      %s: given up: %s\n", n.Name, firstLine(err))
+	w.say("%s: given up: %s", n.Name, firstLine(err))
 	return w.change(n, func(p *Progress) { p.GaveUp, p.Error = phase, err.Error() })
 }
 
@@ -213,11 +214,14 @@ func (w *Work) save() error {
 	return nil
 }
 
-func (w *Work) to() io.Writer {
+// say prints a line of progress. Several nodes may have something to say at once.
+func (w *Work) say(format string, args ...any) {
 	if w == nil || w.out == nil {
-		return io.Discard
+		return
 	}
-	return w.out
+	w.saying.Lock()
+	defer w.saying.Unlock()
+	fmt.Fprintf(w.out, "      "+format+"\n", args...)
 }
 
 // Each does a phase of `up` on every node that is still worked on, at most atOnce at a time (0: all). A node on which fn
@@ -251,7 +255,7 @@ func (c *Cluster) Each(ctx context.Context, phase string, nodes []inventory.Node
 			mu.Lock()
 			defer mu.Unlock()
 			count++
-			fmt.Fprintf(w.to(), "      %s: %s … %.1fs (%d of %d)\n", n.Name, done, time.Since(start).Seconds(), count, len(todo))
+			w.say("%s: %s … %.1fs (%d of %d)", n.Name, done, time.Since(start).Seconds(), count, len(todo))
 		}
 		return nil
 	})

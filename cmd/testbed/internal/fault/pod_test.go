@@ -52,6 +52,7 @@ func exists(path string) bool {
 type container struct {
 	uid, id, dir string
 	*exec.Cmd
+	reap    func() error // Wait, for several
 	sandbox *exec.Cmd
 }
 
@@ -62,7 +63,7 @@ func newContainer(t *testing.T, controller string) container {
 	c := container{uid: fmt.Sprintf("fa017e57-0000-4000-8000-%012d", own), id: fmt.Sprintf("c%063d", own)}
 	top := filepath.Join(root, fmt.Sprintf("dnsingress-fault-test-%d", own))
 	c.dir = filepath.Join(top, "pod"+c.uid)
-	start := func(name string) *exec.Cmd {
+	start := func(name string) (*exec.Cmd, func() error) {
 		child := filepath.Join(c.dir, name)
 		if err := os.MkdirAll(child, 0o755); err != nil {
 			t.Fatal(err)
@@ -76,16 +77,15 @@ func newContainer(t *testing.T, controller string) container {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		reap := sync.OnceValue(cmd.Wait)
 		t.Cleanup(func() {
-			if cmd.ProcessState == nil {
-				cmd.Process.Kill()
-				cmd.Wait()
-			}
+			cmd.Process.Kill()
+			reap()
 		})
 		if n, err := out.Read(make([]byte, 1)); n != 1 {
 			t.Fatal("the process did not reach its cgroup: ", err)
 		}
-		return cmd
+		return cmd, reap
 	}
 	t.Cleanup(func() { os.Remove(c.dir); os.Remove(top) })
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
@@ -98,7 +98,8 @@ func newContainer(t *testing.T, controller string) container {
 			}
 		}
 	}
-	c.Cmd, c.sandbox = start(c.id), start("sandbox")
+	c.Cmd, c.reap = start(c.id)
+	c.sandbox, _ = start("sandbox")
 	return c
 }
 
@@ -132,7 +133,7 @@ func TestPodSIGKILL(t *testing.T) {
 		instant, err = f.Begin(t.Context(), at)
 		began <- err
 	}()
-	err := pod.Wait() // reaps it, as containerd's shim does
+	err := pod.reap() // as containerd's shim does
 	if end := (*exec.ExitError)(nil); !errors.As(err, &end) || end.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Errorf("the container's process ended with %v", err)
 	}
@@ -169,7 +170,7 @@ func TestPodThatIsNotHeldIsFound(t *testing.T) {
 	m := newMachine(t)
 	m.write(t, "pods", onlyPod(pod.uid, pod.id, "::1"))
 	f := struck(t, m, PodSIGKILL, time.Hour, nil)
-	go pod.Wait()
+	go pod.reap()
 	if _, err := f.Begin(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +204,7 @@ func TestContainerKill(t *testing.T) {
 	m := newMachine(t)
 	m.write(t, "pods", onlyPod(pod.uid, pod.id, "::1"))
 	f := struck(t, m, ContainerKill, time.Hour, map[string]string{"container": "b"})
-	go pod.Wait()
+	go pod.reap()
 	at := time.Now().Add(500 * time.Millisecond)
 	if i, err := f.Begin(t.Context(), at); err != nil || i.Before.Before(at) {
 		t.Fatal(i, err)

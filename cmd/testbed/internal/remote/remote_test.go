@@ -274,7 +274,7 @@ func TestAnothersHostKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Drop("worker-1")
-	hosts["worker-1"].Key = hosts["worker-2"].Key // their cards were swapped
+	hosts["worker-1"].Take(hosts["worker-2"].Key) // their cards were swapped
 	_, err := f.Run(t.Context(), "worker-1", remote.Command{Line: ":"})
 	var refused *remote.HostKeyError
 	if !errors.As(err, &refused) || refused.Owner != "worker-2" {

@@ -32,7 +32,7 @@ import (
 // Host is an SSH server on the loopback address that runs commands by sh, each in a session of its own as sshd does, and
 // serves this machine's files.
 type Host struct {
-	Key ssh.Signer // what it shows
+	Key ssh.Signer // what it shows; Take changes it
 	Env []string   // of commands, beside this process's
 
 	client   ssh.PublicKey // who may come in
@@ -85,6 +85,13 @@ func NewHost(t testing.TB, client ssh.PublicKey, env ...string) *Host {
 // Address returns where the host listens.
 func (h *Host) Address() *net.TCPAddr { return h.listener.Addr().(*net.TCPAddr) }
 
+// Take has the host show another key from now on.
+func (h *Host) Take(key ssh.Signer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.Key = key
+}
+
 // Cut ends all connections.
 func (h *Host) Cut() {
 	h.mu.Lock()
@@ -134,7 +141,9 @@ func (h *Host) serve(conn net.Conn) {
 		}
 		return nil, nil
 	}}
+	h.mu.Lock()
 	config.AddHostKey(h.Key)
+	h.mu.Unlock()
 	_, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {
 		return
