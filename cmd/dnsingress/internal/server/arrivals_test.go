@@ -15,8 +15,8 @@ func TestGiveWay(t *testing.T) {
 	s := start(t, Config{Workers: 1})
 	conn, query := dial(t, "udp", s.Addrs()[0]), pack(t, ask("www.example.org.", dns.TypeAAAA))
 	for range 100 {
-		send(t, conn, query) // over loopback: it is there when this returns
-		for range 3 {        // a virtual processor may stand still for the whole time aside
+		send(t, conn, query)                               // over loopback: it is there when this returns
+		for i := 0; s.arrivals.waiting() && i < 100; i++ { // a busy machine may stand still for the whole time aside
 			s.GiveWay()
 		}
 		if s.arrivals.waiting() {

@@ -52,6 +52,11 @@ func (p *meet) Run(ctx context.Context) error {
 	if err := p.alone(); err != nil {
 		return err
 	}
+	if p.Imaging != nil { // a board that was never written may be written now
+		if err := p.MakeKeys(); err != nil {
+			return err
+		}
+	}
 	if err := p.Borrow(); err != nil {
 		return err
 	}

@@ -19,17 +19,45 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 )
 
-// MakeKeys makes a host key for each node that has none yet. What is written to a node's card has it, so that the node is
-// known before it boots for the first time.
+// MakeKeys makes a host key for each node whose card is written here, on the twin each node, and of which no key is known
+// yet. What is written to a node's card has it, so that the node is known before it boots for the first time.
 func (c *Cluster) MakeKeys() error {
 	if c.Inventory.Substrate == "twin" {
 		return c.keys.make(c.Inventory)
 	}
-	return errors.Join(os.MkdirAll(c.keys.dir, 0o700), c.keys.makeHosts(c.Inventory))
+	return errors.Join(os.MkdirAll(c.keys.dir, 0o700), c.keys.makeCards(c.Inventory))
 }
 
 // HostKey returns the private key that a node is to show, in OpenSSH's format; MakeKeys has made it.
-func (c *Cluster) HostKey(node string) ([]byte, error) { return c.keys.host(node) }
+func (c *Cluster) HostKey(node string) ([]byte, error) {
+	key, err := c.keys.host(node)
+	if errors.Is(err, fs.ErrNotExist) && c.Inventory.Substrate != "twin" {
+		return nil, fmt.Errorf("%s: the private part of its host key is not here (hint: where its card was written; or forget its key, hostKey in %s or its line in %s, and a new one is made)",
+			node, c.Inventory.Path, c.Inventory.SSH.KnownHosts)
+	}
+	return key, err
+}
+
+// makeCards makes the host keys of boards that have an image and that nobody has pinned.
+func (k keys) makeCards(inv *inventory.Inventory) error {
+	file, err := operatorPath(inv.Path, inv.SSH.KnownHosts)
+	if err != nil {
+		return err
+	}
+	for _, n := range inv.Nodes {
+		if _, named := inv.ImageOf(n); !named {
+			continue
+		}
+		known, err := k.pinned(inv, n, file)
+		if err == nil && len(known) == 0 {
+			err = makeKey(k.hostPath(n.Name), n.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Authorized returns what is to be in the nodes' authorized_keys: whom they let in.
 func (c *Cluster) Authorized() ([]byte, error) {

@@ -57,9 +57,35 @@ func TestPins(t *testing.T) {
 
 	c.Inventory.Nodes[1].HostKey = string(ssh.MarshalAuthorizedKey(two))
 	check("the inventory's counts")
-	if err := c.MakeKeys(); err != nil {
-		t.Fatal(err)
+
+	makeKeys := func() {
+		t.Helper()
+		if err := c.MakeKeys(); err != nil {
+			t.Fatal(err)
+		}
 	}
+	image := func(id string) {
+		for i := range c.Inventory.Nodes {
+			c.Inventory.Nodes[i].Image = id
+		}
+	}
+	c.Inventory.Images = []inventory.Image{{ID: "os"}}
+	image("os")
+	makeKeys()
+	check("no other is made for boards that are known")
+	for _, node := range n {
+		if _, err := c.HostKey(node.Name); err == nil || !strings.Contains(err.Error(), node.Name+": the private part of its host key is not here (hint: ") {
+			t.Errorf("%s: error %v", node.Name, err)
+		}
+	}
+	pin(t, c, "")
+	c.Inventory.Nodes[1].HostKey = ""
+	image("")
+	makeKeys()
+	check("boards without an image are not written", "pi-1: no host key is pinned", "pi-2: no host key is pinned")
+	image("os")
+	makeKeys()
+	c.Inventory.Nodes[1].HostKey = string(ssh.MarshalAuthorizedKey(two))
 	check("another key was made for the card", "pi-2: hostKey in ", ", but the key made for its card is SHA256:")
 	c.Inventory.Nodes[1].HostKey = ""
 	check("those made here")
