@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 	"sync"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/bundle"
@@ -195,7 +194,7 @@ func buildAgent(ctx context.Context, inv *inventory.Inventory) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	store.Arch = agentArch(inv)
+	store.Arch = inv.Boot.Arch()
 	item, err := store.Get(ctx, &bundle.GoProgram{Module: ".", Package: "./cmd/testbed/internal/netboot/agent/testbed-agent"})
 	if err != nil {
 		return nil, fmt.Errorf("building the agent: %w", err)
@@ -205,12 +204,4 @@ func buildAgent(ctx context.Context, inv *inventory.Inventory) ([]byte, error) {
 		return nil, fmt.Errorf("reading the agent: %w", err)
 	}
 	return agent, nil
-}
-
-// agentArch is the architecture of what boots: Raspberry Pis, or virtual machines on this one.
-func agentArch(inv *inventory.Inventory) string {
-	if inv.Boot.Firmware == inventory.FirmwarePC {
-		return runtime.GOARCH
-	}
-	return "arm64"
 }

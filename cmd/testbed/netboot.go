@@ -200,7 +200,7 @@ func (s streams) netbootInitramfs() *cobra.Command {
 			return err
 		}
 		if *dry {
-			fmt.Fprintf(s.Out, "%s: the agent for linux/%s and the drivers of firmware %q\n", args[0], agentArch(inv), inv.Boot.Firmware)
+			fmt.Fprintf(s.Out, "%s: the agent for linux/%s and the drivers of firmware %q\n", args[0], inv.Boot.Arch(), inv.Boot.Firmware)
 			return nil
 		}
 		agent, err := buildAgent(cmd.Context(), inv)

@@ -175,6 +175,10 @@ func (s streams) upPhases(c *cluster.Cluster, f raisingFlags, log *slog.Logger) 
 		raise = append(c.Phases(raising, before...), mend, preflight.Before(look))
 	} else {
 		raise = c.Phases(raising, append(before, mend, preflight.Before(look))...)
+		if f.until == "preflight" {
+			return raise[:len(raise)-1], nil // whose last one writes cards
+		}
+		raise = append(raise, preflight.Written(look))
 	}
 	switch f.until {
 	case "boot", "preflight":

@@ -20,20 +20,49 @@ import (
 )
 
 func (b *boards) phases(r Raising, before []phase.Phase) []phase.Phase {
+	taking := &taking{boards: b}
 	phases := []phase.Phase{
 		phase.Func("Check this machine", func(context.Context) error { return programs() }),
-		&meet{boards: b, Raising: r},
+		&meet{taking: taking, Raising: r},
 	}
 	phases = append(phases, before...)
-	return append(phases, &reimage{boards: b, Raising: r})
+	return append(phases, &reimage{taking: taking, Raising: r})
+}
+
+// taking has the boards for one orchestrator: two may stand beside one rack, each with a state directory of its own.
+type taking struct {
+	*boards
+	release func()
+}
+
+// take claims the boards, unless the node that the claim is on has no system yet: then when it has.
+func (t *taking) take(ctx context.Context) error {
+	if t.release != nil || t.Work.Blank(t.Inventory.ControlPlane()) {
+		return nil
+	}
+	release, err := t.claim(ctx, "up")
+	if err != nil {
+		return err
+	}
+	t.release = release
+	if err := os.WriteFile(t.takenPath(), nil, 0o644); err != nil {
+		return fmt.Errorf("marking the boards as taken: %w", err)
+	}
+	return nil
+}
+
+// leave gives the claim back, or up where the node that it was on is gone.
+func (t *taking) leave() {
+	if t.release != nil {
+		t.release()
+		t.release = nil
+	}
 }
 
 // meet is the phase that takes the boards: it readies the keys and looks what each board is.
 type meet struct {
-	*boards
+	*taking
 	Raising
-
-	release func()
 }
 
 func (p *meet) Title() string {
@@ -63,22 +92,11 @@ func (p *meet) Run(ctx context.Context) error {
 	if err := p.Each(ctx, "meet", p.Inventory.Nodes, 0, p.look); err != nil {
 		return err
 	}
-	// Two orchestrators may stand beside one rack, each with a state directory of its own.
-	release, err := p.claim(ctx, "up")
-	if err != nil {
-		return err
-	}
-	p.release = release
-	if err := os.WriteFile(p.takenPath(), nil, 0o644); err != nil {
-		return fmt.Errorf("marking the boards as taken: %w", err)
-	}
-	return nil
+	return p.take(ctx)
 }
 
 func (p *meet) CleanUp(context.Context) error {
-	if p.release != nil {
-		p.release()
-	}
+	p.leave()
 	return nil
 }
 
@@ -91,6 +109,7 @@ func (p *meet) look(ctx context.Context, n inventory.Node) (string, error) {
 	}
 	if err != nil && p.Imaging != nil && ctx.Err() == nil {
 		if want, wantErr := p.Imaging.Wanted(ctx, n); wantErr == nil && want != "" {
+			p.Work.found(n, blank)
 			return fmt.Sprintf("does not answer: its card is to be written (%s)", firstLine(err)), nil
 		}
 	}
@@ -138,7 +157,7 @@ type Imaging interface {
 
 // reimage is the phase that writes the cards of the boards whose image is not the wanted one.
 type reimage struct {
-	*boards
+	*taking
 	Raising
 }
 
@@ -167,7 +186,13 @@ func (p *reimage) Run(ctx context.Context) error {
 	if p.AtOnce != nil {
 		atOnce = p.AtOnce(p.Work.Of(p.Inventory.Nodes))
 	}
-	return p.Each(ctx, "flash", p.Inventory.Nodes, atOnce, p.flash)
+	if err := p.Each(ctx, "flash", p.Inventory.Nodes, atOnce, p.flash); err != nil {
+		return err
+	}
+	if p.Work.Written(p.Inventory.ControlPlane()) { // what was claimed there is gone with its system
+		p.leave()
+	}
+	return p.take(ctx)
 }
 
 // flash makes one board run its image.
@@ -197,6 +222,7 @@ func (p *reimage) flash(ctx context.Context, n inventory.Node) (string, error) {
 	if _, err := p.system(ctx, n); err != nil {
 		return "", err
 	}
+	p.Work.found(n, written)
 	return fmt.Sprintf("runs image %s (before: %s)", want, have), p.written(n.Name)
 }
 

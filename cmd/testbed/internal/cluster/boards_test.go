@@ -95,7 +95,7 @@ func TestBoardsLeaveATwinAlone(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(c.StateDir, 0o755), os.WriteFile(state, []byte(`{"cluster": "any"}`), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	for what, err := range map[string]error{"down": c.Down(t.Context()), "up": (&meet{boards: &boards{c}}).Run(t.Context())} {
+	for what, err := range map[string]error{"down": c.Down(t.Context()), "up": (&meet{taking: &taking{boards: &boards{c}}}).Run(t.Context())} {
 		if err == nil || !strings.Contains(err.Error(), "stands under this name (hint: ") {
 			t.Errorf("%s: %v", what, err)
 		}

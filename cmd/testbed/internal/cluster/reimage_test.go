@@ -142,7 +142,7 @@ func TestFlashWhatDiffers(t *testing.T) {
 			met.Wait()
 		},
 	}
-	p := &reimage{boards: &boards{Cluster: c}, Raising: Raising{Imaging: imaging, AtOnce: func([]inventory.Node) int { return 2 }}}
+	p := &reimage{taking: &taking{boards: &boards{Cluster: c}}, Raising: Raising{Imaging: imaging, AtOnce: func([]inventory.Node) int { return 2 }}}
 	if err := p.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestMeetTellsBlankBoardsFromStrangers(t *testing.T) {
 		{"pi-3", nil, "", "connecting to pi-3: "},
 	} {
 		n, _ := c.Inventory.Node(tt.node)
-		says, err := (&meet{boards: &boards{Cluster: c}, Raising: Raising{Imaging: tt.imaging}}).look(t.Context(), n)
+		says, err := (&meet{taking: &taking{boards: &boards{Cluster: c}}, Raising: Raising{Imaging: tt.imaging}}).look(t.Context(), n)
 		if !strings.HasPrefix(says, tt.says) || tt.says == "" && says != "" {
 			t.Errorf("%s says %q, want %q", tt.node, says, tt.says)
 		}

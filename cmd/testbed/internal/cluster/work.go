@@ -31,7 +31,16 @@ type Work struct {
 	record Record
 	only   []string // names of nodes; nil: all
 	resume bool
+	cards  map[string]card // of boards, as this `up` has found or left them
 }
+
+// card is what is known of a board's card.
+type card string
+
+const (
+	blank   card = "blank"   // the board does not answer, and is to be written
+	written card = "written" // by this `up`
+)
 
 // Record is what the state file of a Work tells.
 type Record struct {
@@ -124,6 +133,33 @@ func (w *Work) Of(nodes []inventory.Node) []inventory.Node {
 	return slices.DeleteFunc(slices.Clone(nodes), func(n inventory.Node) bool {
 		return w.only != nil && !slices.Contains(w.only, n.Name) || w.record.Nodes[n.Name].GaveUp != ""
 	})
+}
+
+// Blank says whether a node does not answer because its card is still to be written.
+func (w *Work) Blank(n inventory.Node) bool { return w.has(n, blank) }
+
+// Written says whether this `up` has written a node's card.
+func (w *Work) Written(n inventory.Node) bool { return w.has(n, written) }
+
+func (w *Work) has(n inventory.Node, c card) bool {
+	if w == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cards[n.Name] == c
+}
+
+func (w *Work) found(n inventory.Node, c card) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cards == nil {
+		w.cards = map[string]card{}
+	}
+	w.cards[n.Name] = c
 }
 
 // Limited says whether some nodes were left out by the user.

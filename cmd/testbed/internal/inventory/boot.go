@@ -2,7 +2,10 @@
 
 package inventory
 
-import "net/netip"
+import (
+	"net/netip"
+	"runtime"
+)
 
 // Boot says how nodes are booted to be written anew (docs/testbed/netboot.md). Nodes need a mac for it.
 type Boot struct {
@@ -20,6 +23,14 @@ const (
 	DHCPServer, DHCPProxy  = "server", "proxy"
 	FirmwarePi, FirmwarePC = "pi", "pc"
 )
+
+// Arch returns the architecture of what boots, as Go and Debian call it: Raspberry Pis, or virtual machines on this one.
+func (b Boot) Arch() string {
+	if b.Firmware == FirmwarePC {
+		return runtime.GOARCH
+	}
+	return "arm64"
+}
 
 // defaultBoot uses a network that RFC 5737 keeps for documentation: it never leaves the link.
 var defaultBoot = Boot{Subnet: netip.MustParsePrefix("192.0.2.0/24"), DHCP: DHCPServer, Firmware: FirmwarePi}

@@ -42,16 +42,39 @@ func Names(inv *inventory.Inventory, catalog []bundle.Source) []string {
 	return names
 }
 
-// Before returns the phase that looks at all nodes before any is changed. Nodes on which something stops it are given up.
-func Before(o Options) phase.Phase { return &before{Options: o} }
+// Before returns the phase that looks at all nodes before any is changed, but at those whose cards are still to be written:
+// there is nothing to look at. Nodes on which something stops it are given up.
+func Before(o Options) phase.Phase {
+	return &before{o, "Preflight", func(n inventory.Node) bool { return !o.Cluster.Work.Blank(n) }}
+}
 
-type before struct{ Options }
+// Written returns the phase that looks likewise at the nodes whose cards have been written since.
+func Written(o Options) phase.Phase {
+	return &before{o, "Preflight of what was written", o.Cluster.Work.Written}
+}
 
-func (p *before) Title() string { return "Preflight" }
+type before struct {
+	Options
+	title string
+	is    func(inventory.Node) bool // among those that it looks at
+}
+
+func (p *before) Title() string { return p.title }
+
+// nodes returns those that it looks at.
+func (p *before) nodes() []inventory.Node {
+	return slices.DeleteFunc(slices.Clone(p.Cluster.Work.Of(p.Cluster.Inventory.Nodes)), func(n inventory.Node) bool { return !p.is(n) })
+}
+
+func (p *before) Skip(context.Context) (string, error) {
+	if len(p.nodes()) == 0 {
+		return "no node", nil
+	}
+	return "", nil
+}
 
 func (p *before) Plan() []string {
-	inv := p.Cluster.Inventory
-	nodes := p.Cluster.Work.Of(inv.Nodes)
+	inv, nodes := p.Cluster.Inventory, p.nodes()
 	var lines []string
 	for _, n := range nodes {
 		names := []string{Reachable, HostKey, Clock}
@@ -71,12 +94,11 @@ func (p *before) starts(n inventory.Node) bool {
 	if !n.In(inventory.Worker) {
 		return false
 	}
-	return p.Cluster.Inventory.Substrate != "twin" || n.Name == speaker(p.Cluster.Work.Of(p.Cluster.Inventory.Nodes)).Name
+	return p.Cluster.Inventory.Substrate != "twin" || n.Name == speaker(p.nodes()).Name
 }
 
 func (p *before) Run(ctx context.Context) error {
-	c := p.Cluster
-	nodes := c.Work.Of(c.Inventory.Nodes)
+	c, nodes := p.Cluster, p.nodes()
 	findings, err := Run(ctx, c.Fleet, c.Inventory, nodes, Standard(c.Inventory.Substrate), false)
 	if err != nil {
 		return err

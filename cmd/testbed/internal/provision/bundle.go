@@ -53,14 +53,17 @@ func (p *bundlePhase) architecture(ctx context.Context) error {
 	}
 	var mu sync.Mutex
 	found := map[string][]string{}
-	err := p.c.Fleet.Each(ctx, p.c.Inventory.Nodes, 0, func(ctx context.Context, n inventory.Node) error {
-		r, err := p.c.Fleet.Run(ctx, n.Name, remote.Command{Line: "dpkg --print-architecture"})
-		if err != nil {
-			return fmt.Errorf("asking for the architecture: %w", err)
+	err := p.c.Fleet.Each(ctx, p.c.Work.Of(p.c.Inventory.Nodes), 0, func(ctx context.Context, n inventory.Node) error {
+		arch := p.c.Inventory.Boot.Arch()
+		if !p.c.Work.Blank(n) {
+			r, err := p.c.Fleet.Run(ctx, n.Name, remote.Command{Line: "dpkg --print-architecture"})
+			if err != nil {
+				return fmt.Errorf("asking for the architecture: %w", err)
+			}
+			arch = strings.TrimSpace(string(r.Stdout))
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		arch := strings.TrimSpace(string(r.Stdout))
 		found[arch] = append(found[arch], n.Name)
 		return nil
 	})
