@@ -20,7 +20,7 @@ import (
 )
 
 func (b *boards) phases(r Raising, before []phase.Phase) []phase.Phase {
-	taking := &taking{boards: b}
+	taking := &taking{boards: b, lock: claimPath}
 	phases := []phase.Phase{
 		phase.Func("Check this machine", func(context.Context) error { return programs() }),
 		&meet{taking: taking, Raising: r},
@@ -32,7 +32,8 @@ func (b *boards) phases(r Raising, before []phase.Phase) []phase.Phase {
 // taking has the boards for one orchestrator: two may stand beside one rack, each with a state directory of its own.
 type taking struct {
 	*boards
-	release func()
+	lock    string // on the control node
+	release func() // nil: not taken
 }
 
 // take claims the boards, unless the node that the claim is on has no system yet: then when it has.
@@ -40,7 +41,7 @@ func (t *taking) take(ctx context.Context) error {
 	if t.release != nil || t.Work.Blank(t.Inventory.ControlPlane()) {
 		return nil
 	}
-	release, err := t.claim(ctx, "up")
+	release, err := t.claimAt(ctx, "up", t.lock)
 	if err != nil {
 		return err
 	}

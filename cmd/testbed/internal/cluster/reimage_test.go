@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,7 +143,9 @@ func TestFlashWhatDiffers(t *testing.T) {
 			met.Wait()
 		},
 	}
-	p := &reimage{taking: &taking{boards: &boards{Cluster: c}}, Raising: Raising{Imaging: imaging, AtOnce: func([]inventory.Node) int { return 2 }}}
+	taking := &taking{boards: &boards{Cluster: c}, lock: filepath.Join(dir, "lock")}
+	defer taking.leave()
+	p := &reimage{taking: taking, Raising: Raising{Imaging: imaging, AtOnce: func([]inventory.Node) int { return 2 }}}
 	if err := p.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -249,6 +252,46 @@ func TestMeetTellsBlankBoardsFromStrangers(t *testing.T) {
 		}
 		if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: error %v, want %q", tt.node, err, tt.err)
+		}
+	}
+}
+
+// A rack of which no board was ever written: nobody can be asked anything before the cards are, and the boards are claimed
+// as soon as the control node has a system.
+func TestBlankRack(t *testing.T) {
+	c, hosts, dir := rackOf(t, "pi-1", "pi-2")
+	var out strings.Builder
+	var err error
+	if c.Work, err = c.NewWork(&out, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	systems := maps.Clone(hosts)
+	clear(hosts)
+	imaging := &cards{want: map[string]string{"pi-1": "new", "pi-2": "new"}, dir: dir, j: c.Journal, meet: func() { maps.Copy(hosts, systems) }}
+	taking := &taking{boards: &boards{Cluster: c}, lock: filepath.Join(dir, "lock")}
+	defer taking.leave()
+	raising := Raising{Imaging: imaging, AtOnce: func([]inventory.Node) int { return 1 }}
+	m := &meet{taking: taking, Raising: raising}
+	if err := c.Each(t.Context(), "meet", c.Inventory.Nodes, 0, m.look); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.take(t.Context()); err != nil || taking.release != nil {
+		t.Errorf("claimed on a node without a system: %v", err)
+	}
+	for _, n := range c.Inventory.Nodes {
+		if !c.Work.Blank(n) || c.Work.Written(n) {
+			t.Errorf("%s is not known as blank", n.Name)
+		}
+	}
+	if err := (&reimage{taking: taking, Raising: raising}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if taking.release == nil {
+		t.Error("the boards are not claimed")
+	}
+	for _, n := range c.Inventory.Nodes {
+		if c.Work.Blank(n) || !c.Work.Written(n) {
+			t.Errorf("%s is not known as written:\n%s", n.Name, &out)
 		}
 	}
 }
