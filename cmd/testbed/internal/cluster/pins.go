@@ -32,8 +32,8 @@ func (c *Cluster) MakeKeys() error {
 func (c *Cluster) HostKey(node string) ([]byte, error) {
 	key, err := c.keys.host(node)
 	if errors.Is(err, fs.ErrNotExist) && c.Inventory.Substrate != "twin" {
-		return nil, fmt.Errorf("%s: the private part of its host key is not here (hint: where its card was written; or forget its key, hostKey in %s or its line in %s, and a new one is made)",
-			node, c.Inventory.Path, c.Inventory.SSH.KnownHosts)
+		return nil, fmt.Errorf("%s: the private part of its host key is not here: %w (hint: it is where its card was written; or forget its key, hostKey in %s or its line in %s, and a new one is made)",
+			node, err, c.Inventory.Path, c.Inventory.SSH.KnownHosts)
 	}
 	return key, err
 }
@@ -44,6 +44,7 @@ func (k keys) makeCards(inv *inventory.Inventory) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, n := range inv.Nodes {
 		if _, named := inv.ImageOf(n); !named {
 			continue
@@ -52,11 +53,9 @@ func (k keys) makeCards(inv *inventory.Inventory) error {
 		if err == nil && len(known) == 0 {
 			err = makeKey(k.hostPath(n.Name), n.Name)
 		}
-		if err != nil {
-			return err
-		}
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Authorized returns what is to be in the nodes' authorized_keys: whom they let in.

@@ -74,7 +74,7 @@ func TestPins(t *testing.T) {
 	makeKeys()
 	check("no other is made for boards that are known")
 	for _, node := range n {
-		if _, err := c.HostKey(node.Name); err == nil || !strings.Contains(err.Error(), node.Name+": the private part of its host key is not here (hint: ") {
+		if _, err := c.HostKey(node.Name); err == nil || !strings.Contains(err.Error(), node.Name+": the private part of its host key is not here: open ") {
 			t.Errorf("%s: error %v", node.Name, err)
 		}
 	}

@@ -95,7 +95,7 @@ func TestRolesOnArm64(t *testing.T) {
 		"systemctl is-enabled ssh chrony systemd-sysctl testbed-network testbed-quiet testbed-access containerd etcd kube-apiserver kube-controller-manager kube-scheduler kubelet unbound prometheus pod-targets",
 		"systemd-analyze verify /etc/systemd/system/testbed-*.service /etc/systemd/system/kube*.service /etc/systemd/system/etcd.service /etc/systemd/system/prometheus.service 2>&1",
 		"chronyd -v; chronyd -p -f /etc/chrony/chrony.conf",
-		"unbound -V | head -1; unbound-checkconf",
+		"unbound -V | head -1; /usr/libexec/unbound-helper root_trust_anchor_update; unbound-checkconf", // as its unit does before it starts
 		"prometheus --version | head -1; promtool check config /etc/prometheus/prometheus.yml",
 		"containerd --version; containerd config dump | grep sandbox_image",
 		"runc --version | head -1; named -v; pdns_recursor --version 2>&1 | head -1; kresd --version; nft --version; ip -V",

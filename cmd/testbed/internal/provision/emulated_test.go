@@ -170,6 +170,7 @@ func (m *emulated) listen(t *testing.T, dir string) (port int) {
 	}
 	server := m.command(context.Background(), fmt.Sprintf("mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e -o ListenAddress=[::1]:%d -o UsePAM=no", port))
 	server.Stdout, server.Stderr = t.Output(), t.Output()
+	server.WaitDelay = time.Second // nsenter dies, and sshd with the namespaces alone, after it
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}

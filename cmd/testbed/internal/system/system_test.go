@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/bundle"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/cluster"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
@@ -266,15 +267,22 @@ func findKubectl(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := filepath.Glob(filepath.Join(cache, "kube/*/kubectl"))
+	store, err := bundle.Open(cache, repo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if dir := os.Getenv("KUBE_BIN_DIR"); dir != "" {
-		found = []string{filepath.Join(dir, "kubectl")}
+	kubernetes := new(bundle.Kubernetes)
+	key, err := kubernetes.Key(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(found) > 0 {
-		return found[len(found)-1]
+	program := kubernetes.Place(key) // in the cache, or in KUBE_BIN_DIR
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(cache, program)
+	}
+	program = filepath.Join(program, "kubectl")
+	if _, err := os.Stat(program); err == nil {
+		return program
 	}
 	if os.Getenv("CI") == "true" {
 		t.Fatal("no kubectl")
