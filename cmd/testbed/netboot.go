@@ -44,10 +44,12 @@ func (s streams) toWrite(c *cluster.Cluster, words []string, log *slog.Logger) (
 	if err != nil {
 		return nil, nil, err
 	}
+	var errs []error
 	for _, n := range nodes {
-		if err := imaging.can(n); err != nil {
-			return nil, nil, cli.Misuse("%w", err)
-		}
+		errs = append(errs, imaging.can(n))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, nil, cli.Misuse("%w", err)
 	}
 	return nodes, imaging, nil
 }
