@@ -79,7 +79,7 @@ differential: setup ## Ask Knot DNS and NSD what dnsingress is asked, of ZONES g
 
 .PHONY: race
 race: setup ## The tests of concurrent packages under the race detector (needs a C compiler)
-	CGO_ENABLED=1 go test -race -timeout 20m ./...
+	CGO_ENABLED=1 go test -race -timeout 20m ./cmd/dnsingress/... ./cmd/loadgen/... ./cmd/testbed/... ./internal/...
 
 .PHONY: setup
 setup: ## Install what building, testing and the twin need (apt needs root)
