@@ -140,10 +140,10 @@ rehearse: ## Re-imaging over the network in a virtual machine: blank, again, an 
 	@tools/rehearsal/rehearse bin/testbed
 
 .PHONY: rehearse-up
-rehearse-up: ## `testbed up` on a rack of two blank virtual machines (needs root; long: processors are emulated; UNTIL=boot)
+rehearse-up: ## `testbed up` on a rack of two blank virtual machines until the worker has joined (needs root; 14 minutes: processors are emulated; UNTIL=boot)
 	@$(MAKE) --no-print-directory build COMMANDS=testbed
 	bin/testbed up --until base
-	@tools/rehearsal/up bin/testbed --until $(or $(UNTIL),boot)
+	@tools/rehearsal/up bin/testbed $(if $(UNTIL),--until $(UNTIL))
 
 .PHONY: bundle-arm64
 bundle-arm64: ## All that nodes need, built or fetched for arm64, each program started once by qemu-user (long; ONLY=kubernetes,image/envoy)
