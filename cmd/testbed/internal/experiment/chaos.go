@@ -30,7 +30,7 @@ func (t *trial) aimChaos(ctx context.Context) error {
 	if len(t.cell.Trials.Chaos) == 0 {
 		return nil
 	}
-	rng := t.random()
+	rng := t.random("target")
 	for _, f := range t.cell.Trials.Faults() {
 		made, target, err := t.aim(ctx, f, rng)
 		if err != nil {

@@ -30,7 +30,7 @@ func (p *pool) add(events []results.Event) {
 // churn deletes pods at each beat, and has Kubernetes replace them. Which ones is drawn; those that are not ready yet are spared.
 func (t *trial) churn(ctx context.Context, open, shut time.Time) error {
 	c := t.cell.Trials.Churn
-	rng := t.random()
+	rng := t.random("target")
 	for beat := range c.Beats(t.window) {
 		at := open.Add(c.At + time.Duration(beat)*c.Every)
 		if err := until(ctx, at); err != nil {

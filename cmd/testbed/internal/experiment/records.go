@@ -4,6 +4,7 @@ package experiment
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -68,15 +69,9 @@ func (r *records) cluster(i int) *inventory.Inventory {
 	return clusters[i%len(clusters)]
 }
 
-// recordTTL is that of the names unless the cell has one.
-const recordTTL = 5 * time.Second
-
 // manifest is the i-th record as an object.
 func (r *records) manifest(i int) string {
-	ttl := recordTTL
-	if r.trial.setup.TTL > 0 {
-		ttl = r.trial.setup.TTL
-	}
+	ttl := cmp.Or(r.trial.setup.TTL, scenario.DefaultTTL)
 	return fmt.Sprintf(`apiVersion: externaldns.k8s.io/v1alpha1
 kind: DNSEndpoint
 metadata:

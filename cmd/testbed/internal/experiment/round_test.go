@@ -48,6 +48,32 @@ func TestDelays(t *testing.T) {
 	}
 }
 
+// TestWarmUp lets caches be of any age when something happens to pods, and of the same age when the run is repeated.
+func TestWarmUp(t *testing.T) {
+	r := &Runner{
+		Scenario: &scenario.Scenario{Seed: 5, Load: scenario.Load{Warmup: time.Second}},
+		run:      &results.Run{}, Inventory: roundRunner().Inventory,
+	}
+	cell := scenario.Cell{System: "nginx", Trials: &scenario.Trials{Fault: &scenario.Fault{Kind: "pod-sigkill"}}}
+	thirds := map[int]int{}
+	for i := range 300 {
+		a, b := newTrial(r, i, cell), newTrial(r, i, cell)
+		if a.offered.Warmup != b.offered.Warmup || a.offered.Warmup < time.Second || a.offered.Warmup >= time.Second+scenario.DefaultTTL {
+			t.Fatalf("trial %d warms up for %s, and again for %s", i, a.offered.Warmup, b.offered.Warmup)
+		}
+		thirds[int((a.offered.Warmup-time.Second)*3/scenario.DefaultTTL)]++
+	}
+	for third, n := range thirds {
+		if n < 70 {
+			t.Errorf("%d of 300 trials begin in third %d of a TTL", n, third)
+		}
+	}
+	cell.Trials = &scenario.Trials{}
+	if steady := newTrial(r, 1, cell); steady.offered.Warmup != time.Second {
+		t.Errorf("a steady trial warms up for %s", steady.offered.Warmup)
+	}
+}
+
 // TestFirst has runs go on with the round that they lack.
 func TestFirst(t *testing.T) {
 	r := roundRunner()

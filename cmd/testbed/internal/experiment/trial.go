@@ -78,7 +78,7 @@ func newTrial(r *Runner, index int, c scenario.Cell) *trial {
 	if !r.Scenario.Loaded(c) {
 		offered.Rate = 0
 	}
-	return &trial{
+	t := &trial{
 		Runner: r, cell: c, system: s, dir: filepath.Join(r.run.Dir, results.TrialsDir, id),
 		setup: r.Scenario.Setup(c), offered: offered, window: c.Trials.Window,
 		out: results.Trial{
@@ -86,6 +86,8 @@ func newTrial(r *Runner, index int, c scenario.Cell) *trial {
 			Factors: r.factors(c), Rate: offered.Rate, Generators: map[string]results.Generator{},
 		},
 	}
+	t.offered.Warmup += time.Duration(t.random("warm-up").Float64() * float64(r.Scenario.Cached(c)))
+	return t
 }
 
 // execute runs the trial and writes its directory. What goes wrong within the trial makes it
@@ -220,7 +222,7 @@ func (t *trial) look(ctx context.Context) error {
 		return err
 	}
 	if f := t.cell.Trials.Fault; f != nil {
-		t.fault, t.aimed, err = t.aim(ctx, *f, t.random())
+		t.fault, t.aimed, err = t.aim(ctx, *f, t.random("target"))
 		return err
 	}
 	return t.aimChaos(ctx)
@@ -277,10 +279,10 @@ func (t *trial) clocks(ctx context.Context, when string) error {
 	return nil
 }
 
-// random is the trial's own source: the same target in a run with the same seed.
-func (t *trial) random() *rand.Rand {
+// random is the trial's own source for what it names: the same target in a run with the same seed.
+func (t *trial) random(what string) *rand.Rand {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s %s", t.cell.System, t.cell.Condition())
+	fmt.Fprintf(h, "%s %s %s", what, t.cell.System, t.cell.Condition())
 	if l := t.cell.Levels.String(); l != "" {
 		fmt.Fprintf(h, " %s", l)
 	}

@@ -127,6 +127,33 @@ func TestSetupAndOffered(t *testing.T) {
 	}
 }
 
+func TestCached(t *testing.T) {
+	fault, churn := &Fault{Kind: "pod-sigkill"}, &Churn{Pods: 1}
+	for name, test := range map[string]struct {
+		trials Trials
+		dns    DNS
+		ttl    string
+		want   time.Duration
+	}{
+		"nothing changes":           {ttl: "30s"},
+		"nobody asks":               {trials: Trials{Idle: true}, ttl: "30s"},
+		"a fault":                   {trials: Trials{Fault: fault}, ttl: "30s", want: 30 * time.Second},
+		"chaos":                     {trials: Trials{Chaos: []Step{{Inject: "dns-kill"}}}, ttl: "1s", want: time.Second},
+		"churn, no level":           {trials: Trials{Churn: churn}, want: DefaultTTL},
+		"means nothing to a proxy":  {trials: Trials{Fault: fault}, want: DefaultTTL},
+		"as long as what it is not": {trials: Trials{Fault: fault}, ttl: dynamic, want: 30 * time.Second},
+		"rounds":                    {trials: Trials{Fault: fault}, dns: DNS{Resolvers: []string{"unbound"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := Scenario{DNS: test.dns, Factors: Factors{TTL: []string{"1s", "30s", dynamic}}}
+			c := Cell{Trials: &test.trials, Levels: Levels{TTL: test.ttl}}
+			if got := s.Cached(c); got != test.want {
+				t.Errorf("caches hold for %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
 func TestFactorFindings(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, want string }{
 		"unknown factor":      {"pack: [def", "park: [def", `s.yaml:10:3: factors: unknown key "park" (hint: did you mean "pack"?)`},

@@ -101,6 +101,7 @@ func (s *Scenario) EstimateCell(c Cell) time.Duration {
 	if len(c.Trials.Faults()) > 0 || c.Trials.Churn != nil {
 		d += recovery
 	}
+	d += s.Cached(c) / 2
 	if m := c.Trials.FindMax; m != nil {
 		full := m.filled()
 		d += time.Duration(full.steps()) * (full.Step + s.Load.Warmup + between)

@@ -88,7 +88,8 @@ type Load struct {
 	Users int `yaml:"users"`
 	// Timeout of a request, from its send. Default 1s.
 	Timeout time.Duration `yaml:"timeout"`
-	// Warmup is the time under load before the measured window; what happens in it is not counted. Default 3s.
+	// Warmup is the time under load before the measured window; what happens in it is not counted. Where something is broken or
+	// replaced it takes up to a TTL more, drawn by the seed, so that caches are of any age when that happens. Default 3s.
 	Warmup time.Duration `yaml:"warmup"`
 	// WarmupMost has load run beforehand until its latency is stable (MSER-5), at most so long; a trial in which it is not stable
 	// by then is invalid. Default: no such run.

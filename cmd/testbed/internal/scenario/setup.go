@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 )
@@ -45,6 +46,28 @@ func (s *Scenario) Setup(c Cell) Setup {
 		out.ResponseBytes, _ = strconv.ParseInt(l[ResponseBytes], 10, 64)
 	}
 	return out
+}
+
+// DefaultTTL is that of the addresses in DNS where a cell says nothing else: deploy/backend has it.
+const DefaultTTL = 5 * time.Second
+
+// Cached is how long caches may hold an address in the cell's trials, where these break or replace something, and else 0. At
+// what age of the caches that happens is left to chance, or they would be equally old in every trial of a cell. Rounds
+// with resolvers have delays of their own.
+func (s *Scenario) Cached(c Cell) time.Duration {
+	if s.DNS.Given() || len(c.Trials.Faults()) == 0 && c.Trials.Churn == nil {
+		return 0
+	}
+	levels := []string{c.Levels[TTL]}
+	if levels[0] == dynamic {
+		levels = s.LevelsOf(TTL) // as long as what it is compared with
+	}
+	longest := time.Duration(0)
+	for _, l := range levels {
+		d, _ := time.ParseDuration(l)
+		longest = max(longest, d)
+	}
+	return cmp.Or(longest, DefaultTTL)
 }
 
 // Offered is the load of a cell; its rate is 0 where that is a share of a knee, which Cell.Share tells.

@@ -40,7 +40,7 @@ func (s System) overlay(of facts, u scenario.Setup) (map[string][]byte, error) {
 	if s.ownTTL {
 		o.TTL = int((u.TTL + time.Second - 1) / time.Second)
 		if o.TTL == 0 {
-			o.TTL = int(DefaultTTL / time.Second)
+			o.TTL = int(scenario.DefaultTTL / time.Second)
 		}
 		files["Corefile"] = gatewayCorefile
 	}

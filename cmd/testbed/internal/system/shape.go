@@ -17,9 +17,6 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
 )
 
-// DefaultTTL is that of the service's addresses where nothing else is asked for: deploy/backend has it.
-const DefaultTTL = 5 * time.Second
-
 // unused is the taint of workers that carry nothing in a setup.
 const unused = "testbed.dnsingress.dev/unused"
 
@@ -40,7 +37,7 @@ var unknown = shape{workers: -1, pods: -1, services: -1, timers: "unknown"}
 func (b *Bench) shapeOf(u scenario.Setup) shape {
 	return shape{
 		workers: u.Workers, pods: cmp.Or(u.Pods, b.backend.Replicas), services: max(u.Services, 1),
-		ttl: cmp.Or(u.TTL, DefaultTTL), timers: u.Timers,
+		ttl: cmp.Or(u.TTL, scenario.DefaultTTL), timers: u.Timers,
 	}
 }
 
