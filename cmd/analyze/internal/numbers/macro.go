@@ -45,7 +45,7 @@ func Macros(run *digest.Run) ([]Macro, error) {
 	all := append(Of(run), Pooled(run)...)
 	for i := range all {
 		q := &all[i]
-		base := Camel(run.Manifest.Experiment, q.Levels, q.System, q.Fault, q.Name)
+		base := Camel(run.Manifest.Experiment, q.Levels, q.System, q.Fault, ownExtreme(q.Name))
 		add := func(suffix, value, what string) {
 			out = append(out, Macro{base + suffix, value, what + trialsOf(q.Trials)})
 		}
@@ -79,6 +79,20 @@ func Macros(run *digest.Run) ([]Macro, error) {
 		seen[m.Name] = m.From
 	}
 	return out, nil
+}
+
+// ownExtreme has the names of extremes within a trial (…-max) differ from those of extremes over trials (…Max).
+func ownExtreme(name string) string {
+	words := strings.Split(name, "-")
+	for i, w := range words {
+		switch w {
+		case "max":
+			words[i] = "most"
+		case "min":
+			words[i] = "least"
+		}
+	}
+	return strings.Join(words, "-")
 }
 
 func middle(q *Quantity) string {

@@ -112,7 +112,7 @@ func TestPooledOverCells(t *testing.T) {
 	run := &digest.Run{Manifest: results.Manifest{Factors: map[string][]string{"system": {"s"}, "tree": {"flat", "deep"}, "resolver": {"a", "b"}}}}
 	for i, levels := range []map[string]string{{"tree": "flat", "resolver": "a"}, {"tree": "deep", "resolver": "a"}, {"tree": "flat", "resolver": "b"}, {"tree": "deep", "resolver": "b"}} {
 		run.Trials = append(run.Trials, digest.Trial{
-			Trial:   results.Trial{ID: string(rune('1' + i)), System: "s", Kind: results.KindSteady, Factors: levels, Measures: map[string]float64{"last_s": float64(i + 1)}},
+			Trial:   results.Trial{ID: string(rune('1' + i)), System: "s", Kind: results.KindSteady, Factors: levels, Measures: map[string]float64{"last_s": float64(i + 1), "last_max_s": float64(i + 2)}},
 			Verdict: results.Verdict{Valid: true},
 		})
 	}
