@@ -58,16 +58,14 @@ func (s *Scenario) Cached(c Cell) time.Duration {
 	if s.DNS.Given() || len(c.Trials.Faults()) == 0 && c.Trials.Churn == nil {
 		return 0
 	}
-	levels := []string{c.Levels[TTL]}
-	if levels[0] == dynamic {
-		levels = s.LevelsOf(TTL) // as long as what it is compared with
+	u := s.Setup(c)
+	if u.DynamicTTL { // as long as what it is compared with
+		for _, level := range s.LevelsOf(TTL) {
+			d, _ := time.ParseDuration(level)
+			u.TTL = max(u.TTL, d)
+		}
 	}
-	longest := time.Duration(0)
-	for _, l := range levels {
-		d, _ := time.ParseDuration(l)
-		longest = max(longest, d)
-	}
-	return cmp.Or(longest, DefaultTTL)
+	return cmp.Or(u.TTL, DefaultTTL)
 }
 
 // Offered is the load of a cell; its rate is 0 where that is a share of a knee, which Cell.Share tells.
