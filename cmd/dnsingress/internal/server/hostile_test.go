@@ -158,10 +158,12 @@ func TestIdleGiveWay(t *testing.T) {
 		c := dial(t, "tcp", s.Addrs()[0])
 		send(t, c, query)
 		receive(t, c)
+		awaitRest(t, s, c)
 		conns = append(conns, c)
 	}
 	send(t, conns[0], query) // no longer the oldest
 	receive(t, conns[0])
+	awaitRest(t, s, conns[0])
 	well(t, s) // takes the place of conns[1], and gives it back
 	closed(t, conns[1])
 	for _, i := range []int{0, 2, 3} {
@@ -169,6 +171,23 @@ func TestIdleGiveWay(t *testing.T) {
 		receive(t, conns[i])
 	}
 	awaitMetrics(t, s, `dnsingress_dns_tcp_closed_total{limit="connections"} 1`)
+}
+
+// awaitRest waits until a connection is the one that has begun to be idle last: its reply comes before that.
+func awaitRest(t *testing.T, s *running, c net.Conn) {
+	t.Helper()
+	want := c.LocalAddr().String()
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		s.conns.mu.Lock()
+		last := s.conns.idle.Back()
+		s.conns.mu.Unlock()
+		if last != nil && last.Value.(*stream).tcp.RemoteAddr().String() == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s does not rest", want)
+		}
+	}
 }
 
 // TestMemoryIsBounded has clients announce long messages and send little of them. Their buffers are bounded, and others
