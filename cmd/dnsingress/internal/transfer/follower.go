@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -50,16 +49,17 @@ type follower struct {
 	wake      chan struct{}
 
 	zone      *zone.Zone // nil: none
-	from      int        // the primary that it came from; -1: the disk
-	lead      int        // the primary that is asked first
-	confirmed time.Time  // when a primary last said that zone is the newest
-	failures  int        // in succession
-	cause     string     // of the last one
-	expired   bool       // nothing is answered
-	unproven  bool       // it has been said that signatures are of no use here
-	useless   string     // why there was no difference, logged; "": there was
-	told      bool       // a primary has said that there is something new
-	line      *Line      // to the primary with number lineTo; nil: none yet
+	authority authority
+	from      int       // the primary that it came from; -1: the disk
+	lead      int       // the primary that is asked first
+	confirmed time.Time // when a primary last said that zone is the newest
+	failures  int       // in succession
+	cause     string    // of the last one
+	expired   bool      // nothing is answered
+	unproven  bool      // it has been said that signatures are of no use here
+	useless   string    // why there was no difference, logged; "": there was
+	told      bool      // a primary has said that there is something new
+	line      *Line     // to the primary with number lineTo; nil: none yet
 	lineTo    int
 }
 
@@ -84,7 +84,7 @@ func newFollower(s *Service, c Secondary) (*follower, error) {
 		switch {
 		case err != nil:
 			f.log.Warn("the zone kept on disk is of no use", "error", err)
-		case z != nil && time.Since(confirmed) < expiry(z):
+		case z != nil && time.Since(confirmed) < timer(soaOf(z).Expire):
 			if z, err = f.sign(z); err != nil {
 				return nil, err
 			}
@@ -196,7 +196,7 @@ func (f *follower) report(err error) {
 	if f.zone == nil {
 		f.log.Warn("no primary gives the zone", "error", err)
 	} else {
-		f.log.Warn("no primary confirms the zone; it stays as it is until it expires", "serial", f.zone.Serial(), "expires", f.confirmed.Add(expiry(f.zone)).Truncate(time.Second), "error", err)
+		f.log.Warn("no primary confirms the zone; it stays as it is until it expires", "serial", f.zone.Serial(), "expires", f.expires().Truncate(time.Second), "error", err)
 	}
 }
 
@@ -214,29 +214,42 @@ func (f *follower) next(now time.Time) time.Duration {
 	}
 	wait -= rand.N(wait/10 + 1)
 	if f.zone != nil && !f.expired {
-		wait = min(wait, max(f.confirmed.Add(expiry(f.zone)).Sub(now), 0))
+		wait = min(wait, max(f.expires().Sub(now), 0))
 	}
 	return wait
 }
 
 // expire stops answering from a zone that nobody has confirmed for too long.
 func (f *follower) expire(now time.Time) {
-	if f.zone == nil || f.expired || now.Sub(f.confirmed) < expiry(f.zone) {
+	if f.zone == nil || f.expired || now.Before(f.expires()) {
 		return
 	}
 	f.log.Error("the zone has expired; answering SERVFAIL", "serial", f.zone.Serial(), "confirmed", f.confirmed)
 	if err := f.withhold(); err != nil {
 		f.log.Error("withholding the zone", "error", err)
 	}
-	f.zone, f.from = nil, -1 // whatever a primary has is better
+	f.zone, f.from, f.authority = nil, -1, authority{} // whatever a primary has is better
 }
 
+// authority is the SOA of a zone, read once: its times are looked at again and again.
+type authority struct {
+	of  *zone.Zone
+	soa *dns.SOA
+}
+
+// soa is that of the zone; nil where there is none.
 func (f *follower) soa() *dns.SOA {
 	if f.zone == nil {
 		return nil
 	}
-	return soaOf(f.zone)
+	if f.authority.of != f.zone {
+		f.authority = authority{f.zone, soaOf(f.zone)}
+	}
+	return f.authority.soa
 }
+
+// expires is when the zone, which is there, is of no use any more if no primary confirms it until then.
+func (f *follower) expires() time.Time { return f.confirmed.Add(timer(f.soa().Expire)) }
 
 func soaOf(z *zone.Zone) *dns.SOA {
 	rr, err := z.SOA().RR()
@@ -246,8 +259,6 @@ func soaOf(z *zone.Zone) *dns.SOA {
 	}
 	return soa
 }
-
-func expiry(z *zone.Zone) time.Duration { return timer(soaOf(z).Expire) }
 
 func timer(seconds uint32) time.Duration {
 	return max(time.Duration(seconds)*time.Second, leastTimer)
@@ -262,7 +273,7 @@ var (
 func (f *follower) refresh(ctx context.Context) error {
 	if f.zone != nil {
 		var stop context.CancelFunc
-		ctx, stop = context.WithDeadlineCause(ctx, f.confirmed.Add(expiry(f.zone)), errExpired)
+		ctx, stop = context.WithDeadlineCause(ctx, f.expires(), errExpired)
 		defer stop()
 	}
 	var errs []string
@@ -373,7 +384,7 @@ func (f *follower) take(z *zone.Zone, p int, whole bool, foreign int) error {
 		if foreign > 0 {
 			f.log.Warn("ignoring records that are outside the zone", "records", foreign, "primary", f.primaries[p].String())
 		}
-		if !f.unproven && z.Signer() == nil && keyed(z) {
+		if !f.unproven && z.Signer() == nil && z.Has(dns.TypeDNSKEY) {
 			f.unproven = true
 			f.log.Warn("the zone is signed and its keys are not here; its data are answered without proof")
 		}
@@ -382,6 +393,7 @@ func (f *follower) take(z *zone.Zone, p int, whole bool, foreign int) error {
 			level = slog.LevelInfo
 		}
 		f.log.Log(context.Background(), level, "received the zone", "serial", z.Serial(), "names", z.Len(), "whole", whole, "primary", f.primaries[p].String())
+		f.service.giveWay()
 		f.zone, f.expired = z, false
 		f.service.options.Catalog.Publish(z)
 		f.service.metrics.expired.WithLabelValues(f.origin).Set(0)
@@ -392,12 +404,6 @@ func (f *follower) take(z *zone.Zone, p int, whole bool, foreign int) error {
 	f.from = p
 	f.confirm()
 	return nil
-}
-
-// keyed tells whether a zone has public keys.
-func keyed(z *zone.Zone) bool {
-	sets, _ := z.RRsets(z.Origin())
-	return slices.ContainsFunc(sets, func(s zone.RRset) bool { return s.Type == dns.TypeDNSKEY })
 }
 
 // confirm notes that what is here is what the primary has.

@@ -372,6 +372,28 @@ func respond(w dns.ResponseWriter, q *dns.Msg, rrs ...dns.RR) error {
 	return w.WriteMsg(m)
 }
 
+// TestGivesWayOnceTold: a NOTIFY, and asking what is new, are work that queries do not wait for the end of.
+func TestGivesWayOnceTold(t *testing.T) {
+	var ways, before, after atomic.Int64
+	first := records(t, small)
+	at := pretend(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if q.Question[0].Qtype == dns.TypeIXFR {
+			after.CompareAndSwap(0, ways.Load())
+		}
+		_ = respond(w, q, append(first, first[0])...)
+	})
+	n := start(t, Options{GiveWay: func() { ways.Add(1) }, Secondaries: []Secondary{{Origin: "example.org", Primaries: []Remote{remote(t, at)}}}})
+	waitFor(t, "the zone is there", func() bool { return n.catalog.Zone("example.org.").Available() })
+	before.Store(ways.Load())
+	if _, err := (client{to: remote(t, n.address)}).ask(t.Context(), new(dns.Msg).SetNotify("example.org."), 5); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "what is new is asked for", func() bool { return after.Load() > 0 })
+	if got := after.Load() - before.Load(); got != 4 {
+		t.Errorf("it gave way %d times, want 4: before the NOTIFY, before and behind the reply to it, and before the question", got)
+	}
+}
+
 // lasting gives small another serial and times of a second, so that it expires after two.
 func lasting(serial, expire int) string {
 	return strings.Replace(small, "7 3600 600 86400 60", fmt.Sprintf("%d 1 1 %d 60", serial, expire), 1)

@@ -119,6 +119,9 @@ func (l *Line) transfer(ctx context.Context, origin string, have *zone.Zone) (z 
 				return nil, false, 0, 0, err
 			}
 		}
+		if l.giveWay != nil {
+			l.giveWay()
+		}
 		if err = l.send(s, m); err == nil {
 			z, whole, foreign, err = s.receive(origin, have, l.giveWay)
 		}

@@ -164,7 +164,9 @@ func (s *Service) notified(q *request, m *dns.Msg) {
 	}
 	reply := header(q.msg, q.end, rcode)
 	reply[2] |= 0x04 // AA
+	s.giveWay()
 	_ = q.send(reply)
+	s.giveWay()
 	f.Tell()
 }
 

@@ -14,9 +14,9 @@ type pace struct {
 
 const (
 	// stretchLeast is far below what an answer may be late by, and far above what giving way costs.
-	stretchLeast = 50 * time.Microsecond
-	// somePieces are done between two looks at the clock: one takes a microsecond or a few.
-	somePieces = 8
+	stretchLeast = 15 * time.Microsecond
+	// somePieces are done between two looks at the clock: a record takes a microsecond, a name that changes a dozen.
+	somePieces = 2
 	// stretchShare keeps a flood of questions from stopping the work: it works for this part of the time that it waited.
 	stretchShare = 4
 )

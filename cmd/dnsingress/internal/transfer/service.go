@@ -42,7 +42,7 @@ type Options struct {
 	// Answering gives what is closed when the server answers: nobody is told of changes before. nil: it does from the
 	// start.
 	Answering func() <-chan struct{}
-	// GiveWay is called now and then in the course of long work on a zone, and returns when more pressing work is done;
+	// GiveWay is called now and then in the course of work on a zone and before messages, and returns when more pressing work is done;
 	// nil: there is none.
 	GiveWay func()
 	// Beside is for how long, after that, the process before may answer too; 0: there is none.
@@ -238,8 +238,16 @@ type request struct {
 	sig     *signature // that it is well signed with; nil: not signed
 }
 
+// giveWay has what is more pressing done first.
+func (s *Service) giveWay() {
+	if s.options.GiveWay != nil {
+		s.options.GiveWay()
+	}
+}
+
 // Handle implements server.Handler.
 func (s *Service) Handle(ctx context.Context, x *server.Exchange) {
+	s.giveWay()
 	q := &request{Exchange: x, msg: x.Query}
 	sig, err := readSignature(x.Query)
 	if err != nil {

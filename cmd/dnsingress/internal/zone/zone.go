@@ -102,6 +102,12 @@ func (z *Zone) With(changes ...Change) (*Zone, error) {
 // Origin returns the zone's name in presentation form, lower case, with the final dot.
 func (z *Zone) Origin() string { return unpack(z.origin) }
 
+// Has tells whether there are records of a type at the origin.
+func (z *Zone) Has(rtype uint16) bool {
+	_, has := z.apex.set(rtype)
+	return has
+}
+
 // Serial returns the serial of the SOA.
 func (z *Zone) Serial() uint32 { return z.serial }
 
