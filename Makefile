@@ -218,7 +218,7 @@ bench-kube: ## How soon DNS answers what changed in Kubernetes, beside CoreDNS a
 	@mkdir -p build/bench-kube
 	cd bench/kube/coredns && go build -o ../../../build/bench-kube/coredns .
 	cd bench/kube/externaldns && go build -o ../../../build/bench-kube/external-dns sigs.k8s.io/external-dns
-	go run ./bench/kube --kube-bin "$${KUBE_BIN_DIR:-$$(ls -d $${TESTBED_CACHE_DIR:-$$HOME/.cache/dnsingress}/kube/v* | tail -1)}" $(ARGS)
+	go run ./bench/kube --kube-bin "$${KUBE_BIN_DIR:-$$(ls -d $${TESTBED_CACHE_DIR:-$$HOME/.cache/dnsingress}/kubernetes/v* | tail -1)}" $(ARGS)
 
 .PHONY: stats-reference
 stats-reference: ## What scipy, statsmodels and ruptures say of the data sets that package stats is tested with, written anew
@@ -238,7 +238,7 @@ stats-coverage: ## How often 95 % intervals cover what they should, simulated: b
 .PHONY: gateway-conformance
 gateway-conformance: ## Gateway API's own conformance suite, as far as it needs no proxy
 	@$(MAKE) --no-print-directory kube-binaries build COMMANDS="testbed dnsingress"
-	cd tools/conformance && DNSINGRESS=$(CURDIR)/bin/dnsingress KUBE_BIN_DIR="$${KUBE_BIN_DIR:-$$(ls -d $(CACHE)/kube/v* | tail -1)}" go test -count=1 -timeout 20m -v .
+	cd tools/conformance && DNSINGRESS=$(CURDIR)/bin/dnsingress KUBE_BIN_DIR="$${KUBE_BIN_DIR:-$$(ls -d $(CACHE)/kubernetes/v* | tail -1)}" go test -count=1 -timeout 20m -v .
 
 .PHONY: dnsviz
 dnsviz: ## DNSViz judges signed zones that dnsingress serves (apt and PyPI once, then a minute)

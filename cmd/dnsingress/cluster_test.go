@@ -62,7 +62,7 @@ func kubeBinaries(t testing.TB) string {
 			}
 			cache = filepath.Join(user, "dnsingress")
 		}
-		dir = filepath.Join(cache, "kube", kubeVersion)
+		dir = filepath.Join(cache, "kubernetes", kubeVersion)
 	}
 	for _, name := range []string{"etcd", "kube-apiserver"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {

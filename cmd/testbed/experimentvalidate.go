@@ -44,6 +44,12 @@ func vocabulary(repo string, inv *inventory.Inventory) scenario.Vocabulary {
 			}
 			return fault.Check(f.Kind, f.With, inv)
 		},
+		Hits: func(f scenario.Fault, setup scenario.Setup) error {
+			if f.Kind == fault.ClusterDNSKill && !setup.ClusterDNS {
+				return fmt.Errorf("fault %s strikes the cluster's own DNS, which stands where that is asked alone (hint: factor cached, level %s)", f.Kind, scenario.ByCluster)
+			}
+			return nil
+		},
 	}
 	if repo != "" {
 		v.Fits = func(name string, setup scenario.Setup) error {

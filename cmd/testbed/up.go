@@ -68,7 +68,7 @@ and exits with 1. 'up --resume' leaves out what each node did in the last 'up'. 
 			if extra == nil {
 				return cli.Misuse("no system %q needs more than the standard images (hint: %s)", system, strings.Join(bundle.Extras(), ", "))
 			}
-			catalog = append(catalog, extra...)
+			catalog = bundle.Join(catalog, extra...)
 		}
 		if err := checkAccept(*accept, preflight.Names(inv, catalog)); err != nil {
 			return err

@@ -2,7 +2,10 @@
 
 package bundle
 
-import "io/fs"
+import (
+	"io/fs"
+	"slices"
+)
 
 // PauseRef is the image of every pod's sandbox.
 const PauseRef = "testbed.local/pause:1"
@@ -12,19 +15,32 @@ const PauseRef = "testbed.local/pause:1"
 func Catalog() []Source {
 	catalog := Standard()
 	for _, name := range Extras() {
-		catalog = append(catalog, Extra(name)...)
+		catalog = Join(catalog, Extra(name)...)
 	}
 	return append(catalog, &Archives{})
 }
 
-// Extras are the systems that need more than the standard, because few want it and it takes long to build.
-func Extras() []string { return []string{"external-dns", "coredns-k8s-gateway"} }
+// Join adds those sources to others that are not among them: two systems may need one image.
+func Join(sources []Source, more ...Source) []Source {
+	for _, src := range more {
+		if !slices.ContainsFunc(sources, func(s Source) bool { return s.Name() == src.Name() }) {
+			sources = append(sources, src)
+		}
+	}
+	return sources
+}
+
+// Extras are the systems, and what stands beside them, that need more than the standard, because few want it and it takes long to
+// build.
+func Extras() []string { return []string{"external-dns", "coredns-k8s-gateway", "cluster-dns"} }
 
 // Extra returns what a system needs beside the standard; nothing for most.
 func Extra(system string) []Source {
 	switch system {
 	case "external-dns":
 		return []Source{externalDNS(), powerDNS(), coreDNS()}
+	case "cluster-dns":
+		return []Source{coreDNS()}
 	case "coredns-k8s-gateway":
 		return []Source{k8sGateway(), podStatus()}
 	}

@@ -24,7 +24,7 @@ const (
 
 // kubernetesPrograms are the programs of [Kubernetes] besides etcd.
 func kubernetesPrograms() []string {
-	return []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"}
+	return []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"}
 }
 
 // Probes are commands that start each program once, see [Image]; the first word of each is a file of the directory.
@@ -72,7 +72,7 @@ func (*Kubernetes) Place(key string) string {
 			return abs
 		}
 	}
-	return "kube/" + key
+	return "kubernetes/" + key
 }
 
 // Build implements Source. It takes some eight minutes on two cores with an empty build cache.

@@ -175,6 +175,9 @@ func (t *trial) edge(f scenario.Fault, target fault.Target, edge string, at faul
 func (t *trial) calm(ctx context.Context) error {
 	var errs []error
 	for _, s := range t.struck {
+		if s.begun == nil { // the trial ended before it was to begin
+			continue
+		}
 		for range s.begun { // what it is in the midst of
 		}
 		_, err := s.fault.End(ctx, time.Now())

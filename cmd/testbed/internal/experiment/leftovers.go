@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/system"
 )
 
 // standingScript lists, a line each, what on a node shapes or cuts its traffic, holds something broken, or takes its CPUs: queueing
@@ -53,7 +55,15 @@ func (t *trial) standing(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newOn(t.before, now), nil
+	return unwanted(newOn(t.before, now), t.setup), nil
+}
+
+// unwanted leaves out what the setup itself has stand.
+func unwanted(found []string, u scenario.Setup) []string {
+	if !u.ClusterDNS {
+		return found
+	}
+	return slices.DeleteFunc(found, func(l string) bool { return strings.HasSuffix(l, " "+system.RoutingTable) })
 }
 
 // newOn lists what is in now and was not in before, as "node: what".

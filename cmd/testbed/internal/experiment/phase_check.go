@@ -123,6 +123,11 @@ func (p *preparePhase) Run(ctx context.Context) error {
 	if err := p.bench.Present(ctx, p.systems()); err != nil {
 		return err
 	}
+	if slices.Contains(p.Scenario.LevelsOf(scenario.Cached), scenario.ByCluster) {
+		if err := p.bench.PresentClusterDNS(ctx); err != nil {
+			return err
+		}
+	}
 	return p.backendHealthy(ctx)
 }
 

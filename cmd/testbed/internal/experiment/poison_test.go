@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -219,5 +220,21 @@ func TestTrafficOfALink(t *testing.T) {
 	}
 	if d := cmp.Diff(want, u.linkRow()); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestUnwanted: the tables that route to Services are left over where no cluster's DNS is asked, and no others are ever wanted.
+func TestUnwanted(t *testing.T) {
+	found := []string{"client-1: table inet testbed-x", "client-1: table ip6 kube-proxy"}
+	for _, test := range []struct {
+		setup scenario.Setup
+		want  []string
+	}{
+		{scenario.Setup{}, found},
+		{scenario.Setup{ClusterDNS: true}, found[:1]},
+	} {
+		if got := unwanted(slices.Clone(found), test.setup); !slices.Equal(got, test.want) {
+			t.Errorf("%+v: %q, want %q", test.setup, got, test.want)
+		}
 	}
 }

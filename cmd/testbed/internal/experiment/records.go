@@ -245,10 +245,13 @@ func (r *records) flags(servers []netip.AddrPort) []string {
 	return args
 }
 
-// asked are the servers that the names are asked of: the client's own resolver, or those that stand behind it.
+// asked are the servers that the names are asked of: the client's own resolver, those that stand behind it, or the cluster's.
 func (t *trial) asked() []netip.AddrPort {
-	if t.cell.Levels[scenario.Cached] == "no" {
+	switch t.cell.Levels[scenario.Cached] {
+	case "no":
 		return t.bench.Servers(t.system, t.setup)
+	case scenario.ByCluster:
+		return []netip.AddrPort{netip.AddrPortFrom(t.Inventory.Clusters()[0].ClusterDNS(), 53)}
 	}
 	return []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr(ownResolver), 53)}
 }

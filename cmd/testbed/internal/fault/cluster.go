@@ -70,12 +70,17 @@ const returnTimeout = 3 * time.Minute
 // returned waits for pods that were started since: until its kubelet is back, a cluster that died whole tells everybody
 // that all is as it was before.
 func (e *Env) returned(ctx context.Context, cluster *inventory.Inventory, since time.Time) error {
+	return again(ctx, func(ctx context.Context) (string, error) { return e.waiting(ctx, cluster, since) })
+}
+
+// again asks what is waited for until that is nothing.
+func again(ctx context.Context, ask func(ctx context.Context) (waiting string, err error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, returnTimeout, fmt.Errorf("not within %s", returnTimeout))
 	defer cancel()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		waiting, err := e.waiting(ctx, cluster, since)
+		waiting, err := ask(ctx)
 		if err == nil && waiting == "" {
 			return nil
 		}

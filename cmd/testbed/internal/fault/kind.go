@@ -29,6 +29,7 @@ const (
 
 	DNSKill          = "dns-kill"
 	ForwarderKill    = "forwarder-kill"
+	ClusterDNSKill   = "cluster-dns-kill"
 	ProvisioningKill = "provisioning-kill"
 	APIServerKill    = "apiserver-kill"
 	EtcdKill         = "etcd-kill"
@@ -80,6 +81,7 @@ func All() []Kind {
 
 		{Name: DNSKill, What: "a cluster's authoritative servers are killed and kept from restarting", With: []string{withCount}, System: true, make: roleKiller(DNSKill, RoleAuthoritative)},
 		{Name: ForwarderKill, What: "likewise the servers that resolvers ask, where they are others", With: []string{withCount}, System: true, make: roleKiller(ForwarderKill, RoleForwarder)},
+		{Name: ClusterDNSKill, What: "likewise the pods of the cluster's own CoreDNS, behind its Service", With: []string{withCount}, make: roleKiller(ClusterDNSKill, RoleClusterDNS)},
 		{Name: ProvisioningKill, What: "likewise what writes records, and then a backend pod is replaced", With: []string{withCount}, System: true, ready: needs("kubectl"), make: roleKiller(ProvisioningKill, RoleProvisioning)},
 		{Name: APIServerKill, What: "the API server is killed and kept from restarting", ready: active(apiserver()), make: unitKiller(APIServerKill, apiserver())},
 		{Name: EtcdKill, What: "likewise etcd", ready: active(etcd()), make: unitKiller(EtcdKill, etcd())},

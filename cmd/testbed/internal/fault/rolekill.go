@@ -22,6 +22,7 @@ const (
 	RoleAuthoritative = "authoritative"
 	RoleForwarder     = "forwarder"
 	RoleProvisioning  = "provisioning"
+	RoleClusterDNS    = "cluster-dns" // of no system: it stands beside one
 )
 
 // replacedAfter is when a backend pod is replaced after what writes records was killed: that is dead by then.
@@ -33,14 +34,24 @@ func roleKiller(kind, role string) func(e *Env, p params) Fault {
 	return func(e *Env, p params) Fault {
 		f := &held{env: e, kind: kind}
 		var killed []kubectl.Pod
+		var control string
+		ready := 0 // of all that have the role
 		f.aim = func(ctx context.Context, rng *rand.Rand) (Target, []strike, error) {
 			cluster, err := e.choose(ctx, rng)
 			if err != nil {
 				return Target{}, nil, err
 			}
-			t := Target{Node: cluster.ControlPlane().Name, Name: nameOf(cluster), Members: members(cluster)}
-			if killed, err = e.roleOf(ctx, rng, cluster.ControlPlane().Name, role, p); err != nil {
+			control = cluster.ControlPlane().Name
+			t := Target{Node: control, Name: nameOf(cluster), Members: members(cluster)}
+			all, err := e.roleOf(ctx, control, role)
+			if err != nil {
 				return Target{}, nil, err
+			}
+			if ready = len(all); ready == 0 {
+				return Target{}, nil, fmt.Errorf("none of the pods of %s is a running %s (hint: label %s)", e.has(role), role, RoleLabel)
+			}
+			if killed, err = some(rng, all, p); err != nil {
+				return Target{}, nil, fmt.Errorf("of %s: %w", e.has(role), err)
 			}
 			var strikes []strike
 			for _, pod := range killed {
@@ -54,7 +65,7 @@ func roleKiller(kind, role string) func(e *Env, p params) Fault {
 			if role != RoleProvisioning {
 				return t, strikes, nil
 			}
-			victim, address, err := e.replaceable(ctx, rng, cluster.ControlPlane().Name)
+			victim, address, err := e.replaceable(ctx, rng, control)
 			if err != nil {
 				return Target{}, nil, err
 			}
@@ -71,31 +82,50 @@ func roleKiller(kind, role string) func(e *Env, p params) Fault {
 			}
 			return errors.Join(errs...)
 		}
+		f.recovered = func(ctx context.Context) error {
+			return again(ctx, func(ctx context.Context) (string, error) {
+				pods, err := e.roleOf(ctx, control, role)
+				if err != nil || len(pods) >= ready {
+					return "", err
+				}
+				return fmt.Sprintf("%d of %d pods that are %s are ready", len(pods), ready, role), nil
+			})
+		}
 		return f
 	}
 }
 
-// roleOf picks the running pods of a cluster with a role that are to be killed.
-func (e *Env) roleOf(ctx context.Context, rng *rand.Rand, control, role string, p params) ([]kubectl.Pod, error) {
-	if e.System == "" {
+// has is the selector of the pods among which are those with a role; empty where the system has no pods.
+func (e *Env) has(role string) string {
+	if role == RoleClusterDNS {
+		return RoleLabel + "=" + role
+	}
+	return e.System
+}
+
+// roleOf lists the ready pods of a cluster with a role.
+func (e *Env) roleOf(ctx context.Context, control, role string) ([]kubectl.Pod, error) {
+	of := e.has(role)
+	if of == "" {
 		return nil, errors.New("the system has no pods")
 	}
-	pods, err := (&kubectl.Client{Shell: e.Shell, Node: control}).Pods(ctx, e.System)
+	pods, err := (&kubectl.Client{Shell: e.Shell, Node: control}).Pods(ctx, of)
 	if err != nil {
 		return nil, err
 	}
-	found := withRole(pods, role)
-	number := p.number(len(found), len(found))
-	if len(found) == 0 {
-		return nil, fmt.Errorf("none of %d pods of %s is a running %s (hint: label %s)", len(pods), e.System, role, RoleLabel)
+	return withRole(pods, role), nil
+}
+
+// some picks those pods that are to be struck: all unless a count is given.
+func some(rng *rand.Rand, pods []kubectl.Pod, p params) ([]kubectl.Pod, error) {
+	number := p.number(len(pods), len(pods))
+	if number > len(pods) {
+		return nil, fmt.Errorf("%d pods are running, and %d are to be struck", len(pods), number)
 	}
-	if number > len(found) {
-		return nil, fmt.Errorf("%d pods of %s are running, and %d are to be struck", len(found), e.System, number)
+	if number < len(pods) {
+		rng.Shuffle(len(pods), func(i, j int) { pods[i], pods[j] = pods[j], pods[i] })
 	}
-	if number < len(found) {
-		rng.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
-	}
-	return found[:number], nil
+	return pods[:number], nil
 }
 
 // replaceable picks a backend pod of a cluster.

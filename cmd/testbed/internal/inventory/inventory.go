@@ -141,6 +141,13 @@ func (inv *Inventory) Node(name string) (Node, bool) {
 // the service range.
 func (inv *Inventory) API() netip.Addr { return inv.Network.Services.Masked().Addr().Next() }
 
+// ClusterDNS returns the address of the Service of the cluster's own DNS: the tenth, as kubeadm gives it.
+func (inv *Inventory) ClusterDNS() netip.Addr {
+	b := inv.Network.Services.Masked().Addr().As16()
+	b[15] += 10
+	return netip.AddrFrom16(b)
+}
+
 // Orchestrator returns the address that the machine running testbed has in the nodes' network.
 func (inv *Inventory) Orchestrator() netip.Addr {
 	b := inv.Network.Nodes.Masked().Addr().As16()

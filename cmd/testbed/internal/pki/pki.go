@@ -8,8 +8,8 @@
 //	<name>.{crt,key}          one pair for each identity, good for TLS servers and clients (1 year)
 //	<name>.kubeconfig         for identities that are clients of the API server, with the pair inside
 //
-// Names are apiserver, kubelet-client, proxy-client, admin, controller-manager, scheduler, prometheus, and node-<name>
-// for each worker.
+// Names are apiserver, kubelet-client, proxy-client, admin, controller-manager, scheduler, kube-proxy, prometheus, and
+// node-<name> for each worker.
 package pki
 
 import (
@@ -67,6 +67,7 @@ func identities(inv *inventory.Inventory) ([]identity, error) {
 		{name: "admin", commonName: "admin", organization: "system:masters", kubeconfig: true},
 		{name: "controller-manager", commonName: "system:kube-controller-manager", kubeconfig: true},
 		{name: "scheduler", commonName: "system:kube-scheduler", kubeconfig: true},
+		{name: "kube-proxy", commonName: "system:kube-proxy", kubeconfig: true},
 		{name: "prometheus", commonName: "testbed:prometheus", kubeconfig: true},
 	}
 	for _, n := range inv.Group(inventory.Worker) {

@@ -35,7 +35,8 @@ func testInventory() *inventory.Inventory {
 func TestEnsureChangesOnlyWhatMustChange(t *testing.T) {
 	everything := []string{
 		"admin.crt", "admin.key", "admin.kubeconfig", "apiserver.crt", "apiserver.key", "ca.crt", "ca.key",
-		"controller-manager.crt", "controller-manager.key", "controller-manager.kubeconfig", "kubelet-client.crt", "kubelet-client.key",
+		"controller-manager.crt", "controller-manager.key", "controller-manager.kubeconfig", "kube-proxy.crt", "kube-proxy.key", "kube-proxy.kubeconfig",
+		"kubelet-client.crt", "kubelet-client.key",
 		"node-w1.crt", "node-w1.key", "node-w1.kubeconfig", "node-w2.crt", "node-w2.key", "node-w2.kubeconfig",
 		"prometheus.crt", "prometheus.key", "prometheus.kubeconfig", "proxy-client.crt", "proxy-client.key", "sa.key", "sa.pub",
 		"scheduler.crt", "scheduler.key", "scheduler.kubeconfig",
@@ -56,7 +57,7 @@ func TestEnsureChangesOnlyWhatMustChange(t *testing.T) {
 		}, 0, []string{"node-w1.crt", "node-w1.key", "node-w1.kubeconfig"}},
 		{"the API server's address", func(_ *testing.T, _ string, inv *inventory.Inventory) {
 			inv.Nodes[0].Address = netip.MustParseAddr("fd00:1::2")
-		}, 0, []string{"admin.kubeconfig", "apiserver.crt", "apiserver.key", "controller-manager.kubeconfig", "node-w1.kubeconfig", "node-w2.kubeconfig", "prometheus.kubeconfig", "scheduler.kubeconfig"}},
+		}, 0, []string{"admin.kubeconfig", "apiserver.crt", "apiserver.key", "controller-manager.kubeconfig", "kube-proxy.kubeconfig", "node-w1.kubeconfig", "node-w2.kubeconfig", "prometheus.kubeconfig", "scheduler.kubeconfig"}},
 		{"a key of another certificate", func(t *testing.T, dir string, _ *inventory.Inventory) {
 			copyFile(t, filepath.Join(dir, "admin.key"), filepath.Join(dir, "prometheus.key"))
 		}, 0, []string{"prometheus.crt", "prometheus.key", "prometheus.kubeconfig"}},

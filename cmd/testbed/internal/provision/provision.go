@@ -20,7 +20,7 @@ import (
 
 // Where nodes find the bundle.
 const (
-	kubeTarget   = "/opt/testbed/kube"   // etcd and the Kubernetes programs, on control and workers
+	kubeTarget   = "/opt/testbed/kube"   // etcd and the Kubernetes programs
 	imagesTarget = "/opt/testbed/images" // container images, on workers
 )
 
@@ -56,14 +56,11 @@ func Phases(c *cluster.Cluster, o Options) []phase.Phase {
 // Binds returns the directories of this machine that a virtual node sees read-only, by their path on the node. Boards get
 // copies of the same files at the same paths.
 func Binds(ctx context.Context, o Options, n inventory.Node) (map[string]string, error) {
-	binds := map[string]string{}
-	if n.In(inventory.Control) || n.In(inventory.Worker) { // Prometheus's node needs kubectl
-		dir, err := kubeDir(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		binds[kubeTarget] = dir
+	dir, err := kubeDir(ctx, o)
+	if err != nil {
+		return nil, err
 	}
+	binds := map[string]string{kubeTarget: dir}
 	if n.In(inventory.Worker) {
 		binds[imagesTarget] = filepath.Join(o.Store.Dir, "images")
 	}

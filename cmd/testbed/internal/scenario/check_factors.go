@@ -240,6 +240,13 @@ func (s *Scenario) checkCell(c Cell, v Vocabulary, problem func(hint, text strin
 			problem("a longer window or a higher rate", fmt.Sprintf("%g requests/s for %s are %.0f requests, fewer than %d", l.Rate, c.Trials.Window, n, minRequests))
 		}
 	}
+	if v.Hits != nil {
+		for _, fault := range c.Trials.Faults() {
+			for hint, text := range findings(v.Hits(fault, setup), "leave it out") {
+				problem(hint, text)
+			}
+		}
+	}
 	if v.Workers > 0 && setup.Workers > v.Workers {
 		problem("another inventory", fmt.Sprintf("%d workers, but the inventory has %d", setup.Workers, v.Workers))
 	}

@@ -97,7 +97,7 @@ type Factors struct {
 	// Users simulated on each client node: how far one service's data fans out.
 	Users []string `yaml:"users"`
 	// Cached is yes where the names of load.workload dns are asked of the client's own resolver, no where of the servers that
-	// stand behind it.
+	// stand behind it, cluster where of the cluster's CoreDNS by the address of its Service.
 	Cached []string `yaml:"cached"`
 }
 
@@ -307,7 +307,7 @@ func readable(f Factor, level string) (hint string, ok bool) {
 		return "honour, forever, min:30s or max:5s",
 			!bounded && (how == "honour" || how == "forever") || (how == "min" || how == "max") && err == nil && d > 0
 	case Cached:
-		return "yes or no", level == "yes" || level == "no"
+		return "yes, no or cluster", level == "yes" || level == "no" || level == ByCluster
 	case Workers, Clients:
 		return "1 to 1000", count(1000)
 	case Services, Pods, Users:

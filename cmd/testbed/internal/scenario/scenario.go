@@ -140,6 +140,8 @@ type Vocabulary struct {
 	Fits func(system string, setup Setup) error
 	// Strikes says why a fault cannot be done while these systems stand; nil: each can.
 	Strikes func(f Fault, systems []string) error
+	// Hits says why a fault cannot be done while a system stands as a cell wants it; nil: each can.
+	Hits func(f Fault, setup Setup) error
 	// Workers and Clients are how many nodes of these groups the inventory has; 0: it is not known.
 	Workers, Clients int
 }

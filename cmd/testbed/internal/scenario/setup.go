@@ -25,7 +25,12 @@ type Setup struct {
 	Pods     int // of the backend; 0: Backend.Replicas
 
 	ResponseBytes int64 // of an answer
+
+	ClusterDNS bool // the cluster's CoreDNS stands behind a Service, and clients' nodes route to that
 }
+
+// ByCluster is the level of Cached at which names are asked of the cluster's own DNS.
+const ByCluster = "cluster"
 
 // dynamic is the level of TTL at which the system chooses.
 const dynamic = "dynamic"
@@ -40,6 +45,7 @@ func (s *Scenario) Setup(c Cell) Setup {
 	out := Setup{
 		Pack: l[Pack], Front: l[Front], Retry: l[Retry], Timers: l[Timers], TLS: l[TLS] == "on", DynamicTTL: l[TTL] == dynamic,
 		Workers: number(Workers), Services: number(Services), Pods: number(Pods), ResponseBytes: s.Backend.ResponseBytes,
+		ClusterDNS: l[Cached] == ByCluster,
 	}
 	out.TTL, _ = time.ParseDuration(l[TTL])
 	if l[ResponseBytes] != "" {

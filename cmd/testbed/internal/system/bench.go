@@ -93,10 +93,14 @@ func (b *Bench) Prepare(ctx context.Context, backend scenario.Backend, systems [
 
 // onClients runs a line on all client nodes at once.
 func (b *Bench) onClients(ctx context.Context, line, stdin, what string) error {
-	clients := b.Inventory.Group(inventory.Client)
-	errs := make([]error, len(clients))
+	return b.onNodes(ctx, b.Inventory.Group(inventory.Client), line, stdin, what)
+}
+
+// onNodes runs a line on nodes at once; what says so of one.
+func (b *Bench) onNodes(ctx context.Context, nodes []inventory.Node, line, stdin, what string) error {
+	errs := make([]error, len(nodes))
 	var wait sync.WaitGroup
-	for i, c := range clients {
+	for i, c := range nodes {
 		wait.Go(func() {
 			if _, err := b.Shell.Shell(ctx, c.Name, line, strings.NewReader(stdin)); err != nil {
 				errs[i] = fmt.Errorf(what+": %w", c.Name, err)

@@ -51,7 +51,7 @@ func TimerLevels() []string { return []string{timersStock, timersShort} }
 
 // Why a front cannot stand.
 var (
-	errL2  = errors.New("MetalLB answers for a Service's address on one node and leaves the way to the pods to kube-proxy, which these clusters do not run (hint: keepalived, a virtual address that needs none)")
+	errL2  = errors.New("MetalLB answers for a Service's address on one node and leaves the way to the pods to kube-proxy, which workers do not run here (hint: keepalived, a virtual address that needs none)")
 	errBGP = errors.New("BGP ECMP needs a router between clients and workers that speaks BGP and spreads flows over equal paths; here they are on one switch (hint: keepalived)")
 )
 

@@ -81,6 +81,7 @@ func manifests(repo string, of facts) ([]byte, error) {
 		path.Join(overlayDir, "peers/peers.key"):            peersKey,
 	}
 	maps.Copy(templates, externalDNSFiles())
+	maps.Copy(templates, clusterDNSFiles())
 	for name, text := range templates {
 		if files[name], err = render(text, of); err != nil {
 			return nil, err
@@ -97,18 +98,19 @@ func render(text string, of facts) ([]byte, error) {
 		}
 	}
 	return execute(text, map[string]any{
-		"Zone":     strings.TrimSuffix(of.whole.Zone, "."),
-		"Servers":  of.whole.Group(inventory.Worker), // of the zone, in all clusters
-		"Workers":  of.member.Group(inventory.Worker),
-		"Control":  of.member.ControlPlane(),
-		"Metrics":  of.member.Prometheus(),
-		"Cluster":  of.member.Member,    // empty where there is one
-		"Peers":    peers,               // the other clusters: their Member, and {{.Group "worker"}}
-		"Clusters": of.whole.Clusters(), // all of them, likewise
-		"Secret":   of.secret,
-		"Backend":  of.backend,
-		"Key64":    base64.StdEncoding.EncodeToString(of.certificate.Key),
-		"Cert64":   base64.StdEncoding.EncodeToString(of.certificate.Cert),
+		"Zone":       strings.TrimSuffix(of.whole.Zone, "."),
+		"Servers":    of.whole.Group(inventory.Worker), // of the zone, in all clusters
+		"Workers":    of.member.Group(inventory.Worker),
+		"Control":    of.member.ControlPlane(),
+		"Metrics":    of.member.Prometheus(),
+		"Cluster":    of.member.Member,    // empty where there is one
+		"Peers":      peers,               // the other clusters: their Member, and {{.Group "worker"}}
+		"Clusters":   of.whole.Clusters(), // all of them, likewise
+		"ClusterDNS": of.member.ClusterDNS(),
+		"Secret":     of.secret,
+		"Backend":    of.backend,
+		"Key64":      base64.StdEncoding.EncodeToString(of.certificate.Key),
+		"Cert64":     base64.StdEncoding.EncodeToString(of.certificate.Cert),
 	})
 }
 

@@ -28,6 +28,7 @@ type shape struct {
 	workers, pods, services int
 	ttl                     time.Duration
 	timers                  string // empty: as the cluster stands
+	clusterDNS              bool
 }
 
 // unknown is a shape that nothing has.
@@ -37,7 +38,7 @@ var unknown = shape{workers: -1, pods: -1, services: -1, timers: "unknown"}
 func (b *Bench) shapeOf(u scenario.Setup) shape {
 	return shape{
 		workers: u.Workers, pods: cmp.Or(u.Pods, b.backend.Replicas), services: max(u.Services, 1),
-		ttl: cmp.Or(u.TTL, scenario.DefaultTTL), timers: u.Timers,
+		ttl: cmp.Or(u.TTL, scenario.DefaultTTL), timers: u.Timers, clusterDNS: u.ClusterDNS,
 	}
 }
 
@@ -49,6 +50,9 @@ func (b *Bench) reshape(ctx context.Context, u scenario.Setup) error {
 	}
 	if want.workers != b.shape.workers && len(b.sites()) > 1 {
 		return errors.New("a number of workers is for one cluster, and here are several (hint: no factor workers)")
+	}
+	if want.clusterDNS && len(b.sites()) > 1 {
+		return errSeveralDNS
 	}
 	err := b.each(func(s site) error { return s.reshape(ctx, b.shape, want) })
 	if err != nil {
@@ -76,7 +80,12 @@ func (s site) reshape(ctx context.Context, have, want shape) error {
 		}
 	}
 	if want.services != have.services || want.ttl != have.ttl {
-		return s.publish(ctx, want)
+		if err := s.publish(ctx, want); err != nil {
+			return err
+		}
+	}
+	if want.clusterDNS != have.clusterDNS || have.workers < 0 {
+		return s.clusterDNS(ctx, want.clusterDNS)
 	}
 	return nil
 }
@@ -89,7 +98,7 @@ kubectl -n bench delete service -l %s --ignore-not-found >&2`, unused, furtherSe
 	if err != nil {
 		err = fmt.Errorf("removing what is left of services: %w", err)
 	}
-	return errors.Join(err, s.timers(ctx, ""))
+	return errors.Join(err, s.timers(ctx, ""), s.clusterDNS(ctx, false))
 }
 
 // place puts the backend's pods on the workers that carry anything. They are made anew, so that they are spread as evenly as if

@@ -143,9 +143,14 @@ func (s site) deploy(ctx context.Context, sys System, u scenario.Setup) error {
 
 // present names the images that a worker of the cluster lacks.
 func (s site) present(ctx context.Context, sys System) error {
-	out, err := s.Shell.Shell(ctx, s.kubectl.Node, "cat "+renderedPath(sys.Name)+"/*", nil)
+	return s.images(ctx, "system "+sys.Name, "cat "+renderedPath(sys.Name)+"/*", sys.Name)
+}
+
+// images names the images in the manifests that a line prints, which are of what is said, and that a worker lacks.
+func (s site) images(ctx context.Context, of, line, extra string) error {
+	out, err := s.Shell.Shell(ctx, s.kubectl.Node, line, nil)
 	if err != nil {
-		return fmt.Errorf("reading the manifests of %s: %w", sys.Name, err)
+		return fmt.Errorf("reading the manifests of %s: %w", of, err)
 	}
 	for _, w := range s.member.Group(inventory.Worker) {
 		have, err := s.Shell.Shell(ctx, w.Name, "ctr -n k8s.io images ls -q", nil)
@@ -154,7 +159,7 @@ func (s site) present(ctx context.Context, sys System) error {
 		}
 		for _, ref := range Images(out) {
 			if !slices.Contains(strings.Fields(string(have)), ref) {
-				return fmt.Errorf("system %s: %s has no image %s (hint: testbed up --with %s)", sys.Name, w.Name, ref, sys.Name)
+				return fmt.Errorf("%s: %s has no image %s (hint: testbed up --with %s)", of, w.Name, ref, extra)
 			}
 		}
 	}

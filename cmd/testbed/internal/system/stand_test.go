@@ -97,7 +97,7 @@ func TestSystemsStand(t *testing.T) {
 func variant(u scenario.Setup) string {
 	var names []string
 	for name, is := range map[string]bool{
-		"workers": u.Workers > 0, "pods": u.Pods > 0, "timers-" + u.Timers: u.Timers != "", "tls": u.TLS, "ttl": u.TTL > 0, "services": u.Services > 1,
+		"workers": u.Workers > 0, "pods": u.Pods > 0, "timers-" + u.Timers: u.Timers != "", "tls": u.TLS, "ttl": u.TTL > 0, "services": u.Services > 1, "cluster-dns": u.ClusterDNS,
 	} {
 		if is {
 			names = append(names, name)
@@ -126,5 +126,6 @@ func setups() []scenario.Setup {
 		{Workers: 1, Pods: 3},
 		{Timers: "stock"},
 		{Timers: "short"},
+		{ClusterDNS: true},
 	}
 }

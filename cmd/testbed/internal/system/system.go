@@ -118,7 +118,7 @@ func All() []System {
 			Version:    "external-dns 0.21.0, PowerDNS 4.7.3 (Debian 12), CoreDNS 1.15.0",
 			Front:      "in each cluster CoreDNS forwarders on every worker before a PowerDNS, and behind the other clusters', into all of which an external-dns of each writes; clients resolve by their node's recursive resolver",
 			tuned:      "the time from a pod's change to the first answer that heeds it",
-			Difference: "PowerDNS keeps its records in LMDB on its node, not in a MariaDB beside it; forwarders and servers are in the nodes' networks, for there is no kube-proxy",
+			Difference: "PowerDNS keeps its records in LMDB on its node, not in a MariaDB beside it; forwarders and servers are in the nodes' networks, for workers run no kube-proxy",
 		},
 		{
 			Name: "coredns-k8s-gateway", Dir: "baselines/k8s-gateway", reach: byZone, plain: true, ownTTL: true,
