@@ -24,6 +24,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/alias"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/forward"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/garbage"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/health"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/location"
@@ -89,6 +90,7 @@ SIGUSR2 starts the program again and hands the sockets over to it once it is rea
 				return nil
 			}
 			defer ignoreHangup(log)()
+			garbage.Seldom()
 			d, err := assemble(c, log)
 			if err != nil {
 				return err

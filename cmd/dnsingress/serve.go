@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/files"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/garbage"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/handover"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/hugepage"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
@@ -73,6 +74,7 @@ likewise. Only the addresses given are opened.`,
 			if err != nil {
 				return err
 			}
+			garbage.Seldom()
 			catalog := new(zone.Catalog)
 			signing, err := keys.load(log)
 			if err != nil {

@@ -2,7 +2,9 @@
 // dnsblast: bounded loopback DNS load generator (recvmmsg/sendmmsg).
 // dnsblast PORT QUERYFILE SECONDS WINDOW      closed loop, WINDOW outstanding over 8 sockets
 // dnsblast PORT QUERYFILE SECONDS 0 RATE      open loop at RATE q/s, prints latency percentiles
-//                                             from when a query was sent, and how late after its time that was at most in 99 of 100 cases
+//                                             from when a query was sent to when its reply had arrived at the socket, as the kernel
+//                                             stamps it: dnsblast itself may get its processor, which others have too, later than both.
+//                                             late99 is how late after its time a query was sent at most in 99 of 100 cases
 // dnsblast PORT QUERYFILE SECONDS -1          wait until the first query of the file gets an answer with ANCOUNT>0
 // Only ::1 is ever contacted; SECONDS is capped at 60.
 #define _GNU_SOURCE
@@ -18,6 +20,13 @@
 #define NS 8
 #define B 32
 static double now(void){struct timespec t;clock_gettime(CLOCK_MONOTONIC,&t);return t.tv_sec+t.tv_nsec*1e-9;}
+// The kernel stamps by this clock.
+static long stamp(void){struct timespec t;clock_gettime(CLOCK_REALTIME,&t);return t.tv_sec*1000000000L+t.tv_nsec;}
+// receive takes one reply and gives when it had arrived, in ns; 0: there is none.
+static long receive(int fd,unsigned char*b,int len){union{char room[CMSG_SPACE(sizeof(struct timespec))];struct cmsghdr head;}c;struct iovec v={b,len};
+ struct msghdr m={.msg_iov=&v,.msg_iovlen=1,.msg_control=&c,.msg_controllen=sizeof c};if(recvmsg(fd,&m,MSG_DONTWAIT)<12)return 0;
+ struct cmsghdr*h=CMSG_FIRSTHDR(&m);struct timespec t;if(!h||h->cmsg_type!=SCM_TIMESTAMPNS)return stamp();
+ memcpy(&t,CMSG_DATA(h),sizeof t);return t.tv_sec*1000000000L+t.tv_nsec;}
 static unsigned char (*Q)[96];static int *QL;static int nq;
 static void load(const char*fn){FILE*f=fopen(fn,"r");char line[300];if(!f){perror(fn);exit(1);}
  Q=malloc(96*400000);QL=malloc(4*400000);
@@ -44,13 +53,13 @@ int main(int c,char**v){if(c<5)return 2;load(v[2]);double secs=atof(v[3]);if(sec
     if(r>0){for(int i=0;i<r;i++){got++;bytes+=rm[i].msg_len;an+=rb[i][6]<<8|rb[i][7];if(rb[i][3]&15)err++;}out[s]-=r;if(out[s]<0)out[s]=0;last[s]=t;}
     else if(out[s]&&t-last[s]>0.2){lost+=out[s];out[s]=0;last[s]=t;}}}
   double d=now()-t0;printf("blast qps=%.0f sent=%ld got=%ld lost=%ld rcode_nonzero=%ld avg_an=%.2f avg_len=%.1f\n",got/d,sent,got,lost,err,got?(double)an/got:0,got?(double)bytes/got:0);
- }else{long cap=(long)(rate*secs)+1000;float*lat=malloc(cap*4),*late=malloc(cap*4);static double ts[NS][65536];long n=0;double next=t0;int s=0;
-  struct pollfd pf[NS];for(int i=0;i<NS;i++)pf[i]=(struct pollfd){.fd=fd[i],.events=POLLIN};
+ }else{long cap=(long)(rate*secs)+1000;float*lat=malloc(cap*4),*late=malloc(cap*4);static long ts[NS][65536];long n=0;double next=t0;int s=0;
+  struct pollfd pf[NS];for(int i=0;i<NS;i++){int on=1;setsockopt(fd[i],SOL_SOCKET,SO_TIMESTAMPNS,&on,sizeof on);pf[i]=(struct pollfd){.fd=fd[i],.events=POLLIN};}
   while(1){double t=now();if(t>end+0.2)break;
    // It sleeps meanwhile: a real-time process that spins is stopped by the kernel for a part of each second.
    double left=(next<end?next:end+0.2)-t;if(left>0){struct timespec w={.tv_sec=left,.tv_nsec=(left-(long)left)*1e9};ppoll(pf,NS,&w,0);t=now();}
-   if(t<end&&t>=next){unsigned char*p=Q[qi];id++;p[0]=id>>8;p[1]=id;ts[s][id]=t;if(sent<cap)late[sent]=(t-next)*1e6;if(send(fd[s],p,QL[qi],0)>0)sent++;if(++qi==nq)qi=0;s=(s+1)%NS;next+=1/rate;}
-   for(int k=0;k<NS;k++){ssize_t r=recv(fd[k],rb[0],1500,MSG_DONTWAIT);if(r>=12){double u=now();int i=rb[0][0]<<8|rb[0][1];if(n<cap)lat[n++]=(u-ts[k][i])*1e6;got++;}}}
+   if(t<end&&t>=next){unsigned char*p=Q[qi];id++;p[0]=id>>8;p[1]=id;ts[s][id]=stamp();if(sent<cap)late[sent]=(t-next)*1e6;if(send(fd[s],p,QL[qi],0)>0)sent++;if(++qi==nq)qi=0;s=(s+1)%NS;next+=1/rate;}
+   for(int k=0;k<NS;k++){long u=receive(fd[k],rb[0],1500);if(u){int i=rb[0][0]<<8|rb[0][1];if(n<cap)lat[n++]=(u-ts[k][i])*1e-3;got++;}}}
   qsort(lat,n,4,cmp);qsort(late,sent<cap?sent:cap,4,cmp);
   #define P(x) (n?lat[(long)((n-1)*x)]:0)
   printf("lat rate=%.0f sent=%ld got=%ld p50=%.1fus p90=%.1fus p99=%.1fus p999=%.1fus max=%.0fus late99=%.0fus\n",rate,sent,got,P(.5),P(.9),P(.99),P(.999),P(1.0),sent?late[(long)((sent-1)*.99)]:0);}

@@ -423,5 +423,5 @@ func (f *follower) transfer(ctx context.Context, c client, p int, have *zone.Zon
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, transferMost, errLong)
 	defer stop()
-	return f.line.transfer(ctx, f.origin, have)
+	return f.line.transfer(ctx, f.origin, have, f.soa())
 }

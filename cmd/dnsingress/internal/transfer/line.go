@@ -54,7 +54,11 @@ func (l *Line) SOA(ctx context.Context, origin string) (*dns.SOA, error) {
 // Transfer gets what is new of a zone since have, or all of it; nil: all. z is nil where there is nothing newer. whole
 // tells that it is no difference.
 func (l *Line) Transfer(ctx context.Context, origin string, have *zone.Zone) (z *zone.Zone, whole bool, err error) {
-	z, whole, _, _, err = l.transfer(ctx, origin, have)
+	var soa *dns.SOA
+	if have != nil {
+		soa = soaOf(have)
+	}
+	z, whole, _, _, err = l.transfer(ctx, origin, have, soa)
 	return z, whole, err
 }
 
@@ -97,11 +101,11 @@ type RcodeError int
 
 func (e RcodeError) Error() string { return fmt.Sprintf("it says %s", dns.RcodeToString[int(e)]) }
 
-// transfer is Transfer that also gives how many records were not the zone's, and the serial that the server has.
-func (l *Line) transfer(ctx context.Context, origin string, have *zone.Zone) (z *zone.Zone, whole bool, foreign int, offered uint32, err error) {
+// transfer is Transfer, with the SOA of have, that also gives how many records were not the zone's, and the serial that the
+// server has.
+func (l *Line) transfer(ctx context.Context, origin string, have *zone.Zone, soa *dns.SOA) (z *zone.Zone, whole bool, foreign int, offered uint32, err error) {
 	m := new(dns.Msg)
 	if have != nil {
-		soa := soaOf(have)
 		m.SetIxfr(origin, soa.Serial, soa.Ns, soa.Mbox)
 	} else {
 		m.SetAxfr(origin)
