@@ -189,6 +189,9 @@ func (w *udpWorker) drain() error {
 	return nil
 }
 
+// The runtime is not told of either call, for none waits: the longest, of a whole batch of replies, takes a tenth of a millisecond.
+// Told, it wakes every 20 µs of it to see whether others could have the processor.
+
 // receive takes what has arrived and tells whether there was anything, or an error.
 func (w *udpWorker) receive(fd uintptr) bool {
 	for i := range batch {
@@ -196,7 +199,7 @@ func (w *udpWorker) receive(fd uintptr) bool {
 		h.Namelen, h.Controllen = unix.SizeofSockaddrInet6, controlSize
 	}
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&w.inMsg[0])), batch, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&w.inMsg[0])), batch, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case unix.EINTR:
 			continue
@@ -276,7 +279,7 @@ func (w *udpWorker) lookAhead() {
 // send sends the queued replies and tells whether all are gone, or given up.
 func (w *udpWorker) send(fd uintptr) bool {
 	for w.sent < w.queued {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&w.outMsg[w.sent])), uintptr(w.queued-w.sent), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&w.outMsg[w.sent])), uintptr(w.queued-w.sent), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			w.sent += int(n)
