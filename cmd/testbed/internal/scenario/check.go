@@ -20,6 +20,9 @@ const minRequests = 100
 // maxResponse is the most bytes of an answer.
 const maxResponse = 1 << 30
 
+// maxService is the longest service time: proxies' startup probes wait for an answer for 15 s (deploy/baselines).
+const maxService = 10 * time.Second
+
 // longest bounds a window and a warm-up; a longer one is a slip of the pen.
 const longest = time.Hour
 
@@ -75,8 +78,8 @@ func (s *Scenario) checkLoad(f *strictyaml.File) {
 	if s.Backend.ResponseBytes < 0 || s.Backend.ResponseBytes > maxResponse {
 		f.Problem("backend.response_bytes", "0 to 1073741824", "%d bytes", s.Backend.ResponseBytes)
 	}
-	if s.Backend.ServiceTime < 0 {
-		f.Problem("backend.service_time", "", "negative duration %s", s.Backend.ServiceTime)
+	if s.Backend.ServiceTime < 0 || s.Backend.ServiceTime > maxService {
+		f.Problem("backend.service_time", "0s to "+maxService.String(), "duration %s", s.Backend.ServiceTime)
 	}
 	l := s.Load
 	switch rates := s.LevelsOf(Rate); {

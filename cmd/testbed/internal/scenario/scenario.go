@@ -59,7 +59,7 @@ type Backend struct {
 	Replicas int `yaml:"replicas"`
 	// ResponseBytes is the size of a response body. Default 1024.
 	ResponseBytes int64 `yaml:"response_bytes"`
-	// ServiceTime that a request takes in the backend. Default 0s.
+	// ServiceTime that a request takes in the backend, at most 10s. Default 0s.
 	ServiceTime time.Duration `yaml:"service_time"`
 }
 

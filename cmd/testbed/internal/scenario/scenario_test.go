@@ -59,6 +59,10 @@ func TestFindings(t *testing.T) {
 		"fault after window": {"at: 5s", "at: 20s", []string{`s.yaml:10:60: trials[1].fault.at: the fault begins at 20s, but the window ends at 20s (hint: counted from the start of the window)`}},
 		"fault ends late":    {"hold: 10s", "hold: 16s", []string{`s.yaml:10:70: trials[1].fault.hold: the fault ends at 21s, but the window ends at 20s (hint: at + hold within the window)`}},
 		"same condition":     {", fault: {kind: pod-sigkill, at: 5s, hold: 10s}", "", []string{`s.yaml:10:5: trials[1]: a second entry with the same condition (fault none) (hint: raise the count of the other)`}},
+		"slow service": {
+			"load: {rate: 100, connection: new}", "backend: {service_time: 11s}\nload: {rate: 100, connection: new, timeout: 20s}",
+			[]string{`s.yaml:7:25: backend.service_time: duration 11s (hint: 0s to 10s)`},
+		},
 		"contradicting load": {
 			"load: {rate: 100, connection: new}", "backend: {service_time: 300ms}\nload: {rate: 100, connection: keepalive}",
 			[]string{`s.yaml:8:14: load.rate: 100 requests/s of 300ms each keep 30 connections busy, but there are 20 users (hint: lower the rate or the service time, or add users)`},
