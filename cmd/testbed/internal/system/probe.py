@@ -13,6 +13,8 @@ import sys
 import time
 
 AAAA = 28
+CONNECTING = 2  # seconds
+ANSWERING = 12  # of which a pod may take 10
 
 
 def resolve(server, host):
@@ -41,11 +43,11 @@ def resolve(server, host):
 
 def connect(address, host, ca):
     """Returns a new connection, with TLS if there is a certificate to trust; the name that it must have is the host's."""
-    if not ca:
-        return http.client.HTTPConnection(address, 80, timeout=2)
-    connection = http.client.HTTPSConnection(address, 443, timeout=2)
-    plain = socket.create_connection((address, 443), timeout=2)
-    connection.sock = ssl.create_default_context(cafile=ca).wrap_socket(plain, server_hostname=host)
+    port = 443 if ca else 80
+    plain = socket.create_connection((address, port), timeout=CONNECTING)
+    plain.settimeout(ANSWERING)
+    connection = http.client.HTTPConnection(address, port)
+    connection.sock = ssl.create_default_context(cafile=ca).wrap_socket(plain, server_hostname=host) if ca else plain
     return connection
 
 
