@@ -175,6 +175,9 @@ func (w *faultTwin) cases() []kase {
 		{kind: fault.ContainerKill, span: true, sights: processes("")},
 		{kind: fault.PodFreeze, sights: freezer},
 		{kind: fault.PodSlow, with: map[string]string{"by": "120ms"}, sights: slowness},
+		{kind: fault.PodPartition, sights: func(t *testing.T, w *faultTwin, aimed fault.Target) []sight {
+			return []sight{{"client-1", "reach " + w.pod(t, aimed.Name).Address, "silent", "heard"}}
+		}},
 		{kind: fault.PodDelete, span: true, sights: deletion("MODIFIED")},
 		{kind: fault.PodDeleteForced, span: true, sights: deletion("DELETED")},
 		{kind: fault.Rollout, span: true, sights: func(_ *testing.T, w *faultTwin, _ fault.Target) []sight {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
+	"github.com/dnsingress/dnsingress/cmd/testbed/internal/kubectl"
 )
 
 // rest is the side of a partition with all nodes that are not on the other.
@@ -108,17 +109,46 @@ func own(nodes []inventory.Node) []string {
 	return list
 }
 
+// discovery accepts what finds neighbours: nobody has to find anybody first when a partition is over.
+const discovery = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } accept"
+
 // apart is the table of a node that hears nothing from others. Prerouting sees what comes in, and what its pods send.
 func apart(others []inventory.Node) string {
 	return fmt.Sprintf(`table ip6 %s {
 	set others { type ipv6_addr; flags interval; elements = { %s } }
 	chain prerouting {
 		type filter hook prerouting priority raw;
-		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } accept
+		`+discovery+`
 		ip6 saddr @others drop
 		ip6 daddr @others drop
 	}
 }`, table, strings.Join(own(others), ", "))
+}
+
+// newPodPartition cuts pods off from everybody, as a dead link of a pod's or a rule that forgot it does: what is sent there is lost, of
+// which nobody is told, and so are the kubelet's probes. The pod's node, and a proxy on it, go on as before.
+func newPodPartition(e *Env, p params) Fault {
+	return onPods(e, PodPartition, p, []string{"rules"}, func(pod kubectl.Pod) (map[string]string, error) {
+		address, err := netip.ParseAddr(pod.Address)
+		if err != nil {
+			return nil, fmt.Errorf("%s has no address: %w", pod.FullName(), err)
+		}
+		name := table + "-" + pod.UID // several may be on one node
+		return map[string]string{"family": "ip6", "table": name, "rules": alone(name, address)}, nil
+	})
+}
+
+// alone is the table of a node whose pod is heard by nobody, and hears its node alone: prerouting sees what comes from
+// other nodes and pods, and what the pod sends.
+func alone(name string, pod netip.Addr) string {
+	return fmt.Sprintf(`table ip6 %s {
+	chain prerouting {
+		type filter hook prerouting priority raw;
+		`+discovery+`
+		ip6 saddr %[2]s drop
+		ip6 daddr %[2]s drop
+	}
+}`, name, pod)
 }
 
 const defaultLoss = 0.05

@@ -255,6 +255,52 @@ func TestGroupPartition(t *testing.T) {
 	}
 }
 
+// A pod that is cut off is heard by nobody, not by its own node either; the node and all others go on, and senders are told nothing.
+func TestPodPartition(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	inv := wired(t, m, rack)
+	pods := onlyPod("fa017e57-0000-4000-8000-000000000001", "c1", inv.Nodes[3].Pods.Addr().String()+"2")
+	m.write(t, "pods", strings.ReplaceAll(pods, `"here"`, `"b2"`))
+	e := m.environment(inv)
+	e.Hold = time.Hour
+	if err := Ready(t.Context(), e, PodPartition); err != nil {
+		t.Fatal(err)
+	}
+	f, err := New(PodPartition, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := aimed(t, f)
+	if target.Name != "bench/backend" || target.Node != "b2" || len(target.Members) != 1 {
+		t.Errorf("target %+v", target)
+	}
+	paths := []route{
+		{"b2", "a1", true},
+		{"client", "b2", true},
+		{"client", "a2p", true},
+		{"a2p", "b2", true},
+		{"b2", "b2p", false},
+		{"b2p", "b2", false},
+		{"a2p", "b2p", false},
+		{"b2p", "a2p", false},
+		{"client", "b2p", false},
+		{"b2p", "client", false},
+	}
+	m.check(t, inv, "before", false, paths)
+	if _, err := f.Begin(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	m.check(t, inv, "cut off", true, paths)
+	if i, err := f.End(t.Context(), time.Now()); err != nil || i.Before.IsZero() {
+		t.Fatalf("End: %v, %v", i, err)
+	}
+	m.check(t, inv, "joined", false, paths)
+	if err := f.Recover(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A share of all packets is lost, coming and going.
 func TestPacketLoss(t *testing.T) {
 	t.Parallel()

@@ -16,6 +16,7 @@ const (
 	PodDeleteForced = "pod-delete-forced"
 	PodFreeze       = "pod-freeze"
 	PodSlow         = "pod-slow"
+	PodPartition    = "pod-partition"
 	ContainerKill   = "container-kill"
 	Rollout         = "rollout"
 
@@ -68,6 +69,7 @@ func All() []Kind {
 		{Name: PodDeleteForced, What: "likewise with no grace: the API forgets it before its processes have ended", With: pods, Momentary: true, cannot: noPod, ready: needs("kubectl"), make: newPodDeleteForced},
 		{Name: PodFreeze, What: "a backend pod stops running and keeps its memory, sockets and address", With: pods, cannot: noPod, make: newPodFreeze},
 		{Name: PodSlow, What: "every request of a backend pod takes longer by a time (300ms)", With: append([]string{withBy}, pods...), cannot: noPod, make: newPodSlow},
+		{Name: PodPartition, What: "a backend pod is cut off from everybody; its processes and its node are well", With: pods, cannot: noPod, ready: netfilter, make: newPodPartition},
 		{Name: ContainerKill, What: "the processes of one container are killed, and its kubelet restarts it", With: append([]string{withContainer}, pods...), Momentary: true, cannot: noPod, make: newContainerKill},
 		{Name: Rollout, What: "the backend's Deployment replaces its pods gracefully", Momentary: true, ready: needs("kubectl"), make: newRollout},
 

@@ -149,6 +149,23 @@ def ask(address, slow):
         time.sleep(0.0005)
 
 
+def reach(address):
+    """heard and silent: whether connections to a pod come about."""
+    last, before = "heard", now()
+    while before < end:
+        at = now()
+        try:
+            socket.create_connection((address, 80), timeout=0.05).close()
+            state = "heard"
+        except OSError:
+            state = "silent"
+        if state != last:
+            say(state, before, at if state == "silent" else now())
+            last = state
+        before = at
+        time.sleep(0.0005)
+
+
 def watch(path, pattern):
     """seen: the API server tells its watchers something."""
     p = subprocess.Popen(["kubectl", "get", "--raw", path], stdout=subprocess.PIPE)
