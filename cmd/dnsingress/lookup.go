@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/server"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 	"github.com/dnsingress/dnsingress/internal/cli"
@@ -166,15 +167,10 @@ func (l *lookup) print(name, rtype string) error {
 	return err
 }
 
-// parseType reads a type by its name, or as TYPE with a number (RFC 3597 §5).
 func parseType(text string) (uint16, error) {
-	text = strings.ToUpper(text)
-	if t, ok := dns.StringToType[text]; ok {
-		return t, nil
+	t, ok := record.ParseType(text)
+	if !ok {
+		return 0, cli.Misuse("%q is no record type (hint: A, AAAA, … or TYPE65280)", text)
 	}
-	var n uint16
-	if _, err := fmt.Sscanf(text, "TYPE%d", &n); err == nil && text == fmt.Sprintf("TYPE%d", n) {
-		return n, nil
-	}
-	return 0, cli.Misuse("%q is no record type (hint: A, AAAA, … or TYPE65280)", text)
+	return t, nil
 }

@@ -52,7 +52,7 @@ type Peer struct {
 	Servers []string `yaml:"servers"`
 	// Key is the TSIG key that both have. Default: peers.key.
 	Key string `yaml:"key"`
-	// Hosts are those that the peer may have members for. At least one.
+	// Hosts are those that the peer may have members and records for. At least one.
 	Hosts Hosts `yaml:"hosts"`
 
 	remotes []transfer.Remote

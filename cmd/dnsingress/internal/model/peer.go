@@ -4,6 +4,7 @@ package model
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -12,6 +13,16 @@ type Share struct {
 	Host    string         // lower case, fully qualified; may begin with "*."
 	TTL     uint32         // seconds
 	Members []SharedMember // in the order of their addresses, which are distinct
+	Records []RecordSet    // of the host, which an object there writes down itself; each with its TTL
+}
+
+// Size is how much there is of the host.
+func (s *Share) Size() int {
+	n := 1 + len(s.Members)
+	for i := range s.Records {
+		n += len(s.Records[i].Records)
+	}
+	return n
 }
 
 // SharedMember is a member of a pool as its own cluster has decided on it.
@@ -40,7 +51,7 @@ func (s *Share) Equal(o *Share) bool {
 			return false
 		}
 	}
-	return true
+	return slices.EqualFunc(s.Records, o.Records, RecordSet.Equal)
 }
 
 // PeerState is how another cluster stands.

@@ -2,6 +2,8 @@
 
 package model
 
+import "slices"
+
 // Group is members that get a share of the answers together, however many they are: a backendRef of a route.
 type Group struct {
 	Name   string
@@ -27,6 +29,13 @@ type RecordSet struct {
 	Stable  bool // a client, known by its subnet, always gets the same of equally good options
 }
 
+// Equal reports whether two sets say the same.
+func (s RecordSet) Equal(o RecordSet) bool {
+	return s.Name == o.Name && s.Type == o.Type && s.Stable == o.Stable && same(s.TTL, o.TTL) && slices.EqualFunc(s.Records, o.Records, Record.Equal)
+}
+
+func same(a, b *uint32) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
+
 // Record is one record of a set. Records alike in Geo and Set are one option; an answer holds one option of those
 // that are for the client, chosen by weight.
 type Record struct {
@@ -35,4 +44,13 @@ type Record struct {
 	Geo    string  // "": everybody; "*": whoever no other is for; else a country (IE) or a continent (GEO-EU)
 	Weight *uint32 // against the other options; nil: as all that have none
 	Set    string  // what the object calls the option (setIdentifier)
+}
+
+// Equal reports whether two records say the same.
+func (r Record) Equal(o Record) bool {
+	if !same(r.Weight, o.Weight) {
+		return false
+	}
+	r.Weight, o.Weight = nil, nil
+	return r == o
 }

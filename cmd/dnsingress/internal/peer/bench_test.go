@@ -27,8 +27,8 @@ func manyHosts(n int) map[string]*model.Share {
 	return all
 }
 
-func newBenchPublisher(b *testing.B) *publisher {
-	b.Helper()
+func newBenchPublisher(tb testing.TB) *publisher {
+	tb.Helper()
 	return &publisher{
 		origin: "far." + testZone, apex: apex{cluster: "far", identity: "far-id", lease: testLease}, publish: config.Hosts{"*"}, catalog: new(zone.Catalog),
 		log: slog.New(slog.DiscardHandler), shards: map[string]int{},

@@ -13,6 +13,8 @@
 //	zurich.peers.example.            0 TXT  "protocol=1" "cluster=zurich" "identity=IDENTITY" "lease=5s"
 //	www.shop.zurich.peers.example.   0 TXT  "pool" "ttl=5" "shards=1"
 //	www.shop.zurich.peers.example.   0 TXT  "member" "address=2001:db8::7" "state=in" "reason=ready" "weight=1" "location=GEO-EU/CH" "pod=www-7"
+//	mail.shop.zurich.peers.example.  0 TXT  "pool" "ttl=5" "shards=1"
+//	mail.shop.zurich.peers.example.  0 TXT  "record" "type=MX" "ttl=300" "data=10%20mx.shop."
 //
 // IDENTITY is the cluster's own, the same on all its servers; INSTANCE is the process's, by whose serials (RFC 1982) its
 // zone goes. A pool of very many members has them below _1.HOST, _2.HOST… too.

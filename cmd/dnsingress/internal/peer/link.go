@@ -60,6 +60,7 @@ type held struct {
 	serial   uint32
 	pools    map[string]*model.Share // by host
 	members  int
+	size     int // of pools, together
 }
 
 // news is what a look has found.
@@ -169,7 +170,7 @@ func (l *link) read(n news, z *zone.Zone) (news, error) {
 		return n, unreadableError{errors.New("its SOA and its apex say different identities")}
 	}
 	if n.size(l.held) > mostMembers {
-		return n, unreadableError{fmt.Errorf("it has more than %d hosts and members", mostMembers)}
+		return n, unreadableError{fmt.Errorf("it has more than %d hosts, members and records", mostMembers)}
 	}
 	n.fresh = true
 	l.zone, l.soa = z, n.mark
@@ -218,21 +219,21 @@ func readMark(soa *dns.SOA, origin string) (mark, error) {
 	return m, nil
 }
 
-// mostMembers is how many hosts and members a peer may have in all.
+// mostMembers is how many hosts, members and records a peer may have in all.
 const mostMembers = 2_000_000
 
-// size is how many hosts and members there are with the news. What is held changes with the goroutine alone that asks.
+// size is how many hosts, members and records there are with the news. What is held changes with the goroutine alone that asks.
 func (n *news) size(h *held) int {
 	if h == nil || n.whole {
 		h = new(held)
 	}
-	size := len(h.pools) + h.members
+	size := h.size
 	for host, share := range n.changed {
 		if old := h.pools[host]; old != nil {
-			size -= 1 + len(old.Members)
+			size -= old.Size()
 		}
 		if share != nil {
-			size += 1 + len(share.Members)
+			size += share.Size()
 		}
 	}
 	return size

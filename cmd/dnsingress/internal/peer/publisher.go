@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 )
 
 const (
-	// shardSize is how many members one name has before they are divided: so many records of the largest size still are one
+	// shardSize is how many members and records one name has before they are divided: so many records of the largest size still are one
 	// set that fits a message (RFC 1035 §4.2.2), with room for an uneven division.
 	shardSize  = 64
 	mostShards = 1024
@@ -158,7 +159,7 @@ func (p *publisher) changes(host string, s *model.Share) []zone.Change {
 		return changes
 	}
 	shards := max(before, 1)
-	for len(s.Members) > shards*shardSize && shards < mostShards {
+	for s.Size()-1 > shards*shardSize && shards < mostShards {
 		shards *= 2
 	}
 	p.shards[host] = shards
@@ -169,7 +170,15 @@ func (p *publisher) changes(host string, s *model.Share) []zone.Change {
 	add(0, head{s.TTL, shards}.texts())
 	for i := range s.Members {
 		m := &s.Members[i]
-		add(shardOf(m, shards), memberTexts(m))
+		b := m.Address.As16()
+		add(shardOf(b[:], shards), memberTexts(m))
+	}
+	for i := range s.Records {
+		set := &s.Records[i]
+		for k := range set.Records {
+			r := &set.Records[k]
+			add(shardOf([]byte(r.Data), shards), recordTexts(set, r))
+		}
 	}
 	for i, records := range sets {
 		name := shardName(host, p.origin, i)
@@ -184,11 +193,10 @@ func (p *publisher) changes(host string, s *model.Share) []zone.Change {
 	return changes
 }
 
-// shardOf is which part of a pool a member is in: it stays there while others come and go.
-func shardOf(m *model.SharedMember, shards int) int {
+// shardOf is which part of a pool a member or a record is in: it stays there while others come and go.
+func shardOf(what []byte, shards int) int {
 	h := fnv.New32a()
-	b := m.Address.As16()
-	_, _ = h.Write(b[:]) // it never fails
+	_, _ = h.Write(what) // it never fails
 	return int(h.Sum32() % uint32(shards))
 }
 
@@ -197,7 +205,7 @@ func shardName(host, origin string, shard int) string {
 	if host != "." {
 		origin = host + origin
 	}
-	if shard == 0 {
+	if first, _, _ := cutLabel(host); shard == 0 && !numbered(first) {
 		return origin
 	}
 	return "_" + strconv.Itoa(shard) + "." + origin
@@ -206,12 +214,17 @@ func shardName(host, origin string, shard int) string {
 // hostOf is the host whose pool a name of the zone origin has a part of; "": none.
 func hostOf(name, origin string) string {
 	host := name[:max(0, len(name)-len(origin))]
-	if first, rest, ok := cutLabel(host); ok && rest != "" && len(first) > 1 && first[0] == '_' {
-		if _, err := strconv.ParseUint(first[1:], 10, 16); err == nil {
-			return rest
-		}
+	if first, rest, ok := cutLabel(host); ok && rest != "" && numbered(first) {
+		return rest
 	}
 	return host
+}
+
+// numbered tells whether a label is as those of parts, and of ports (RFC 6698 §3), are.
+func numbered(label string) bool {
+	number, underscore := strings.CutPrefix(label, "_")
+	_, err := strconv.ParseUint(number, 10, 16)
+	return underscore && err == nil
 }
 
 func cutLabel(name string) (first, rest string, ok bool) {

@@ -208,6 +208,7 @@ func (l *link) take(n news) {
 	for host, share := range n.changed {
 		if old := h.pools[host]; old != nil {
 			h.members -= len(old.Members)
+			h.size -= old.Size()
 		}
 		if share == nil {
 			delete(h.pools, host)
@@ -215,6 +216,7 @@ func (l *link) take(n news) {
 		}
 		h.pools[host] = share
 		h.members += len(share.Members)
+		h.size += share.Size()
 	}
 }
 

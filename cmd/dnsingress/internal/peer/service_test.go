@@ -700,7 +700,7 @@ func TestDifferenceOfAnotherInstance(t *testing.T) {
 func TestSizeOfNews(t *testing.T) {
 	t.Parallel()
 	a, b, c := share("a.", "fd00::1", "fd00::2"), share("b.", "fd00::1"), share("a.", "fd00::1")
-	h := &held{pools: map[string]*model.Share{"a.": &a}, members: 2}
+	h := &held{pools: map[string]*model.Share{"a.": &a}, size: a.Size()}
 	for _, x := range []struct {
 		news news
 		want int

@@ -36,20 +36,27 @@ func readShare(z *zone.Zone, host, origin string) (*model.Share, error) {
 		return nil, errors.New("no record says how the pool is")
 	}
 	s.TTL = h.ttl
+	var records [][]string
 	for i := range h.shards {
 		if i > 0 {
 			sets, _ = z.RRsets(shardName(host, origin, i))
 		}
 		for _, t := range texts(sets) {
-			if kind(t) != "member" {
-				continue
+			switch kind(t) {
+			case "member":
+				m, err := readMember(t)
+				if err != nil {
+					return nil, err
+				}
+				s.Members = append(s.Members, m)
+			case "record":
+				records = append(records, t)
 			}
-			m, err := readMember(t)
-			if err != nil {
-				return nil, err
-			}
-			s.Members = append(s.Members, m)
 		}
+	}
+	var err error
+	if s.Records, err = readRecords(host, records); err != nil {
+		return nil, err
 	}
 	slices.SortFunc(s.Members, func(a, b model.SharedMember) int { return a.Address.Compare(b.Address) })
 	for i := 1; i < len(s.Members); i++ {
@@ -58,6 +65,27 @@ func readShare(z *zone.Zone, host, origin string) (*model.Share, error) {
 		}
 	}
 	return s, nil
+}
+
+// readRecords reads the records of a host, in an order of their own: a transfer keeps none.
+func readRecords(host string, all [][]string) (sets []model.RecordSet, err error) {
+	slices.SortFunc(all, slices.Compare)
+	for _, texts := range all {
+		r, err := readRecord(texts)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(sets, func(s model.RecordSet) bool { return s.Type == r.Type })
+		if i < 0 {
+			r.Name = host
+			sets = append(sets, r)
+			continue
+		}
+		sets[i].Records = append(sets[i].Records, r.Records...)
+		*sets[i].TTL = min(*sets[i].TTL, *r.TTL) // RFC 2181 §5.2
+		sets[i].Stable = sets[i].Stable || r.Stable
+	}
+	return sets, nil
 }
 
 // kind is what a record is about.

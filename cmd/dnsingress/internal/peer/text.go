@@ -5,11 +5,15 @@ package peer
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/record"
 )
 
 // protocol is the version of what the zones hold. Texts that are added to records do not change it: who does not know them
@@ -115,6 +119,78 @@ func readMember(texts []string) (m model.SharedMember, err error) {
 		return m, fmt.Errorf("weight %q of %s is no weight", v["weight"], m.Address)
 	}
 	return m, nil
+}
+
+// recordTexts are a record of a set that an object writes down.
+func recordTexts(s *model.RecordSet, r *model.Record) []string {
+	texts := []string{"record", "type=" + dns.Type(s.Type).String(), "ttl=" + strconv.FormatUint(uint64(*s.TTL), 10)}
+	if s.Stable {
+		texts = append(texts, "stable=true")
+	}
+	if r.Geo != "" {
+		texts = append(texts, spelled("geo", r.Geo)...)
+	}
+	if r.Weight != nil {
+		texts = append(texts, "weight="+strconv.FormatUint(uint64(*r.Weight), 10))
+	}
+	if r.Set != "" {
+		texts = append(texts, spelled("set", r.Set)...)
+	}
+	return append(texts, spelled("data", r.Data)...)
+}
+
+// readRecord reads a record, and what is said of the set that it belongs to.
+func readRecord(texts []string) (s model.RecordSet, err error) {
+	v := values(texts)
+	var r model.Record
+	var ok bool
+	if s.Type, ok = record.ParseType(v["type"]); !ok || s.Type == dns.TypeNone || s.Type == dns.TypeReserved {
+		return s, fmt.Errorf("type %q of a record is no type", v["type"])
+	}
+	ttl, err := strconv.ParseUint(v["ttl"], 10, 31) // RFC 2181 §8
+	if err != nil {
+		return s, fmt.Errorf("ttl %q of a record is no TTL", v["ttl"])
+	}
+	seconds := uint32(ttl)
+	s.TTL, s.Stable = &seconds, v["stable"] == "true"
+	if text, given := v["weight"]; given {
+		n, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return s, fmt.Errorf("weight %q of a record is no weight", text)
+		}
+		weight := uint32(n)
+		r.Weight = &weight
+	}
+	for key, to := range map[string]*string{"geo": &r.Geo, "set": &r.Set, "data": &r.Data} {
+		if *to, err = spelling(texts, key); err != nil {
+			return s, fmt.Errorf("%s of a record: %w", key, err)
+		}
+	}
+	s.Records = []model.Record{r}
+	return s, nil
+}
+
+// spelled are texts with a key that hold any value together: percent-encoded (RFC 3986 §2.1), in parts that a text can hold.
+func spelled(key, value string) []string {
+	value = url.PathEscape(value)
+	most := mostText - len(key) - len("=")
+	var texts []string
+	for len(value) > most {
+		texts = append(texts, key+"="+value[:most])
+		value = value[most:]
+	}
+	return append(texts, key+"="+value)
+}
+
+// spelling is the value that spelled was given.
+func spelling(texts []string, key string) (string, error) {
+	var b strings.Builder
+	for _, t := range texts {
+		if part, ok := strings.CutPrefix(t, key+"="); ok {
+			b.WriteString(part)
+		}
+	}
+	return url.PathUnescape(b.String())
 }
 
 // values are the texts with a key.

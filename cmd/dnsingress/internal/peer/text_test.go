@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
 
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
+	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
 )
 
 func TestTexts(t *testing.T) {
@@ -28,6 +30,20 @@ func TestTexts(t *testing.T) {
 		got, err := readMember(memberTexts(&m))
 		if err != nil || got != m {
 			t.Errorf("%+v comes back as %+v, %v", m, got, err)
+		}
+	}
+	ttl, weight := uint32(300), uint32(0)
+	long := `"` + strings.Repeat(`\"\\ü`, 300) + `"`
+	for _, s := range []model.RecordSet{
+		{Type: dns.TypeMX, TTL: &ttl, Records: []model.Record{{Data: "10 mx.apps.test."}}},
+		{Type: 65280, TTL: &ttl, Stable: true, Records: []model.Record{{Data: long, Geo: "GEO-EU", Set: "a b", Weight: &weight}}},
+	} {
+		texts := recordTexts(&s, &s.Records[0])
+		if slices.ContainsFunc(texts, func(s string) bool { return len(s) > mostText || strings.ContainsAny(s, "\"\\ \n") }) {
+			t.Errorf("a record cannot hold %q", texts)
+		}
+		if got, err := readRecord(texts); err != nil || !got.Equal(s) {
+			t.Errorf("%+v comes back as %+v, %v", s, got, err)
 		}
 	}
 	a := apex{"zurich", "8a0c", 5 * time.Second}
@@ -52,6 +68,11 @@ func TestBadTexts(t *testing.T) {
 		{"member address=fd00::1 state=in weight=NaN", "is no weight"},
 		{"member address=fd00::1 state=in weight=+Inf", "is no weight"},
 		{"member address=fd00::1 state=in weight=1e308", "is no weight"}, // two of these add up to infinity
+		{"record type=NEWS ttl=5 data=x", `type "NEWS" of a record is no type`},
+		{"record type=TYPE065280 ttl=5 data=x", "is no type"},
+		{"record type=MX data=x", `ttl "" of a record is no TTL`},
+		{"record type=MX ttl=5 weight=-1 data=x", `weight "-1" of a record is no weight`},
+		{"record type=MX ttl=5 data=%zz", `data of a record: invalid URL escape "%zz"`},
 		{"pool ttl=-1 shards=1", `ttl "-1" of a pool is no TTL`},
 		{"pool ttl=4294967295 shards=1", "is no TTL"},
 		{"pool ttl=5 shards=0", `shards "0" of a pool is no number of parts`},
@@ -66,6 +87,8 @@ func TestBadTexts(t *testing.T) {
 		switch texts[0] {
 		case "member":
 			_, err = readMember(texts)
+		case "record":
+			_, err = readRecord(texts)
 		case "pool":
 			_, err = readHead(texts)
 		default:
@@ -88,6 +111,9 @@ func TestNames(t *testing.T) {
 		{"www.apps.test.", 7, "_7.www.apps.test.zurich.peers.test."},
 		{"*.apps.test.", 0, "*.apps.test.zurich.peers.test."},
 		{"*.apps.test.", 1, "_1.*.apps.test.zurich.peers.test."},
+		{"_443._tcp.apps.test.", 0, "_0._443._tcp.apps.test.zurich.peers.test."}, // not a part of _tcp.apps.test.
+		{"_443._tcp.apps.test.", 2, "_2._443._tcp.apps.test.zurich.peers.test."},
+		{"_tcp.apps.test.", 0, "_tcp.apps.test.zurich.peers.test."},
 	} {
 		name := shardName(c.host, origin, c.shard)
 		if host := hostOf(name, origin); name != c.name || host != c.host {
@@ -99,12 +125,41 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestRecords: what a share has of records comes through the zone, whole and as a difference, however many they are.
+func TestRecords(t *testing.T) {
+	ttl := uint32(300)
+	share := &model.Share{Host: "_443._tcp.apps.test.", TTL: 5, Records: []model.RecordSet{{Name: "_443._tcp.apps.test.", Type: dns.TypeAAAA, TTL: &ttl}}}
+	set := &share.Records[0]
+	for i := range 10 * shardSize {
+		set.Records = append(set.Records, model.Record{Data: netip.AddrFrom16([16]byte{0: 0xfd, 14: byte(i >> 8), 15: byte(i)}).String()})
+	}
+	slices.SortFunc(set.Records, func(a, b model.Record) int { return strings.Compare(a.Data, b.Data) })
+	p := newBenchPublisher(t)
+	want := func(before *zone.Zone) {
+		t.Helper()
+		_, got, err := read(p.zone, before, p.origin)
+		if err != nil || len(got) != 1 || !got[share.Host].Equal(share) {
+			t.Fatalf("%d hosts, %v, of %d records %d", len(got), err, len(set.Records), got[share.Host].Size()-1)
+		}
+	}
+	if err := p.change(map[string]*model.Share{share.Host: share}); err != nil {
+		t.Fatal(err)
+	}
+	want(nil)
+	before := p.zone
+	set.Records = set.Records[7:]
+	if err := p.change(map[string]*model.Share{share.Host: share}); err != nil {
+		t.Fatal(err)
+	}
+	want(before)
+}
+
 // FuzzMember: whatever the texts, what is read of them says the same when it is written.
 func FuzzMember(f *testing.F) {
 	for _, text := range []string{
 		"member\naddress=2001:db8::7\nstate=in\nreason=ready\nweight=1.25\nlocation=GEO-EU/CH\npod=www-7",
 		"member\naddress=192.0.2.1\nstate=out\nreason=lease-ended", "member\naddress=::1\nstate=resort\nweight=1e-3", "pool\nttl=5\nshards=1",
-		"protocol=1\ncluster=a\nidentity=b\nlease=5s",
+		"protocol=1\ncluster=a\nidentity=b\nlease=5s", "record\ntype=TXT\nttl=5\nstable=true\ngeo=CH\nweight=3\nset=a\ndata=%22x%22", "record\ntype=TYPE65280\nttl=0\ndata=a\ndata=b",
 	} {
 		f.Add(text)
 	}
@@ -122,6 +177,11 @@ func FuzzMember(f *testing.F) {
 			m.Reason, m.Location, m.Pod = plain(m.Reason), plain(m.Location), plain(m.Pod)
 			if err != nil || again != m {
 				t.Errorf("%+v is written as %q and read as %+v, %v", m, written, again, err)
+			}
+		}
+		if s, err := readRecord(texts); err == nil {
+			if again, err := readRecord(recordTexts(&s, &s.Records[0])); err != nil || !again.Equal(s) {
+				t.Errorf("%+v is read as %+v, %v", s, again, err)
 			}
 		}
 		if h, err := readHead(texts); err == nil {

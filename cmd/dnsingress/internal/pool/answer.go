@@ -47,11 +47,7 @@ func (a answer) equal(b answer) bool {
 }
 
 func (s set) equal(o set) bool {
-	return s.Type == o.Type && *s.TTL == *o.TTL && s.Stable == o.Stable && s.maxAnswers == o.maxAnswers && slices.EqualFunc(s.Records, o.Records, func(a, b model.Record) bool {
-		wa, wb := a.Weight, b.Weight
-		a.Weight, b.Weight = nil, nil
-		return a == b && (wa == nil) == (wb == nil) && (wa == nil || *wa == *wb)
-	})
+	return s.maxAnswers == o.maxAnswers && s.RecordSet.Equal(o.RecordSet)
 }
 
 // answerFor returns what the name's owner answers with, if it has one.

@@ -160,6 +160,9 @@ func (e *Engine) Explain(name string) (Explanation, bool) {
 	}
 	if x.For == "" && !slices.Contains(s.hosts, host) {
 		x.Groups = nil
+		if owner.Kind == peers {
+			x.Peers = e.peersOf(host)
+		}
 		return x.problems(s), true // it has records alone
 	}
 	for _, v := range d.Members {

@@ -12,7 +12,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 )
 
-// Peer is how another cluster stands that has members for a name.
+// Peer is how another cluster stands that has members or records for a name.
 type Peer struct {
 	Name  string     `json:"name"`
 	Up    bool       `json:"up"` // its lease holds: its members count
@@ -43,6 +43,14 @@ func (e *Engine) explainPeers(x *Explanation, s *state, host string) {
 			}
 		}
 	}
+	x.Peers = e.peersOf(host)
+}
+
+// peersOf are the other clusters that have something for a host.
+func (e *Engine) peersOf(host string) (list []Peer) {
+	if e.sharer == nil {
+		return nil
+	}
 	for _, p := range e.options.Config.Peers.Clusters {
 		if e.remote[p.Name][host] == nil {
 			continue
@@ -52,8 +60,9 @@ func (e *Engine) explainPeers(x *Explanation, s *state, host string) {
 		if heard := state.Heard.UTC(); !state.Up && !heard.IsZero() {
 			one.Heard = &heard
 		}
-		x.Peers = append(x.Peers, one)
+		list = append(list, one)
 	}
+	return list
 }
 
 // merging is a rule in words.

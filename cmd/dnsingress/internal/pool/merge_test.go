@@ -97,6 +97,24 @@ func (b *bench) peer(name string, up bool, shares map[string]string) {
 	b.do(mail{peers: []model.PeerNews{n}})
 }
 
+// peerRecords is what a cluster has now that objects there write down, "gone" for what it has no more.
+func (b *bench) peerRecords(name string, up bool, of *model.Pool, gone ...string) {
+	b.t.Helper()
+	n := model.PeerNews{PeerState: model.PeerState{Name: name, Up: up, Since: b.now, Heard: b.now}, Changed: map[string]*model.Share{}}
+	ttl := uint32(6)
+	for _, s := range of.Records {
+		if n.Changed[s.Name] == nil {
+			n.Changed[s.Name] = &model.Share{Host: s.Name, TTL: ttl}
+		}
+		s.TTL = &ttl
+		n.Changed[s.Name].Records = append(n.Changed[s.Name].Records, s)
+	}
+	for _, host := range gone {
+		n.Changed[host] = nil
+	}
+	b.do(mail{peers: []model.PeerNews{n}})
+}
+
 // set is the published set of addresses of a name.
 func (b *bench) set(name string) zone.RRset {
 	b.t.Helper()
@@ -307,4 +325,53 @@ func TestFirstNewsOfPeers(t *testing.T) {
 	b.want(www, "no zone")
 	b.peer("west", false, nil)
 	b.want(www, "fd00::1 fd00::a ttl=4 max=3")
+}
+
+// TestRecordsOfPeers: what objects write down is given to other clusters, which have it where no object of their own has the name. It
+// outlives the lease: nobody's health is in it.
+func TestRecordsOfPeers(t *testing.T) {
+	b, given := newPeerBench(t)
+	own := records("own", "own.apps.test. AAAA 2001:db8::1", `own.apps.test. TXT "x"`, "cut.apps.test. NS ns.elsewhere.test.")
+	b.update(own)
+	if s := given.all["own.apps.test."]; len(given.all) != 1 || len(s.Records) != 2 || len(s.Members) != 0 || *s.Records[0].TTL != 5 {
+		t.Errorf("other clusters have %+v", given.all)
+	}
+	problems := b.problems[own.Ref]
+	ours := b.zone()
+	want := func(more string) {
+		t.Helper()
+		lines := strings.Split(strings.TrimSpace(ours+"\n"+more), "\n")
+		slices.Sort(lines)
+		b.wantZone(strings.Join(lines, "\n"))
+	}
+	const far = "far.apps.test."
+	b.peerRecords("south", true, records("far", far+" MX 10 mx.apps.test.", "own.apps.test. AAAA 2001:db8::666", "cut2.apps.test. NS ns.south.test.", "far.elsewhere.test. A 192.0.2.1",
+		"loop.apps.test. CNAME loop.apps.test.", "apps.test. TXT south"))
+	want(far + " 6 MX 10 mx.apps.test.")
+	if got := b.problems[own.Ref]; !slices.Equal(got, problems) {
+		t.Errorf("the object's author is told of what others have: %v", got)
+	}
+	b.peerRecords("west", true, records("far", far+" MX 20 mx.apps.test."))
+	want(far + " 6 MX 10 mx.apps.test.") // south is the first
+	b.peer("south", false, nil)
+	want(far + " 6 MX 20 mx.apps.test.") // west is up
+	b.peer("west", false, nil)
+	want(far + " 6 MX 10 mx.apps.test.")
+	if x, ok := b.Explain(far); !ok || len(x.Peers) != 2 || x.Peers[0].Up || len(x.Records) != 1 {
+		t.Errorf("explained as %+v", x)
+	}
+	if _, known := given.all[far]; known {
+		t.Error("what others have is given on")
+	}
+	mine := records("mine", far+" MX 30 mx.apps.test.")
+	b.update(mine)
+	want(far + " 5 MX 30 mx.apps.test.")
+	b.remove(mine)
+	want(far + " 6 MX 10 mx.apps.test.")
+	b.peer("west", true, map[string]string{far: "fd00::c"})
+	want(far + " 4 AAAA fd00::c\n" + far + " 6 MX 10 mx.apps.test.")
+	b.peerRecords("south", true, records("none"), far)
+	want(far + " 4 AAAA fd00::c")
+	b.peer("west", true, map[string]string{far: "gone"})
+	want("")
 }

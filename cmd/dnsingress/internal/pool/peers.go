@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/config"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/model"
 	"github.com/dnsingress/dnsingress/cmd/dnsingress/internal/zone"
@@ -74,6 +76,7 @@ func (e *Engine) hearPeer(n model.PeerNews, dirty causes, hosts map[string]bool)
 		for host, share := range shares {
 			if _, changed := n.Changed[host]; !changed {
 				e.turned(n.PeerState, host, share, share, was)
+				e.house(host, dirty, hosts)
 				hosts[host] = true
 			}
 		}
@@ -163,18 +166,49 @@ func (e *Engine) turned(now model.PeerState, host string, before, after *model.S
 	}
 }
 
-// house has a host claimed for the peers as long as one of them has members for it.
+// house has a host claimed for the peers as long as one of them has members or records for it.
 func (e *Engine) house(host string, dirty causes, hosts map[string]bool) {
 	ref := model.Ref{Kind: peers, Name: host}
-	wanted := slices.ContainsFunc(e.options.Config.Peers.Clusters, func(p config.Peer) bool { return e.remote[p.Name][host] != nil })
-	switch there := e.elsewhere(host); {
-	case wanted && !there:
-		e.take(model.Update{Ref: ref, Pool: &model.Pool{Ref: ref, Created: time.Unix(lastCreated, 0), Hosts: []string{host}}}, dirty, hosts)
-	case !wanted && there:
+	want, have := e.housed(ref), e.pools[ref]
+	switch {
+	case want == nil && have != nil:
 		e.take(model.Update{Ref: ref}, dirty, hosts)
 		delete(e.active, host)
+	case want != nil && (have == nil || !slices.Equal(have.Hosts, want.Hosts) || !slices.EqualFunc(have.Records, want.Records, model.RecordSet.Equal)):
+		e.take(model.Update{Ref: ref, Pool: want}, dirty, hosts)
 	}
 }
+
+// housed is what peers have for a host as an object of its own, whose members are merged later; nil: they have nothing. The records
+// are those of one cluster: the first that is up, else the first. An author's word does not end with a lease, as what was seen of a
+// member does; but who is there to repeat it counts more.
+func (e *Engine) housed(ref model.Ref) *model.Pool {
+	p := &model.Pool{Ref: ref, Created: time.Unix(lastCreated, 0)}
+	var from *model.Share
+	fromUp := false
+	for _, c := range e.options.Config.Peers.Clusters {
+		share, up := e.remote[c.Name][ref.Name], e.states[c.Name].Up
+		if share == nil {
+			continue
+		}
+		if len(share.Records) == 0 || len(share.Members) > 0 {
+			p.Hosts = []string{ref.Name}
+		}
+		if len(share.Records) > 0 && (from == nil || up && !fromUp) {
+			from, fromUp = share, up
+		}
+	}
+	if from != nil {
+		p.Records = slices.DeleteFunc(slices.Clone(from.Records), func(s model.RecordSet) bool { return cuts(s.Type) })
+	}
+	if len(p.Hosts)+len(p.Records) == 0 {
+		return nil
+	}
+	return p
+}
+
+// cuts tells whether records of a type delegate: that is for those to decide who serve the zone.
+func cuts(rtype uint16) bool { return rtype == dns.TypeNS || rtype == dns.TypeDS }
 
 // recount puts what has become of peers' members into the histories of those who have the hosts.
 func (e *Engine) recount() {
@@ -273,7 +307,7 @@ func (e *Engine) offerAll() {
 	}
 	var all []model.Share
 	for _, s := range e.pools {
-		for _, host := range s.hosts {
+		for _, host := range s.names {
 			if !e.has(s.Ref, host) {
 				continue
 			}
@@ -293,15 +327,39 @@ func (e *Engine) shareOf(host string) *model.Share {
 		return nil
 	}
 	s, z := e.pools[owner], e.zoneOf(host)
-	if z == nil || !slices.Contains(s.hosts, host) {
+	if z == nil {
 		return nil
 	}
-	return &model.Share{Host: host, TTL: e.poolAnswer(s, z).ttl, Members: e.own(s)}
+	share := &model.Share{Host: host, TTL: e.ttlOf(s, z), Records: e.written(s, host, z)}
+	switch {
+	case slices.Contains(s.hosts, host):
+		share.TTL, share.Members = e.poolAnswer(s, z).ttl, e.own(s)
+	case share.Records == nil:
+		return nil
+	}
+	return share
+}
+
+// written are the records that an object writes down for a host, as they are answered: what host names that they follow have stands
+// in their place. Delegations, and what is below them, are this cluster's own.
+func (e *Engine) written(s *state, host string, z *served) (sets []model.RecordSet) {
+	if s.Delegation != nil || e.under[host] != "" {
+		return nil
+	}
+	for _, i := range s.setsAt[host] {
+		if given := &s.sets[i]; !cuts(given.Type) {
+			if x, ok := e.published(given, z); ok {
+				sets = append(sets, x.RecordSet)
+			}
+		}
+	}
+	return sets
 }
 
 // elsewhere tells whether other clusters have members for a host.
 func (e *Engine) elsewhere(host string) bool {
-	return e.pools[model.Ref{Kind: peers, Name: host}] != nil
+	s := e.pools[model.Ref{Kind: peers, Name: host}]
+	return s != nil && len(s.hosts) > 0
 }
 
 // weighs tells whether answers chosen in a way go by weights.

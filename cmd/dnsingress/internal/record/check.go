@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -324,6 +325,17 @@ func Parse(owner string, rtype uint16, ttl uint32, data string) (dns.RR, error) 
 	}
 	rr.Header().Name = owner
 	return rr, nil
+}
+
+// ParseType reads a type by its name, or as TYPE with a number (RFC 3597 §5).
+func ParseType(text string) (rtype uint16, ok bool) {
+	text = strings.ToUpper(text)
+	if t, known := dns.StringToType[text]; known {
+		return t, true
+	}
+	number, generic := strings.CutPrefix(text, "TYPE")
+	n, err := strconv.ParseUint(number, 10, 16)
+	return uint16(n), generic && err == nil && number == strconv.FormatUint(n, 10)
 }
 
 // targetOf is where an alias points to, canonical; "": it is none.
