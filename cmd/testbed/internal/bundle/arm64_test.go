@@ -54,6 +54,9 @@ func TestArm64(t *testing.T) {
 	for _, src := range sources {
 		t.Run(strings.ReplaceAll(src.Name(), "/", "-"), func(t *testing.T) {
 			item, err := s.Get(t.Context(), src)
+			if errors.Is(err, errRegistry) {
+				t.Skip("NOT TESTED: ", err)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -31,8 +31,10 @@ func Join(sources []Source, more ...Source) []Source {
 }
 
 // Extras are the systems, and what stands beside them, that need more than the standard, because few want it and it takes long to
-// build.
-func Extras() []string { return []string{"external-dns", "coredns-k8s-gateway", "cluster-dns"} }
+// build, or a registry.
+func Extras() []string {
+	return []string{"external-dns", "coredns-k8s-gateway", "cluster-dns", "nginx-controller"}
+}
 
 // Extra returns what a system needs beside the standard; nothing for most.
 func Extra(system string) []Source {
@@ -43,6 +45,8 @@ func Extra(system string) []Source {
 		return []Source{coreDNS()}
 	case "coredns-k8s-gateway":
 		return []Source{k8sGateway(), podStatus()}
+	case "nginx-controller":
+		return []Source{nginxController()}
 	}
 	return nil
 }

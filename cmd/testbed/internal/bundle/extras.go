@@ -32,3 +32,12 @@ func k8sGateway() *Image {
 func podStatus() *Image {
 	return program("pod-status", &GoProgram{Module: ".", Package: "./deploy/images/pod-status"}, "")
 }
+
+// nginxController is NGINX's own Ingress controller, as its maker publishes it: its source is not to be had as a Go module.
+func nginxController() *Image {
+	return &Image{
+		Repository: "nginx-ingress", Tag: "5.5.1",
+		From:   "docker.io/nginx/nginx-ingress@sha256:85b835a6a8d1958f51ce94f0f1e7af833e63731add98eca1d15b11b75ebd50c6",
+		Probes: [][]string{{"/nginx-ingress", "-version"}},
+	}
+}

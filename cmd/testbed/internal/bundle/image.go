@@ -32,6 +32,9 @@ import (
 type Image struct {
 	Repository string // "nginx"
 	Tag        string
+	// From is another's image, host/path@sha256:…, that it is a copy of: what can neither be built from source nor unpacked from
+	// packages. Files, Entrypoint, Args, Env, User and WorkDir are its own then.
+	From       string
 	Files      []File // a later file hides an earlier one of the same path
 	Entrypoint []string
 	Args       []string // what a container's args replace
@@ -65,6 +68,9 @@ func (i *Image) Place(key string) string { return "images/" + i.Repository + "-"
 func (i *Image) Key(ctx context.Context, s *Store) (string, error) {
 	h := newHasher("image", 1)
 	h.add(s.Arch, i.Ref(), i.User, i.WorkDir, fmt.Sprintf("%q %q %q", i.Entrypoint, i.Args, i.Env))
+	if i.From != "" {
+		h.add(i.From)
+	}
 	for _, f := range i.Files {
 		h.add(f.Path, f.Mode.String(), f.Text, f.Local)
 		switch {
@@ -96,7 +102,7 @@ func (i *Image) Key(ctx context.Context, s *Store) (string, error) {
 
 // Build implements Source.
 func (i *Image) Build(ctx context.Context, s *Store, dst string) error {
-	layer, err := i.layer(ctx, s)
+	layer, made, err := i.content(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -105,10 +111,7 @@ func (i *Image) Build(ctx context.Context, s *Store, dst string) error {
 	if err != nil {
 		return fmt.Errorf("adding the layer: %w", err)
 	}
-	config := &v1.ConfigFile{
-		Architecture: s.Arch, OS: "linux", Created: v1.Time{Time: epoch()},
-		Config: v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Args, Env: i.env(), User: i.User, WorkingDir: i.WorkDir},
-	}
+	config := &v1.ConfigFile{Architecture: s.Arch, OS: "linux", Created: v1.Time{Time: epoch()}, Config: made}
 	if config.RootFS, err = rootFS(img); err != nil {
 		return err
 	}
@@ -120,6 +123,15 @@ func (i *Image) Build(ctx context.Context, s *Store, dst string) error {
 		return err
 	}
 	return tarball.WriteToFile(dst, ref, img)
+}
+
+// content is the image's one layer, and how it is run.
+func (i *Image) content(ctx context.Context, s *Store) (layer []byte, config v1.Config, err error) {
+	if i.From != "" {
+		return pull(ctx, i.From, s.Arch)
+	}
+	layer, err = i.layer(ctx, s)
+	return layer, v1.Config{Entrypoint: i.Entrypoint, Cmd: i.Args, Env: i.env(), User: i.User, WorkingDir: i.WorkDir}, err
 }
 
 func rootFS(img v1.Image) (v1.RootFS, error) {

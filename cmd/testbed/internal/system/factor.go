@@ -181,7 +181,7 @@ func (s System) parts(u scenario.Setup) []string {
 	}
 	switch u.Retry {
 	case retryNone, retryClient:
-		if s.Name == "nginx" { // the others do not try again by themselves
+		if s.again {
 			components = append(components, path.Join(parent, "retry-none"))
 		}
 	case retryProxy, retryBoth:

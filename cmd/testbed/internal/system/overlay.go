@@ -31,7 +31,7 @@ func (s System) overlay(of facts, u scenario.Setup) (map[string][]byte, error) {
 		files["keepalived.conf"] = keepalivedConfig
 	}
 	if s.reach == byProxy && u.Services > 1 && s.Name != "nginx" {
-		o.Class, o.TLS = map[string]string{"traefik": "traefik", "envoy": "contour"}[s.Name], u.TLS
+		o.Class, o.TLS = map[string]string{"traefik": "traefik", "envoy": "contour", "nginx-controller": "nginx"}[s.Name], u.TLS
 		for i := range u.Services {
 			o.Services = append(o.Services, ServiceName(i+1))
 		}

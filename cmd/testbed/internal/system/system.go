@@ -56,6 +56,8 @@ type System struct {
 	tuned string
 
 	reach reach
+	// again systems try another pod by themselves, unless told otherwise.
+	again bool
 	// controller names the container that is the control plane, beside the data plane in its pod.
 	controller string
 }
@@ -79,6 +81,7 @@ const (
 func All() []System {
 	const steered = "as dnsingress, steered by the SteeringPolicy in deploy/policies/"
 	const proxied = "hostNetwork replicas on every worker" // fronts say how clients come to them
+	const tunedNGINX = "CPU time a request, and latency under load"
 	return []System{
 		{
 			Name: "direct", reach: byAddress,
@@ -91,8 +94,13 @@ func All() []System {
 		{
 			Name: "nginx", Dir: "baselines/nginx/default", Front: proxied, reach: byProxy,
 			Version: "nginx 1.22.1 (Debian 12)", alive: "http://[::1]:9113/readyz",
-			tuned:      "CPU time a request, and latency under load",
+			tuned: tunedNGINX, again: true,
 			Difference: ownNGINX,
+		},
+		{
+			Name: "nginx-controller", Dir: "baselines/nginx-controller/default", Front: proxied, reach: byProxy,
+			Version: "nginx-ingress 5.5.1", alive: "http://[::1]:8081/nginx-ready",
+			tuned: tunedNGINX, again: true,
 		},
 		{
 			Name: "traefik", Dir: "baselines/traefik/default", Front: proxied, reach: byProxy,

@@ -187,10 +187,14 @@ func TestKustomizations(t *testing.T) {
 		}
 	}
 	for form, wants := range map[string][]string{
-		"nginx--tuned":             {"- --upstream-keepalive=64", "- --connect-timeout=250ms"},
-		"nginx--retry-none":        {"- --tries=1"},
-		"nginx--tls--services--10": {"- --hosts=nginx.proxies.test", "- --tls-listen=[::]:443"},
-		"nginx--tls--keepalived":   {"fd6e:7369:0:1::ff01/128", "http://[::1]:9113/readyz", "image: testbed.local/keepalived:2.2.7"},
+		"nginx--tuned":                      {"- --upstream-keepalive=64", "- --connect-timeout=250ms"},
+		"nginx--retry-none":                 {"- --tries=1"},
+		"nginx--tls--services--10":          {"- --hosts=nginx.proxies.test", "- --tls-listen=[::]:443"},
+		"nginx--tls--keepalived":            {"fd6e:7369:0:1::ff01/128", "http://[::1]:9113/readyz", "image: testbed.local/keepalived:2.2.7"},
+		"nginx-controller--tuned":           {`keepalive: "64"`, "proxy-connect-timeout: 250ms", `access-log-off: "True"`},
+		"nginx-controller--retry-none":      {"server-snippets: proxy_next_upstream_tries 1;"},
+		"nginx-controller--tls--10":         {"host: backend-10.nginx-controller.proxies.test", "ingressClassName: nginx"},
+		"nginx-controller--tls--keepalived": {"http://[::1]:8081/nginx-ready", "secretName: backend-tls", `ssl-redirect: "False"`},
 		"traefik--tuned--tls--retry-proxy--retry-proxy-tls": {
 			"- --providers.providersThrottleDuration=100ms", "- --entryPoints.websecure.http.middlewares=retry@file", "attempts: 2",
 			"- --entryPoints.web.http.middlewares=retry@file", "name: traefik-retry", "secretName: backend-tls",
