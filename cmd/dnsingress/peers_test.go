@@ -157,6 +157,16 @@ endpoints:
 %[2]s`, name, pods.String(), p.more))
 }
 
+// writesDown has an object of the cluster say what address a name below apps.test has.
+func (p *peerProcess) writesDown(name, address string) {
+	p.f.t.Helper()
+	p.write(filepath.Join(p.files, name+".yaml"), fmt.Sprintf(`apiVersion: externaldns.k8s.io/v1alpha1
+kind: DNSEndpoint
+metadata: {name: %[1]s, namespace: shop}
+spec: {endpoints: [{dnsName: %[1]s.apps.test, recordType: AAAA, targets: [%[2]q]}]}
+`, name, address))
+}
+
 // start starts the process, and waits until it answers.
 func (p *peerProcess) start() {
 	p.f.t.Helper()
@@ -319,6 +329,7 @@ func TestPeers(t *testing.T) {
 		p.publishes("www", fmt.Sprintf("fd00::%d:1", i+1), fmt.Sprintf("fd00::%d:2", i+1))
 	}
 	south.publishes("alone", "fd00::2:9")
+	south.writesDown("written", "fd00::2:77")
 	for _, p := range []*peerProcess{north, south, west} {
 		p.start()
 	}
@@ -328,6 +339,7 @@ func TestPeers(t *testing.T) {
 	for _, p := range []*peerProcess{north, south, west} {
 		p.answers("www", all)
 		p.answers("alone", "fd00::2:9") // a name that one cluster has is answered by all
+		p.answers("written", "fd00::2:77")
 	}
 	x := north.explain("www")
 	if m := member(t, x, "fd00::2:1"); m.Cluster != "south" || m.State != "in" || m.Reason != "ready" || m.Node != "eu/south" || x.Merge != "round-robin" {
@@ -351,7 +363,8 @@ func TestPeers(t *testing.T) {
 		south.signal(syscall.SIGKILL)
 		t.Logf("killed: its members left after %v", north.answers("www", noSouth))
 		west.answers("www", noSouth)
-		north.answers("alone", "") // it exists, and nobody is there
+		north.answers("alone", "")             // it exists, and nobody is there
+		north.answers("written", "fd00::2:77") // what somebody wrote down does not become wrong
 		x := north.explain("www")
 		m := member(t, x, "fd00::2:1")
 		if m.State != "out" || m.Reason != "lease-ended" || len(x.Peers) != 2 || x.Peers[0].Name != "south" || x.Peers[0].Up || x.Peers[0].Heard == nil {
