@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"maps"
 	"os"
@@ -132,6 +133,7 @@ type version struct {
 	directory bool
 	size      int64
 	changed   time.Time
+	names     uint64 // of what is in a directory: two changes of it may fall into one tick of the clock that it is dated by
 }
 
 func versionOf(path string) version {
@@ -139,7 +141,24 @@ func versionOf(path string) version {
 	if err != nil {
 		return version{}
 	}
-	return version{identity(info), info.IsDir(), info.Size(), info.ModTime()}
+	v := version{id: identity(info), directory: info.IsDir(), size: info.Size(), changed: info.ModTime()}
+	if v.directory {
+		v.names = namesIn(path)
+	}
+	return v
+}
+
+// namesIn tells apart what is in a directory at different times.
+func namesIn(path string) uint64 {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return 0
+	}
+	h := fnv.New64a()
+	for _, e := range entries {
+		_, _ = h.Write([]byte(e.Name() + "/")) // it never fails
+	}
+	return h.Sum64()
 }
 
 // identity tells a file from another that took its name.

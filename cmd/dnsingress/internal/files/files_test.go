@@ -5,6 +5,7 @@ package files
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -95,5 +96,33 @@ func TestGrewFrom(t *testing.T) {
 		if got := test.now.grewFrom(test.before); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
+	}
+}
+
+// TestDirectoryOfOneTick: a file that takes its name in the tick of the clock in which its directory was read is news.
+func TestDirectoryOfOneTick(t *testing.T) {
+	dir := t.TempDir()
+	tick := time.Now().Truncate(time.Second)
+	date := func() {
+		t.Helper()
+		if err := os.Chtimes(dir, tick, tick); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a.new"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	date()
+	seen := Seen{}
+	seen.Note(dir)
+	if !maps.Equal(seen, seen.now()) {
+		t.Error("nothing has changed, and it is news")
+	}
+	if err := os.Rename(filepath.Join(dir, "a.new"), filepath.Join(dir, "a")); err != nil {
+		t.Fatal(err)
+	}
+	date()
+	if maps.Equal(seen, seen.now()) {
+		t.Error("another name is no news")
 	}
 }
