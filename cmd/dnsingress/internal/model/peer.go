@@ -16,6 +16,9 @@ type Share struct {
 	Records []RecordSet    // of the host, which an object there writes down itself; each with its TTL
 }
 
+// Pooled reports whether the host has a pool there, which may be empty: not written records alone.
+func (s *Share) Pooled() bool { return len(s.Members) > 0 || len(s.Records) == 0 }
+
 // Size is how much there is of the host.
 func (s *Share) Size() int {
 	n := 1 + len(s.Members)

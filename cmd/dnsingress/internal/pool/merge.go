@@ -40,7 +40,7 @@ func (e *Engine) candidates(s *state, host string, rule config.Merge) []candidat
 	merged := false
 	for _, p := range e.options.Config.Peers.Clusters {
 		share := e.remote[p.Name][host]
-		if share == nil || share.Members == nil && share.Records != nil {
+		if share == nil || !share.Pooled() {
 			continue
 		}
 		if !merged { // not before: most hosts are of one cluster

@@ -76,7 +76,9 @@ func (e *Engine) hearPeer(n model.PeerNews, dirty causes, hosts map[string]bool)
 		for host, share := range shares {
 			if _, changed := n.Changed[host]; !changed {
 				e.turned(n.PeerState, host, share, share, was)
-				e.house(host, dirty, hosts)
+				if len(share.Records) > 0 { // which are those of one that is up
+					e.house(host, dirty, hosts)
+				}
 				hosts[host] = true
 			}
 		}
@@ -191,7 +193,7 @@ func (e *Engine) housed(ref model.Ref) *model.Pool {
 		if share == nil {
 			continue
 		}
-		if len(share.Records) == 0 || len(share.Members) > 0 {
+		if share.Pooled() {
 			p.Hosts = []string{ref.Name}
 		}
 		if len(share.Records) > 0 && (from == nil || up && !fromUp) {

@@ -54,7 +54,7 @@ func TestArm64(t *testing.T) {
 	for _, src := range sources {
 		t.Run(strings.ReplaceAll(src.Name(), "/", "-"), func(t *testing.T) {
 			item, err := s.Get(t.Context(), src)
-			if errors.Is(err, errRegistry) {
+			if errors.Is(err, errRegistry) { // where none is reached, all but one image still can be made
 				t.Skip("NOT TESTED: ", err)
 			}
 			if err != nil {

@@ -30,8 +30,8 @@ func (s System) overlay(of facts, u scenario.Setup) (map[string][]byte, error) {
 		o.Keepalived = true
 		files["keepalived.conf"] = keepalivedConfig
 	}
-	if s.reach == byProxy && u.Services > 1 && s.Name != "nginx" {
-		o.Class, o.TLS = map[string]string{"traefik": "traefik", "envoy": "contour", "nginx-controller": "nginx"}[s.Name], u.TLS
+	if u.Services > 1 && s.class != "" {
+		o.Class, o.TLS = s.class, u.TLS
 		for i := range u.Services {
 			o.Services = append(o.Services, ServiceName(i+1))
 		}

@@ -58,6 +58,8 @@ type System struct {
 	reach reach
 	// again systems try another pod by themselves, unless told otherwise.
 	again bool
+	// class is the IngressClass of proxies that take services from Ingresses; empty: from flags.
+	class string
 	// controller names the container that is the control plane, beside the data plane in its pod.
 	controller string
 }
@@ -99,17 +101,17 @@ func All() []System {
 		},
 		{
 			Name: "nginx-controller", Dir: "baselines/nginx-controller/default", Front: proxied, reach: byProxy,
-			Version: "nginx-ingress 5.5.1", alive: "http://[::1]:8081/nginx-ready",
+			Version: "nginx-ingress 5.5.1", alive: "http://[::1]:8081/nginx-ready", class: "nginx",
 			tuned: tunedNGINX, again: true,
 		},
 		{
 			Name: "traefik", Dir: "baselines/traefik/default", Front: proxied, reach: byProxy,
-			Version: "traefik 3.7.15", alive: "http://[::1]:9114/ping",
+			Version: "traefik 3.7.15", alive: "http://[::1]:9114/ping", class: "traefik",
 			tuned: "the time from a pod's change to the first request that heeds it, and what requests to a dead pod cost",
 		},
 		{
 			Name: "envoy", Dir: "baselines/envoy/default", Front: proxied, reach: byProxy, controller: "contour",
-			Version: "envoy 1.38.3, contour 1.33.8", alive: "http://[::1]:9115/ready",
+			Version: "envoy 1.38.3, contour 1.33.8", alive: "http://[::1]:9115/ready", class: "contour",
 			tuned:      "the share of requests that succeed at high concurrency, and what requests to a dead pod cost",
 			Difference: contourBeside,
 		},
