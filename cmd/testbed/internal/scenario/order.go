@@ -116,9 +116,9 @@ func (s *Scenario) EstimateCell(c Cell) time.Duration {
 const between = 4 * time.Second
 
 // steps is about how many runs a search takes when the knee is half-way, on a scale of ratios, between From and Most: doublings
-// up to it, and halvings of the interval in which it is; a step that misses the goal is tried twice.
+// up to it and the one that misses, and halvings of the interval in which it is; a step that misses the goal is tried twice.
 func (m FindMax) steps() int {
-	doublings := math.Log2(max(m.Most/m.From, 1))/2 + 1
+	doublings := math.Log2(max(m.Most/m.From, 1))/2 + 2
 	halvings := math.Ceil(math.Log2(1 / math.Log2(1+m.Precision)))
 	return int(doublings+max(halvings, 0)*1.5) + 1
 }
