@@ -228,6 +228,17 @@ type question struct {
 // zoneAnswers is how many addresses dnsingress gives at once unless it is told otherwise.
 const zoneAnswers = 8
 
+// given is how many of the pods an answer holds: dnsingress draws them, the others give all that they know.
+func (s System) given(pods, clusters int) int {
+	switch {
+	case s.Product() == "dnsingress":
+		return min(pods, cmp.Or(s.answers, zoneAnswers))
+	case s.apart:
+		return pods / clusters
+	}
+	return pods
+}
+
 // probe asks, from every client, for one answer through every address, until it comes. What the
 // client's resolver remembers of the system before is dropped first.
 func (b *Bench) probe(ctx context.Context, s System, u scenario.Setup) error {
@@ -247,10 +258,7 @@ func (b *Bench) probe(ctx context.Context, s System, u scenario.Setup) error {
 	case byAddress:
 		q.Addresses = b.Target(s, u, pods).Addresses
 	case byZone:
-		q.Expect = min(len(pods), cmp.Or(s.answers, zoneAnswers))
-		if s.apart {
-			q.Expect = len(pods) / len(b.Inventory.Clusters())
-		}
+		q.Expect = s.given(len(pods), len(b.Inventory.Clusters()))
 		for _, w := range b.Servers(s, u) {
 			q.Servers = append(q.Servers, w.Addr().String())
 		}

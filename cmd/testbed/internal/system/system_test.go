@@ -367,3 +367,24 @@ func TestProbe(t *testing.T) {
 		}
 	}
 }
+
+// An answer of dnsingress is drawn; other systems give all pods that they know of.
+func TestGiven(t *testing.T) {
+	for _, test := range []struct {
+		system               string
+		pods, clusters, want int
+	}{
+		{"dnsingress", 6, 1, 6},
+		{"dnsingress", 12, 1, 8},
+		{"dnsingress-weighted", 10, 1, 5},
+		{"dnsingress-peers", 12, 3, 8},
+		{"coredns-k8s-gateway", 12, 1, 12},
+		{"external-dns", 12, 1, 12},
+		{"external-dns", 12, 3, 4},
+	} {
+		s, ok := ByName(test.system)
+		if got := s.given(test.pods, test.clusters); !ok || got != test.want {
+			t.Errorf("%s with %d pods in %d clusters gives %d, want %d", test.system, test.pods, test.clusters, got, test.want)
+		}
+	}
+}
