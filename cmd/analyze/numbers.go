@@ -30,7 +30,7 @@ func numbersCommand(stdout, stderr io.Writer) *cobra.Command {
 		Long: `Write every quantity of runs as a LaTeX macro with what it rests on: run, trials, command.
 
 A directory that holds runs by experiment, such as results, stands for the newest finished run of each experiment, one on boards
-before one on a twin. A macro is called after experiment, levels, system, fault and quantity: \QuickstartNginxPNineNine is
+before one on a twin; a run with a part of the levels of another does not take its place. A macro is called after experiment, levels, system, fault and quantity: \QuickstartNginxPNineNine is
 the median over trials of p99, …Spread its interval or range, …OverDnsingress the ratio to another system. Lower bounds say so.
 
 With --cited only what these LaTeX files cite is written, and one who cites what no run has is told so with the nearest name.

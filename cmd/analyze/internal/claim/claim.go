@@ -5,7 +5,7 @@
 // A claim names a scenario, a statistic of its newest run, and the relation to a reference that is expected of it:
 //
 //	version: 1
-//	results: ../results                 # of each scenario the newest finished run, one on boards before one on a twin
+//	results: ../results                 # of each scenario the newest finished run, one on boards before one on a twin, and none with a part of another's levels
 //	claims:
 //	  - id: cpu-below-proxies
 //	    claim: A request costs less CPU time through dnsingress than through any proxy.

@@ -201,13 +201,9 @@ func nearest(name string, macros []Macro) string {
 }
 
 // Latest returns of each experiment below dir the run that counts: the newest that was finished, one on boards before one
-// on a twin. The directories come in the order of the experiments' names.
+// on a twin, and none that has a part of the levels of another. The directories come in the order of the experiments' names.
 func Latest(dir string) ([]string, error) {
-	type candidate struct {
-		dir string
-		m   results.Manifest
-	}
-	best := map[string]candidate{}
+	all := map[string][]candidate{}
 	experiments, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("looking for runs: %w", err)
@@ -226,24 +222,49 @@ func Latest(dir string) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			if run.Manifest.Finished.IsZero() {
-				continue
-			}
-			c, old := candidate{path, run.Manifest}, best[run.Manifest.Experiment]
-			if old.dir == "" || cmp.Or(boards(c.m)-boards(old.m), c.m.Started.Compare(old.m.Started)) > 0 {
-				best[run.Manifest.Experiment] = c
+			if !run.Manifest.Finished.IsZero() {
+				all[run.Manifest.Experiment] = append(all[run.Manifest.Experiment], candidate{path, run.Manifest})
 			}
 		}
 	}
 	var out []string
-	for _, c := range best {
-		out = append(out, c.dir)
+	for _, runs := range all {
+		whole := slices.DeleteFunc(slices.Clone(runs), func(c candidate) bool { return slices.ContainsFunc(runs, c.isPartOf) })
+		out = append(out, slices.MaxFunc(whole, candidate.compare).dir)
 	}
 	slices.Sort(out)
 	if len(out) == 0 {
 		return nil, fmt.Errorf("looking for runs: %s holds no finished run (hint: name a directory such as results)", dir)
 	}
 	return out, nil
+}
+
+// candidate is a run that may be the one that counts.
+type candidate struct {
+	dir string
+	m   results.Manifest
+}
+
+// compare is positive when c counts before another run of its experiment.
+func (c candidate) compare(o candidate) int {
+	return cmp.Or(boards(c.m)-boards(o.m), c.m.Started.Compare(o.m.Started))
+}
+
+// isPartOf tells whether another run of the same kind of nodes has all levels of c, and more.
+func (c candidate) isPartOf(o candidate) bool {
+	return boards(c.m) == boards(o.m) && within(c.m.Factors, o.m.Factors) && !within(o.m.Factors, c.m.Factors)
+}
+
+// within tells whether all levels of a part are levels of the whole.
+func within(part, whole map[string][]string) bool {
+	for factor, levels := range part {
+		for _, l := range levels {
+			if !slices.Contains(whole[factor], l) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func boards(m results.Manifest) int {

@@ -281,8 +281,8 @@ func TestHeaders(t *testing.T) {
 func TestLatest(t *testing.T) {
 	root := t.TempDir()
 	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
-	make := func(experiment, id, substrate string, started, finished time.Time) {
-		m := results.Manifest{Experiment: experiment, RunID: id, Substrate: substrate, Started: started, Finished: finished}
+	make := func(experiment, id, substrate string, started, finished time.Time, ttls ...string) {
+		m := results.Manifest{Experiment: experiment, RunID: id, Substrate: substrate, Started: started, Finished: finished, Factors: map[string][]string{"ttl": ttls}}
 		if _, err := results.CreateRun(root, m, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -291,14 +291,19 @@ func TestLatest(t *testing.T) {
 	make("a", "new", "twin", day(3), day(4))
 	make("a", "torn", "twin", day(5), time.Time{})
 	make("b", "boards", "pi", day(1), day(2))
-	make("b", "later", "twin", day(3), day(4))
+	make("b", "later", "twin", day(3), day(4), "1s")
+	make("e", "whole", "twin", day(1), day(2), "1s", "5s")
+	make("e", "part", "twin", day(3), day(4), "5s")
+	make("f", "whole", "twin", day(1), day(2), "1s", "5s")
+	make("f", "other", "twin", day(3), day(4), "5s", "30s")
+	make("f", "part", "twin", day(5), day(6), "1s")
 	for _, d := range []string{"c/empty", "d"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := Latest(root)
-	want := []string{filepath.Join(root, "a", "new"), filepath.Join(root, "b", "boards")}
+	want := []string{filepath.Join(root, "a", "new"), filepath.Join(root, "b", "boards"), filepath.Join(root, "e", "whole"), filepath.Join(root, "f", "other")}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v; want %v", got, err, want)
 	}
