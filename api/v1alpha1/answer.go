@@ -109,7 +109,7 @@ type TTLRule struct {
 	// Risk of churn: that the pool changes while an answer is cached. Default: 50%.
 	// +optional
 	Risk Share `json:"risk,omitempty"`
-	// Growth of calm: TTL for each second since the last change. Default: 50%.
+	// Growth of calm: TTL for each second since the last change, or since a server first saw the pool. Default: 50%.
 	// +optional
 	Growth Share `json:"growth,omitempty"`
 }

@@ -450,7 +450,7 @@ func (g *Guards) minimum(ready int) int {
 
 // remember compares with the previous decision: since when, who entered, what changed.
 func (w *work) remember() {
-	first := len(w.previous.Members) == 0 && w.previous.At.IsZero() && w.previous.Changed.IsZero()
+	first := len(w.previous.Members) == 0 && w.previous.At.IsZero() && w.previous.Churn == 0
 	changed := false
 	kept := 0
 	for i := range w.d.Members {
@@ -475,10 +475,11 @@ func (w *work) remember() {
 	}
 	changed = changed || kept != 0
 	w.sameSet = !changed && !first
-	changed = changed && !first
 	w.d.Changed, w.d.Churn = w.previous.Changed, w.previous.Churn
-	if changed {
+	if changed && !first {
 		w.d.Churn = w.churn() + 1
+	}
+	if changed || w.d.Changed.IsZero() { // nobody knows for how long it was so before
 		w.d.Changed = w.now
 	}
 }

@@ -123,8 +123,8 @@ type Decision struct {
 	At      time.Time // of the newest evaluation of a metric that counted; zero: none yet
 	Put     int       // members that it newly put out
 	Told    time.Time // of the newest state; zero: none
-	Changed time.Time // when the set of those in last changed; zero: never
-	Churn   float64   // changes of the set, decayed to Changed by TTLChurn's window
+	Changed time.Time // when the set of those in last changed, or was first decided; zero: not yet
+	Churn   float64   // changes of the set since it was first decided, decayed to Changed by TTLChurn's window; 0: none
 }
 
 // In returns the addresses in the answer, in order.

@@ -165,7 +165,7 @@ type TTLRule struct {
 	High   float64       `json:"high"`   // here and beyond the TTL is the floor; may be less than Low
 	Steps  []Step        `json:"steps"`  // of TTLSteps, rising
 	Risk   Share         `json:"risk"`   // of TTLChurn: that the pool changes while an answer is cached; 0: 50 %
-	Growth Share         `json:"growth"` // of TTLCalm: TTL for each second since the last change; 0: 50 %
+	Growth Share         `json:"growth"` // of TTLCalm: TTL for each second since the last change, or the first decision; 0: 50 %
 }
 
 // TTLKind is what a TTL is calculated from.
@@ -178,7 +178,7 @@ const (
 	TTLExponential TTLKind = "exponential" // likewise, by equal factors for equal steps of the value
 	TTLSteps       TTLKind = "steps"       // of the last step whose From the value has reached; before the first: the ceiling
 	TTLChurn       TTLKind = "churn"       // such that the answer changes within it with probability Risk, by the rate of past changes
-	TTLCalm        TTLKind = "calm"        // Growth × the time since the last change
+	TTLCalm        TTLKind = "calm"        // Growth × the time since the last change, or the first decision
 )
 
 // Step is one step of TTLSteps.

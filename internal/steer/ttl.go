@@ -160,11 +160,8 @@ func (w *work) untilChange(rule *TTLRule, floor, ceiling time.Duration) float64 
 	return seconds
 }
 
-// sinceChange grows with the time since the last change.
+// sinceChange grows with the time since the last change, or since there is a decision: who has just begun to look has seen no calm.
 func (w *work) sinceChange(rule *TTLRule, floor, ceiling time.Duration) float64 {
-	if w.d.Changed.IsZero() {
-		return math.Inf(1)
-	}
 	growth := or(rule.Growth, defaultGrowth)
 	seconds := float64(growth * w.now.Sub(w.d.Changed).Seconds())
 	if seconds < ceiling.Seconds() {
@@ -216,9 +213,6 @@ func above(seconds float64, floor, ceiling time.Duration) float64 {
 
 // churn is the number of changes that are remembered, decayed to now.
 func (w *work) churn() float64 {
-	if w.d.Changed.IsZero() {
-		return 0
-	}
 	return float64(w.d.Churn * math.Exp2(-w.now.Sub(w.d.Changed).Seconds()/w.policy.churnWindow().Seconds()))
 }
 

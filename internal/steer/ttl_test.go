@@ -48,7 +48,7 @@ func TestTTLRules(t *testing.T) {
 		{"steps, last", bounds(steps), []float64{1, 8}, 5 * time.Second, "steps"},
 		{"steps, no value", bounds(steps), []float64{nan}, 40 * time.Second, "pool"},
 		{"churn, never changed", bounds(TTLRule{Kind: TTLChurn}), nil, 65 * time.Second, "churn"},
-		{"calm, never changed", bounds(TTLRule{Name: "quiet", Kind: TTLCalm}), nil, 65 * time.Second, "quiet"},
+		{"calm, decided for the first time", bounds(TTLRule{Name: "quiet", Kind: TTLCalm}), nil, 5 * time.Second, "quiet"},
 	} {
 		states := make([]byte, max(1, len(c.values)))
 		for i := range states {
@@ -95,6 +95,44 @@ func TestTTLStays(t *testing.T) {
 	}
 }
 
+// TestCalmIsSeenFirst: who has seen no change has not seen that there was none. That members come to a pool without any is a change, though
+// they need no slow start.
+func TestCalmIsSeenFirst(t *testing.T) {
+	calm := TTL{Floor: time.Second, Ceiling: time.Minute, Rules: []TTLRule{{Kind: TTLCalm}}}
+	p := Policy{TTL: calm, NegativeTTL: calm, Guards: Guards{SlowStart: time.Minute}}
+	var d Decision
+	for _, c := range []struct {
+		after   time.Duration // of the first decision
+		members string
+		want    time.Duration
+	}{
+		{0, "", 1 * time.Second},
+		{time.Second, "", 1 * time.Second},
+		{8 * time.Second, "", 4 * time.Second},
+		{time.Hour, "", time.Minute},
+		{time.Hour, "rr", 1 * time.Second},
+		{time.Hour + 10*time.Second, "rr", 4 * time.Second},
+		{2 * time.Hour, "rr", time.Minute},
+		{2 * time.Hour, "rn", 1 * time.Second},
+	} {
+		now := start().Add(c.after)
+		d = Decide(Pool{Members: members(c.members), Policy: p}, nil, d, now)
+		if d.TTL != c.want || d.NegativeTTL != c.want {
+			t.Errorf("%v, %q: TTL %v, negative %v; want %v", c.after, c.members, d.TTL, d.NegativeTTL, c.want)
+		}
+		for _, m := range d.Members {
+			if !m.Memory.Entered.IsZero() {
+				t.Errorf("%v: %v entered at %v, want without slow start", c.after, m.Address, m.Memory.Entered)
+			}
+		}
+	}
+	// A clock that was set back makes the last change unknown (package pool).
+	d.Changed = time.Time{}
+	if d = Decide(Pool{Members: members("rn"), Policy: p}, nil, d, start()); d.TTL != time.Second || !d.Changed.Equal(start()) {
+		t.Errorf("after the clock was set back: TTL %v, changed %v", d.TTL, d.Changed)
+	}
+}
+
 // TestTTLFollowsTime: after a change the TTL is short and grows again by itself, each time when Next said it would.
 func TestTTLFollowsTime(t *testing.T) {
 	for kind, rungs := range map[TTLKind][]time.Duration{
@@ -107,7 +145,8 @@ func TestTTLFollowsTime(t *testing.T) {
 		}
 		now := start()
 		d := Decide(Pool{Members: members("rr"), Policy: p}, nil, Decision{}, now)
-		if d.TTL != 20*time.Second || !d.Next.IsZero() {
+		first := map[TTLKind]time.Duration{TTLCalm: 2 * time.Second, TTLChurn: 20 * time.Second}[kind]
+		if d.TTL != first || d.Next.IsZero() != (kind == TTLChurn) {
 			t.Errorf("%s: at first TTL %v, next %v", kind, d.TTL, d.Next)
 		}
 		for i := range 10 { // ten changes in ten seconds
