@@ -122,24 +122,20 @@ func (f *held) replacing(e *Env) *held {
 		}
 		return t, strikes, err
 	}
-	f.recovered = func(ctx context.Context) error {
-		for _, name := range sorted(struck) {
-			if err := e.replace(ctx, struck[name], name); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	f.recovered = func(ctx context.Context) error { return e.replace(ctx, struck) }
 	return f
 }
 
-// replace has a pod's owner make another.
-func (e *Env) replace(ctx context.Context, node, pod string) error {
-	namespace, name, _ := strings.Cut(pod, "/")
-	if _, err := e.kubectl(node).Run(ctx, "delete", "pod", "-n", namespace, name, "--grace-period=1", "--ignore-not-found", "--timeout=60s"); err != nil {
-		return fmt.Errorf("replacing %s: %w", pod, err)
-	}
-	return nil
+// replace has the owners of pods make others, of all at once: one after the other, each would be missed for itself. The map has their nodes.
+func (e *Env) replace(ctx context.Context, pods map[string]string) error {
+	_, err := together(sorted(pods), func(pod string) (Instant, error) {
+		namespace, name, _ := strings.Cut(pod, "/")
+		if _, err := e.kubectl(pods[pod]).Run(ctx, "delete", "pod", "-n", namespace, name, "--grace-period=1", "--ignore-not-found", "--timeout=60s"); err != nil {
+			return Instant{}, fmt.Errorf("replacing %s: %w", pod, err)
+		}
+		return Instant{}, nil
+	})
+	return err
 }
 
 func newPodSIGKILL(e *Env, p params) Fault {

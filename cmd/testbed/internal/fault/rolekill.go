@@ -76,11 +76,11 @@ func roleKiller(kind, role string) func(e *Env, p params) Fault {
 		}
 		// The pods are replaced at once: their kubelet, which has tried to restart them, would wait for up to minutes.
 		f.released = func(ctx context.Context) error {
-			var errs []error
+			nodes := map[string]string{}
 			for _, pod := range killed {
-				errs = append(errs, e.replace(ctx, pod.Node, pod.FullName()))
+				nodes[pod.FullName()] = pod.Node
 			}
-			return errors.Join(errs...)
+			return e.replace(ctx, nodes)
 		}
 		f.recovered = func(ctx context.Context) error {
 			return again(ctx, func(ctx context.Context) (string, error) {
