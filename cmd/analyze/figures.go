@@ -37,7 +37,7 @@ A figures file declares what analyze draws, a few lines a figure:
       y: p99.9                      # a quantity: analyze figures --kinds lists them
       title: Latency of kept connections
 
-Besides the run's factors there are "kind" (steady, fault) and "fault" (the fault's kind).`,
+Besides the run's factors there are "kind" (steady, fault, churn, find-max, idle) and "fault" (the fault's kind; none, churn-10, find-max or idle where nothing was broken).`,
 		Example: "  analyze figures --kinds\n  analyze figures --check mine.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -247,7 +248,7 @@ func trialTable(run *digest.Run) *table.Table {
 	return t
 }
 
-// measureTable has a row for each system and measure that its trials hold, steady ones and those of each fault apart.
+// measureTable has a row for each system and measure that its trials hold, those of each condition apart.
 func measureTable(name, title string, c *digest.Cell, seed uint64) *table.Table {
 	t := &table.Table{
 		Name: name, Caption: "Measures of trials" + title + ": median over trials",
@@ -261,12 +262,8 @@ func measureTable(name, title string, c *digest.Cell, seed uint64) *table.Table 
 		Notes: []string{"In brackets: 95 % interval of the median from 6 trials on, else the range."},
 	}
 	for _, s := range c.Systems {
-		for _, kind := range append([]string{""}, c.FaultKinds()...) {
-			trials, label := s.Steady, "steady"
-			if kind != "" {
-				trials = slices.DeleteFunc(slices.Clone(s.Faults), func(t *digest.Trial) bool { return t.Fault.Kind != kind })
-				label = kind
-			}
+		for _, condition := range c.Conditions() {
+			trials := s.Under(condition)
 			names := map[string]bool{}
 			for _, x := range trials {
 				for measure := range x.Measures {
@@ -282,7 +279,7 @@ func measureTable(name, title string, c *digest.Cell, seed uint64) *table.Table 
 					}
 				}
 				over := stats.Summarize(values, seed)
-				t.Rows = append(t.Rows, []table.Cell{table.Text(s.Name), table.Text(label), table.Text(q.Label), table.Count(uint64(over.N())), table.Over(over)})
+				t.Rows = append(t.Rows, []table.Cell{table.Text(s.Name), table.Text(cmp.Or(condition, "steady")), table.Text(q.Label), table.Count(uint64(over.N())), table.Over(over)})
 			}
 		}
 	}

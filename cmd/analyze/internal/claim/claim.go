@@ -67,7 +67,7 @@ type Claim struct {
 type Statistic struct {
 	Quantity string            `yaml:"quantity"`
 	Systems  []string          `yaml:"systems"`
-	Fault    string            `yaml:"fault"`  // kind; empty: steady trials
+	Fault    string            `yaml:"fault"`  // kind, or churn-10, find-max, idle; empty: steady trials
 	Levels   map[string]string `yaml:"levels"` // of the cells; none: of all
 	Take     string            `yaml:"take"`
 }

@@ -19,7 +19,8 @@ var (
 	// What may hold digits in LaTeX and is read by no one as a quantity: names of labels, files, sources, standards and packages;
 	// parameters of macros; lengths.
 	noQuantity = regexp.MustCompile(strings.Join([]string{
-		`\\(?:label|ref|eqref|autoref|pageref|cite|citep|citet|claim|rfc|rfcs|url|input|include|includegraphics|figureof|tableof|bibliography|bibliographystyle|documentclass|usepackage|hypersetup|code)\*?(?:\[[^\]]*\])*\{[^{}]*\}`,
+		`\\(?:label|ref|eqref|autoref|pageref|cite|citep|citet|claim|rfc|rfcs|url|input|include|includegraphics|bibliography|bibliographystyle|documentclass|usepackage|hypersetup|code)\*?(?:\[[^\]]*\])*\{[^{}]*\}`,
+		`\\(?:figureof|tableof)\*?\{[^{}]*\}\{[^{}]*\}`,
 		`\\newcommand\{[^{}]*\}\[[0-9]\]`,
 		`#[0-9]`,
 		`[0-9]*\.?[0-9]+ ?(?:pt|em|ex|mm|cm|in|bp|\\(?:line|column|text)width|\\baselineskip)\b`,

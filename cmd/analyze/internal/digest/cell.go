@@ -34,7 +34,8 @@ type System struct {
 	Name     string
 	Steady   []*Trial
 	Faults   []*Trial
-	Recorded int // steady trials in the run, valid or not
+	Others   []*Trial // neither steady nor of a fault: churn, find-max, idle
+	Recorded int      // steady trials in the run, valid or not
 
 	Requests uint64
 	// Of steady trials, one value a trial. Latencies in ms.
@@ -78,7 +79,7 @@ func (r *Run) Cells() []Cell {
 			s = &System{Name: t.System}
 			byLevels[key][t.System] = s
 		}
-		steady := t.Kind == results.KindSteady || t.Kind == ""
+		steady := t.Condition() == ""
 		switch {
 		case steady && t.Used():
 			s.Steady = append(s.Steady, t)
@@ -87,6 +88,8 @@ func (r *Run) Cells() []Cell {
 			s.Recorded++
 		case t.Used() && t.Fault != nil:
 			s.Faults = append(s.Faults, t)
+		case t.Used() && t.Kind != results.KindFault:
+			s.Others = append(s.Others, t)
 		}
 	}
 	var cells []Cell
@@ -204,15 +207,23 @@ func (s *System) Pooled() *stats.Latency {
 	return out
 }
 
-// FaultKinds returns the kinds of fault in the cell, sorted.
-func (c *Cell) FaultKinds() []string {
-	kinds := map[string]bool{}
+// Conditions returns the conditions in the cell (Trial.Condition), steady first and the others sorted.
+func (c *Cell) Conditions() []string {
+	out := map[string]bool{"": true}
 	for _, s := range c.Systems {
-		for _, t := range s.Faults {
-			kinds[t.Fault.Kind] = true
+		for _, t := range slices.Concat(s.Faults, s.Others) {
+			out[t.Condition()] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(kinds))
+	return slices.Sorted(maps.Keys(out))
+}
+
+// Under returns the system's valid trials of a condition, in the order of the run; the empty one is steady.
+func (s *System) Under(condition string) []*Trial {
+	if condition == "" {
+		return s.Steady
+	}
+	return slices.DeleteFunc(slices.Concat(s.Faults, s.Others), func(t *Trial) bool { return t.Condition() != condition })
 }
 
 // Comparison is a rank test of one system's trials against another's.

@@ -87,16 +87,32 @@ func QuantityOf(name string) (Quantity, bool) {
 	return Quantity{}, false
 }
 
-// Measure returns the quantity that trials' measures of a name are (results.Trial.Measures). Nanoseconds are given in ms.
+// units are what a measure's last word may be.
+var units = map[string]string{"s": "s", "ms": "ms", "us": "µs", "ns": "ns", "percent": "%", "bytes": "bytes", "mib": "MiB"}
+
+// UnitOf splits the name of a measure (results.Trial.Measures) into words and its unit, which is the last word, or the last two of a rate
+// ("per_s"). It is empty for counts, whose words say what is counted.
+func UnitOf(measure string) (words []string, unit string) {
+	words = strings.Split(measure, "_")
+	last := len(words) - 1
+	switch unit = units[words[last]]; {
+	case unit == "" || last == 0:
+		return words, ""
+	case unit == "s" && last > 1 && words[last-1] == "per":
+		return words[:last-1], "1/s"
+	}
+	return words[:last], unit
+}
+
+// Measure returns the quantity that trials' measures of a name are. Nanoseconds are given in ms.
 func Measure(name string) Quantity {
-	words := strings.Split(name, "_")
+	words, unit := UnitOf(name)
 	label, factor := strings.Join(words, " "), 1.0
-	units := map[string]string{"s": "s", "ms": "ms", "us": "us", "ns": "ms", "percent": "%", "bytes": "bytes", "mib": "MiB"}
-	if unit, ok := units[words[len(words)-1]]; ok && len(words) > 1 {
-		label = strings.Join(words[:len(words)-1], " ") + " (" + unit + ")"
-		if words[len(words)-1] == "ns" {
-			factor = 1e-6
-		}
+	if unit == "ns" {
+		unit, factor = "ms", 1e-6
+	}
+	if unit != "" {
+		label += " (" + unit + ")"
 	}
 	return Quantity{name, label, false, func(t *Trial) (float64, bool) {
 		v, ok := t.Measures[name]

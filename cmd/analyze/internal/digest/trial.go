@@ -75,6 +75,18 @@ func (t *Trial) file(name string) string { return filepath.Join(t.Dir, name) }
 // Used says whether the trial's figures count.
 func (t *Trial) Used() bool { return t.Verdict.Valid }
 
+// Condition says what was done in the trial besides its load: the fault's kind, or the level of factor "fault" where nothing was broken, such
+// as churn-10, find-max, idle. It is empty for steady trials.
+func (t *Trial) Condition() string {
+	switch {
+	case t.Fault != nil:
+		return t.Fault.Kind
+	case t.Kind == results.KindSteady || t.Kind == "":
+		return ""
+	}
+	return cmp.Or(t.Factors["fault"], t.Kind)
+}
+
 // ErrorShare is the share of requests that failed, NaN when there was none.
 func (t *Trial) ErrorShare() float64 { return float64(t.Failed) / float64(t.Requests) }
 

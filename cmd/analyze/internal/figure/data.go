@@ -239,10 +239,7 @@ func level(t *digest.Trial, factor string) string {
 	case "kind":
 		return t.Kind
 	case "fault":
-		if t.Fault == nil {
-			return cmp.Or(t.Factors[factor], "none") // such as churn-10, which breaks nothing
-		}
-		return t.Fault.Kind
+		return cmp.Or(t.Condition(), "none")
 	default:
 		return t.Factors[factor]
 	}

@@ -108,6 +108,62 @@ func TestMeasuresAreQuantities(t *testing.T) {
 	}
 }
 
+// What was done decides what a trial has: requests where somebody asked, outages where something broke, and its measures always.
+func TestEveryConditionHasQuantities(t *testing.T) {
+	run := &digest.Run{Manifest: results.Manifest{Factors: map[string][]string{"system": {"s"}, "fault": {"none", "churn-4", "churn-10", "find-max", "idle"}}}}
+	add := func(kind, level string, valid bool, measures map[string]float64) {
+		trial := digest.Trial{
+			Trial:   results.Trial{ID: fmt.Sprint(len(run.Trials)), System: "s", Kind: kind, Factors: map[string]string{"fault": level}, Measures: measures},
+			Verdict: results.Verdict{Valid: valid},
+		}
+		if kind != results.KindIdle {
+			trial.Requests, trial.Failed = 100, 1
+		}
+		run.Trials = append(run.Trials, trial)
+	}
+	add(results.KindSteady, "none", true, map[string]float64{"link_per_million_mib": 7})
+	add(results.KindChurn, "churn-4", true, map[string]float64{"ready_to_first_answer_s": 0.1})
+	add(results.KindChurn, "churn-4", true, map[string]float64{"ready_to_first_answer_s": 0.3})
+	add(results.KindChurn, "churn-4", false, map[string]float64{"ready_to_first_answer_s": 9})
+	add(results.KindChurn, "churn-10", true, map[string]float64{"ready_to_first_answer_s": 0.4})
+	add(results.KindFindMax, "find-max", true, map[string]float64{"knee_requests_per_s": 24})
+	add(results.KindIdle, "idle", true, map[string]float64{"proxy_cpu_per_hour_s": 36})
+	all := Of(run)
+	for _, c := range []struct {
+		fault, name, unit string
+		median            float64
+		trials            int
+	}{
+		{"", "failed", "%", 1, 1},
+		{"", "link-per-million", "MiB", 7, 1},
+		{"churn-4", "ready-to-first-answer", "s", 0.2, 2},
+		{"churn-4", "failed", "%", 1, 2},
+		{"churn-10", "ready-to-first-answer", "s", 0.4, 1},
+		{"find-max", "knee-requests", "1/s", 24, 1},
+		{"find-max", "requests", "", 100, 1},
+		{"idle", "proxy-cpu-per-hour", "s", 36, 1},
+	} {
+		q, err := Find(all, "", "s", c.fault, c.name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if math.Abs(q.Median-c.median) > 1e-9 || q.N() != c.trials || q.Unit != c.unit {
+			t.Errorf("%s: %g %s of %d trials, want %g %s of %d", q, q.Median, q.Unit, q.N(), c.median, c.unit, c.trials)
+		}
+	}
+	if q, err := Find(all, "", "s", "idle", "requests"); err == nil {
+		t.Errorf("%s: %g, of which nobody was asked", q, q.Median)
+	}
+	macros, err := Macros(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(macros, func(m Macro) bool { return m.Name == "SChurnFourReadyToFirstAnswer" }) {
+		t.Error("no macro for what was measured while four pods were replaced")
+	}
+}
+
 func TestPooledOverCells(t *testing.T) {
 	run := &digest.Run{Manifest: results.Manifest{Factors: map[string][]string{"system": {"s"}, "tree": {"flat", "deep"}, "resolver": {"a", "b"}}}}
 	for i, levels := range []map[string]string{{"tree": "flat", "resolver": "a"}, {"tree": "deep", "resolver": "a"}, {"tree": "flat", "resolver": "b"}, {"tree": "deep", "resolver": "b"}} {

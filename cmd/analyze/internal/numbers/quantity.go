@@ -26,7 +26,7 @@ import (
 type Quantity struct {
 	Levels string // of the cell, as digest.Cell has them; empty where the run has one cell
 	System string
-	Fault  string // kind of the fault that the trials are of; empty: steady trials
+	Fault  string // condition of the trials (digest.Trial.Condition): kind of a fault, churn-10, find-max, idle; empty: steady
 	Name   string // "p99", "window"
 	Unit   string // "ms", "s", "%"; empty for counts and what names its unit itself
 	Means  string // what it is, in words
@@ -62,7 +62,7 @@ type metric struct {
 	cut               func(*digest.Trial) bool // nil: never
 }
 
-// Of returns the quantities of the run by cell, in a fixed order: cells, systems, steady trials before faults.
+// Of returns the quantities of the run by cell, in a fixed order: cells, systems, steady trials before others.
 func Of(run *digest.Run) (out []Quantity) {
 	for _, c := range run.Cells() {
 		out = append(out, ofCells(run, c.Levels, []digest.Cell{c})...)
@@ -107,38 +107,46 @@ func Pooled(run *digest.Run) (out []Quantity) {
 // ofCells returns the quantities of cells together.
 func ofCells(run *digest.Run, levels string, cells []digest.Cell) (out []Quantity) {
 	var systems []string
-	steadyTrials, faultTrials := map[string][]*digest.Trial{}, map[string]map[string][]*digest.Trial{}
-	kinds := map[string]bool{}
+	trials := map[string]map[string][]*digest.Trial{} // by system and condition
+	conditions := map[string]bool{}
 	for _, c := range cells {
+		of := c.Conditions()
 		for i := range c.Systems {
 			s := &c.Systems[i]
 			if !slices.Contains(systems, s.Name) {
 				systems = append(systems, s.Name)
-				faultTrials[s.Name] = map[string][]*digest.Trial{}
+				trials[s.Name] = map[string][]*digest.Trial{}
 			}
-			steadyTrials[s.Name] = append(steadyTrials[s.Name], s.Steady...)
-			for _, t := range s.Faults {
-				kinds[t.Fault.Kind] = true
-				faultTrials[s.Name][t.Fault.Kind] = append(faultTrials[s.Name][t.Fault.Kind], t)
+			for _, condition := range of {
+				conditions[condition] = true
+				trials[s.Name][condition] = append(trials[s.Name][condition], s.Under(condition)...)
 			}
 		}
 	}
 	for _, s := range systems {
-		add := func(fault string, trials []*digest.Trial, metrics []metric) {
-			for _, q := range over(trials, append(metrics, measures(trials)...)) {
-				q.Levels, q.System, q.Fault, q.Cells = levels, s, fault, len(cells)
+		for _, condition := range slices.Sorted(maps.Keys(conditions)) {
+			for _, q := range over(trials[s][condition], metricsOf(trials[s][condition])) {
+				q.Levels, q.System, q.Fault, q.Cells = levels, s, condition, len(cells)
 				if q.Cells == 1 {
 					q.Summary = stats.Summarize(q.Values, run.Manifest.Seed)
 				}
 				out = append(out, q)
 			}
 		}
-		add("", steadyTrials[s], steady())
-		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
-			add(kind, faultTrials[s][kind], faulty())
-		}
 	}
 	return out
+}
+
+// metricsOf lists what trials of one condition have. Nobody asks while a system is idle: such trials have their measures alone.
+func metricsOf(trials []*digest.Trial) (out []metric) {
+	switch {
+	case len(trials) == 0 || trials[0].Kind == results.KindIdle:
+	case trials[0].Fault != nil:
+		out = faulty()
+	default:
+		out = steady()
+	}
+	return append(out, measures(trials)...)
 }
 
 // over summarises what metrics read of trials by median and range. An interval of trials of several cells would be of nothing.
@@ -164,6 +172,7 @@ func over(trials []*digest.Trial, metrics []metric) (out []Quantity) {
 	return out
 }
 
+// steady lists what a trial has whose requests are all alike: those of churn and of the rate that a search found, too.
 func steady() []metric {
 	out := []metric{
 		{"requests", "", "requests that were due in the window", func(t *digest.Trial) (float64, bool) { return float64(t.Requests), true }, nil},
@@ -284,9 +293,6 @@ func share(t *digest.Trial, of func(*digest.Trial) *digest.SharePart) float64 {
 
 func seconds(ns int64) float64 { return float64(ns) / 1e9 }
 
-// units are what a measure's last word may be.
-var units = map[string]string{"ns": "ns", "us": "µs", "ms": "ms", "s": "s", "percent": "%", "bytes": "bytes"}
-
 // measures returns a metric for everything that the trials measured besides requests and CPU time.
 func measures(trials []*digest.Trial) (out []metric) {
 	keys := map[string]bool{}
@@ -296,11 +302,8 @@ func measures(trials []*digest.Trial) (out []metric) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		words := strings.Split(key, "_")
-		unit, name, scale := units[words[len(words)-1]], words, 1.0
-		if unit != "" && len(words) > 1 {
-			name = words[:len(words)-1]
-		}
+		name, unit := digest.UnitOf(key)
+		scale := 1.0
 		if unit == "ns" { // nobody reads nanoseconds
 			unit, scale = "s", 1e-9
 		}

@@ -207,11 +207,11 @@ func headlines(c *digest.Cell) []string {
 	if s := list(func(s *digest.System) (string, bool) { return table.Over(s.CPU).String(), s.CPU.N() > 0 }); s != "" {
 		say("CPU seconds for 1,000 requests between client and backend: %s.", s)
 	}
-	for _, kind := range c.FaultKinds() {
+	for _, condition := range c.Conditions() {
 		s := list(func(s *digest.System) (string, bool) {
 			var each []string
-			for _, t := range s.Faults {
-				if t.Fault.Kind != kind {
+			for _, t := range s.Under(condition) {
+				if t.Fault == nil {
 					continue
 				}
 				w := table.Round(float64(t.Outage.DurationNs())/1e9) + " s"
@@ -222,7 +222,9 @@ func headlines(c *digest.Cell) []string {
 			}
 			return strings.Join(each, " and "), len(each) > 0
 		})
-		say("Clients saw errors of %s for: %s.", kind, s)
+		if s != "" {
+			say("Clients saw errors of %s for: %s.", condition, s)
+		}
 	}
 	return out
 }
