@@ -39,7 +39,11 @@ func poisons() []poison {
 	return []poison{
 		{name: "the generator is stopped", reason: "of requests were sent more than", node: "client-1", during: "pkill -STOP -x loadgen; sleep 3; pkill -CONT -x loadgen"},
 		{name: "the generator has too much to do", reason: "cores, bound", rate: "1200"},
-		{name: "the machine is busy", reason: "the CPUs of host", node: "client-1", during: `for i in $(seq $(nproc)); do timeout 9 sh -c 'while :; do :; done' & done; wait; :`},
+		{
+			name: "the machine is busy", reason: "the CPUs of host", node: "client-1", // through all of the window, which the bound is of
+			before: `for i in $(seq $(nproc)); do timeout 60 sh -c 'while :; do :; done' </dev/null >/dev/null 2>&1 & echo $!; done >/run/poison.pids`,
+			after:  "kill $(cat /run/poison.pids)",
+		},
 		{name: "a clock is off", reason: "the clock of worker-1", clock: 300 * time.Millisecond},
 		{name: "Prometheus is stopped", reason: "scrapes of Prometheus are missing", node: "control-1", during: "systemctl kill -s STOP prometheus; sleep 6; systemctl kill -s CONT prometheus"},
 		{
