@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
@@ -223,12 +224,18 @@ func facts(run *digest.Run) (out []Macro) {
 	return out
 }
 
-// quantityOf sets a space between the number and the unit of a setting such as 2ms.
+// quantityOf writes a setting that is a time, such as 2ms or 1m0s, in the largest unit of which it is a whole number.
 func quantityOf(setting string) string {
-	i := strings.LastIndexFunc(setting, unicode.IsDigit) + 1
-	if i > 0 && i < len(setting) && strings.IndexFunc(setting, func(r rune) bool { return !unicode.IsDigit(r) }) == i {
-		if unit := setting[i:]; unit == "s" || unit == "ms" || unit == "m" {
-			return setting[:i] + " " + unit
+	d, err := time.ParseDuration(setting)
+	if err != nil || setting == "0" {
+		return setting
+	}
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}, {time.Millisecond, "ms"}} {
+		if d%unit.of == 0 && (d != 0 || unit.of == time.Second) {
+			return fmt.Sprintf("%d %s", d/unit.of, unit.name)
 		}
 	}
 	return setting

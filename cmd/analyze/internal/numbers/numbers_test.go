@@ -203,6 +203,17 @@ func TestCamel(t *testing.T) {
 	}
 }
 
+func TestQuantityOf(t *testing.T) {
+	for setting, want := range map[string]string{
+		"2ms": "2 ms", "5s": "5 s", "1m0s": "1 min", "1m30s": "90 s", "24h0m0s": "24 h", "0s": "0 s", "1.5ms": "1.5ms",
+		"0": "0", "20": "20", "20mbit": "20mbit", "none": "none", "": "",
+	} {
+		if got := quantityOf(setting); got != want {
+			t.Errorf("%q: %q, want %q", setting, got, want)
+		}
+	}
+}
+
 func TestNumber(t *testing.T) {
 	for _, c := range []struct {
 		v    float64

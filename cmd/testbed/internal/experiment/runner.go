@@ -228,6 +228,9 @@ func (r *Runner) settings(ctx context.Context) (map[string]string, error) {
 			}
 		}
 	}
+	if s.Load.Workload == scenario.WorkloadDNS {
+		settings["load.names"], settings["load.update_every"] = strconv.Itoa(s.Load.Names), s.Load.UpdateEvery.String()
+	}
 	if d := s.DNS; d.Given() {
 		settings["dns.ttl"], settings["dns.delegation_ttl"] = d.TTL.String(), d.DelegationTTL.String()
 	}

@@ -23,6 +23,9 @@ const maxResponse = 1 << 30
 // maxService is the longest service time: proxies' startup probes wait for an answer for 15 s (deploy/baselines).
 const maxService = 10 * time.Second
 
+// maxDrain is the longest that a pod serves on: whoever replaces pods waits a minute for them to be gone.
+const maxDrain = 30 * time.Second
+
 // longest bounds a window and a warm-up; a longer one is a slip of the pen.
 const longest = time.Hour
 

@@ -28,6 +28,7 @@ const (
 	Workers
 	Services
 	Pods
+	Drain
 	Clients
 	Users
 	Cached
@@ -39,7 +40,7 @@ const (
 func (f Factor) String() string {
 	return [factors]string{
 		"rate", "connection", "response_bytes", "pack", "front", "tls", "retry", "ttl", "client_ttl", "timers",
-		"workers", "services", "pods", "clients", "users", "cached",
+		"workers", "services", "pods", "drain", "clients", "users", "cached",
 	}[f]
 }
 
@@ -92,6 +93,9 @@ type Factors struct {
 	Services []string `yaml:"services"`
 	// Pods of the backend.
 	Pods []string `yaml:"pods"`
+	// Drain is how long a pod of the backend serves on when it is told to end, by a preStop hook that sleeps: 0s, at which it ends at once,
+	// to 30s. Without the factor, 0s.
+	Drain []string `yaml:"drain"`
 	// Clients is how many client nodes generate load.
 	Clients []string `yaml:"clients"`
 	// Users simulated on each client node: how far one service's data fans out.
@@ -105,7 +109,7 @@ type Factors struct {
 func (f *Factors) of(which Factor) []string {
 	return [factors][]string{
 		f.Rate, f.Connection, f.ResponseBytes, f.Pack, f.Front, f.TLS, f.Retry, f.TTL, f.ClientTTL, f.Timers,
-		f.Workers, f.Services, f.Pods, f.Clients, f.Users, f.Cached,
+		f.Workers, f.Services, f.Pods, f.Drain, f.Clients, f.Users, f.Cached,
 	}[which]
 }
 
@@ -301,6 +305,9 @@ func readable(f Factor, level string) (hint string, ok bool) {
 	case TTL:
 		d, err := time.ParseDuration(level)
 		return "whole seconds, 1s to 24h, or dynamic", level == dynamic || err == nil && d >= time.Second && d <= 24*time.Hour && d%time.Second == 0
+	case Drain:
+		d, err := time.ParseDuration(level)
+		return "whole seconds, 0s to " + maxDrain.String(), err == nil && d >= 0 && d <= maxDrain && d%time.Second == 0
 	case ClientTTL:
 		how, bound, bounded := strings.Cut(level, ":")
 		d, err := time.ParseDuration(bound)

@@ -121,8 +121,8 @@ func TestSetupAndOffered(t *testing.T) {
 	if l := s.Offered(c); l.Rate != 120 || l.Users != 20 || l.Connection != ConnectionNew {
 		t.Errorf("offered %+v", l)
 	}
-	c.Levels[Rate], c.Levels[TLS], c.Levels[Users], c.Levels[Connection] = "80%", "on", "7", "keepalive"
-	if part, ok := c.Share(); !ok || part != 0.8 || s.Offered(c).Rate != 0 || s.Offered(c).Users != 7 || s.Offered(c).Connection != "keepalive" || !s.Setup(c).TLS {
+	c.Levels[Rate], c.Levels[TLS], c.Levels[Users], c.Levels[Connection], c.Levels[Drain] = "80%", "on", "7", "keepalive", "8s"
+	if part, ok := c.Share(); !ok || part != 0.8 || s.Offered(c).Rate != 0 || s.Offered(c).Users != 7 || s.Offered(c).Connection != "keepalive" || !s.Setup(c).TLS || s.Setup(c).Drain != 8*time.Second {
 		t.Errorf("share %g, %+v, %+v", part, s.Offered(c), s.Setup(c))
 	}
 }
@@ -161,6 +161,7 @@ func TestFactorFindings(t *testing.T) {
 		"level twice":         {"[default, tuned]", "[tuned, tuned]", `s.yaml:10:17: factors.pack[1]: level "tuned" given twice`},
 		"bad rate":            {"[50%, 120]", "[fast, 120]", `s.yaml:9:10: factors.rate[0]: unknown level "fast" of factor rate (hint: requests a second, such as 120, or a share of the knee, such as 80%)`},
 		"given twice":         {"load: {", "load: {rate: 100, ", `s.yaml:14:14: load.rate: given here and as a factor (hint: leave one out)`},
+		"drains for long":     {"pack: [default", "drain: [0s, 31s]\n  pack: [default", `s.yaml:10:15: factors.drain[1]: unknown level "31s" of factor drain (hint: whole seconds, 0s to 30s)`},
 		"crossed and paired":  {"pack: [default", "workers: [1, 2]\n  pack: [default", `s.yaml:14:11: pairs[0].of[0]: factor workers varies in factors.workers too (hint: a factor stands in one place)`},
 		"ragged table":        {"[3, 6]]", "[3]]", `s.yaml:13:44: pairs[0].levels[1]: 1 levels for 2 factors (hint: a level for each of workers, pods)`},
 		"another's level":     {"[workers, pods], levels: [[2, 4], [3, 6]]", "[system, front], levels: [[direct, l2], [nginx, l2]]", `s.yaml:13:45: pairs[0].levels[0][1]: factor front means nothing to system direct (hint: none)`},

@@ -101,7 +101,7 @@ func (s *Scenario) EstimateCell(c Cell) time.Duration {
 	if len(c.Trials.Faults()) > 0 || c.Trials.Churn != nil {
 		d += recovery
 	}
-	d += s.Cached(c) / 2
+	d += s.Cached(c)/2 + s.Setup(c).Drain // pods that drain are waited for where others take their place
 	if m := c.Trials.FindMax; m != nil {
 		full := m.filled()
 		d += time.Duration(full.steps()) * (full.Step + s.Load.Warmup + between)

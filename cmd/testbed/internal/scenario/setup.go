@@ -20,9 +20,10 @@ type Setup struct {
 	TTL        time.Duration
 	DynamicTTL bool
 
-	Workers  int // the first so many carry the backend and the system; 0: all
-	Services int // 0: one
-	Pods     int // of the backend; 0: Backend.Replicas
+	Workers  int           // the first so many carry the backend and the system; 0: all
+	Services int           // 0: one
+	Pods     int           // of the backend; 0: Backend.Replicas
+	Drain    time.Duration // that its pods serve on once they are told to end
 
 	ResponseBytes int64 // of an answer
 
@@ -48,6 +49,7 @@ func (s *Scenario) Setup(c Cell) Setup {
 		ClusterDNS: l[Cached] == ByCluster,
 	}
 	out.TTL, _ = time.ParseDuration(l[TTL])
+	out.Drain, _ = time.ParseDuration(l[Drain])
 	if l[ResponseBytes] != "" {
 		out.ResponseBytes, _ = strconv.ParseInt(l[ResponseBytes], 10, 64)
 	}

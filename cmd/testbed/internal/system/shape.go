@@ -5,6 +5,7 @@ package system
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -26,7 +27,7 @@ func ServiceName(i int) string { return "backend-" + strconv.Itoa(i) }
 // shape is how the backend stands, whatever the system.
 type shape struct {
 	workers, pods, services int
-	ttl                     time.Duration
+	ttl, drain              time.Duration
 	timers                  string // empty: as the cluster stands
 	clusterDNS              bool
 }
@@ -38,7 +39,7 @@ var unknown = shape{workers: -1, pods: -1, services: -1, timers: "unknown"}
 func (b *Bench) shapeOf(u scenario.Setup) shape {
 	return shape{
 		workers: u.Workers, pods: cmp.Or(u.Pods, b.backend.Replicas), services: max(u.Services, 1),
-		ttl: cmp.Or(u.TTL, scenario.DefaultTTL), timers: u.Timers, clusterDNS: u.ClusterDNS,
+		ttl: cmp.Or(u.TTL, scenario.DefaultTTL), drain: u.Drain, timers: u.Timers, clusterDNS: u.ClusterDNS,
 	}
 }
 
@@ -69,7 +70,7 @@ func (s site) reshape(ctx context.Context, have, want shape) error {
 			return err
 		}
 	}
-	if want.workers != have.workers || want.pods != have.pods || probePeriod(want.timers) != probePeriod(have.timers) {
+	if want.workers != have.workers || want.pods != have.pods || want.drain != have.drain || probePeriod(want.timers) != probePeriod(have.timers) {
 		if err := s.place(ctx, want); err != nil {
 			return err
 		}
@@ -122,7 +123,7 @@ func (s site) place(ctx context.Context, want shape) error {
 		}
 	}
 	lines = append(lines,
-		fmt.Sprintf(`kubectl -n bench patch deployment backend --type=json -p '[{"op":"replace","path":"/spec/template/spec/containers/0/readinessProbe/periodSeconds","value":%d}]' >&2`, probePeriod(want.timers)),
+		"kubectl -n bench patch deployment backend -p "+kubectl.Quote(want.template())+" >&2",
 		fmt.Sprintf("kubectl wait --for=condition=Ready --timeout=%s node --all >&2", rolloutTimeout),
 		fmt.Sprintf("kubectl -n bench scale deployment backend --replicas=%d >&2", want.pods),
 		fmt.Sprintf("kubectl -n bench rollout status deployment/backend --timeout=%s >&2", rolloutTimeout))
@@ -130,6 +131,27 @@ func (s site) place(ctx context.Context, want shape) error {
 		return fmt.Errorf("placing %d pods on %d workers: %w", want.pods, used, err)
 	}
 	return nil
+}
+
+// grace is how long a pod that ends at once may take: deploy/backend has it.
+const grace = 5 * time.Second
+
+// template is what a shape changes in the backend's pods, as a strategic merge patch: how soon they are seen to be ready, and how long they
+// serve on.
+func (s shape) template() string {
+	container := map[string]any{
+		"name":           "backend",
+		"readinessProbe": map[string]any{"periodSeconds": probePeriod(s.timers)},
+		"lifecycle":      nil, // removes it
+	}
+	if s.drain > 0 {
+		container["lifecycle"] = map[string]any{"preStop": map[string]any{"sleep": map[string]any{"seconds": int(s.drain / time.Second)}}}
+	}
+	patch, _ := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
+		"terminationGracePeriodSeconds": int((s.drain + grace) / time.Second),
+		"containers":                    []any{container},
+	}}}}) // maps of numbers and text
+	return string(patch)
 }
 
 // services makes the further Services, all of the same pods, and removes those that there were more.
