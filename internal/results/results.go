@@ -41,7 +41,9 @@ type Manifest struct {
 	// Factors maps each factor to its levels, e.g. "system": ["direct", "nginx"].
 	Factors map[string][]string `json:"factors"`
 
-	Source   Source            `json:"source"`
+	Source Source `json:"source"`
+	// Resumed are the later times at which the run was gone on with, after it had been interrupted.
+	Resumed  []Resumption      `json:"resumed,omitempty"`
 	Versions map[string]string `json:"versions"` // program or image → version
 	// Settings that decide figures: heartbeat timers, TTLs, replica counts, how clients reach a proxy.
 	Settings map[string]string `json:"settings"`
@@ -57,6 +59,12 @@ type Manifest struct {
 type Source struct {
 	Commit string `json:"commit"`
 	Dirty  bool   `json:"dirty"`
+}
+
+// Resumption is where a run that had been interrupted goes on.
+type Resumption struct {
+	At     time.Time `json:"at"` // UTC
+	Source Source    `json:"source"`
 }
 
 // Host describes one node of the cluster.

@@ -20,6 +20,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dnsingress/dnsingress/internal/results"
 )
@@ -135,6 +136,12 @@ func begin(dir string) (*Run, *results.Run, error) {
 	}
 	if opened.Manifest.Source.Dirty {
 		run.warn(false, "the programs were built from a tree with changes that commit %.12s does not hold", opened.Manifest.Source.Commit)
+	}
+	for _, r := range opened.Manifest.Resumed {
+		if r.Source != opened.Manifest.Source {
+			run.warn(false, "trials from %s on are of programs of commit %.12s%s, those before of commit %.12s", r.At.UTC().Format(time.DateTime), r.Source.Commit,
+				map[bool]string{true: " with changes"}[r.Source.Dirty], opened.Manifest.Source.Commit)
+		}
 	}
 	return run, opened, nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/digest"
 	"github.com/dnsingress/dnsingress/cmd/analyze/internal/thin"
@@ -377,6 +378,30 @@ func TestClocks(t *testing.T) {
 	got := trialOf(t, open(t, dir), id)
 	if got.Outage.FirstNs-want.Outage.FirstNs != offset || got.ClockBoundNs != 180_000 {
 		t.Errorf("own kernels: moved by %d ± %d, want %d ± 180000", got.Outage.FirstNs-want.Outage.FirstNs, got.ClockBoundNs, offset)
+	}
+}
+
+// Trials of other programs than the run began with are told of.
+func TestResumed(t *testing.T) {
+	dir := copyRun(t)
+	run, err := results.OpenRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	run.Manifest.Resumed = []results.Resumption{{At: at, Source: run.Manifest.Source}, {At: at.Add(time.Hour), Source: results.Source{Commit: "0123456789abcdef", Dirty: true}}}
+	if err := run.SaveManifest(); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, w := range open(t, dir).Warnings {
+		if strings.Contains(w.Text, "trials from") {
+			said = append(said, w.Text)
+		}
+	}
+	want := "trials from 2026-11-23 13:00:00 on are of programs of commit 0123456789ab with changes, those before of commit "
+	if len(said) != 1 || !strings.HasPrefix(said[0], want) {
+		t.Errorf("%q, want one that begins with %q", said, want)
 	}
 }
 

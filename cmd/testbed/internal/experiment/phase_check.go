@@ -16,6 +16,7 @@ import (
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/inventory"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/journal"
 	"github.com/dnsingress/dnsingress/cmd/testbed/internal/scenario"
+	"github.com/dnsingress/dnsingress/internal/results"
 )
 
 // checkPhase finds out whether the cluster can run the scenario, before anything is changed; what a
@@ -157,6 +158,11 @@ func (p *describePhase) Title() string { return "Describe the cluster" }
 func (p *describePhase) Run(ctx context.Context) error {
 	if p.Resume != nil {
 		p.run = p.Resume
+		m := &p.run.Manifest
+		m.Resumed = append(m.Resumed, results.Resumption{At: time.Now().UTC(), Source: Source(ctx, p.Repo)})
+		if err := p.run.SaveManifest(); err != nil {
+			return err
+		}
 		return p.Begun(p.run.Dir)
 	}
 	hosts, err := p.hosts(ctx)

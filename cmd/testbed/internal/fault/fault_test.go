@@ -125,6 +125,38 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// Whoever holds what was read on nodes against each other has to know that a backend pod goes, wherever it is.
+func TestProvisioningKillStrikesWhereAPodIsReplaced(t *testing.T) {
+	m := newMachine(t)
+	pod := func(node, role string, address string) string {
+		return fmt.Sprintf(`{"metadata":{"namespace":"bench","name":"of-%[1]s","uid":"u","labels":{%[2]q:%[3]q}},"spec":{"nodeName":%[1]q},
+"status":{"podIP":%[4]q,"conditions":[{"type":"Ready","status":"True"}],"containerStatuses":[{"name":"b","containerID":"containerd://c"}]}}`, node, RoleLabel, role, address)
+	}
+	m.write(t, "pods", `{"items":[`+pod("a", RoleProvisioning, "fd00::a")+","+pod("b", "none", "fd00::b")+"]}")
+	e := m.environment(&inventory.Inventory{Cluster: "small", Nodes: []inventory.Node{
+		{Name: "control", Groups: []string{inventory.Control}}, {Name: "a", Groups: []string{inventory.Worker}}, {Name: "b", Groups: []string{inventory.Worker}},
+	}})
+	e.System, e.Hold = "system", time.Second
+	replaced := map[string]bool{}
+	for seed := range uint64(20) {
+		f, err := New(ProvisioningKill, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target, err := f.Aim(t.Context(), rand.New(rand.NewPCG(seed, 2)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		node := strings.TrimPrefix(target.Members[0].Addr().String(), "fd00::")
+		if replaced[node] = true; !target.Strikes("a") || !target.Strikes(node) {
+			t.Errorf("seed %d: a pod of %s is replaced, and struck are %s and %v", seed, node, target.Node, target.Nodes)
+		}
+	}
+	if len(replaced) != 2 {
+		t.Errorf("pods of %v alone were replaced", replaced)
+	}
+}
+
 func TestInside(t *testing.T) {
 	inv := three(t)
 	want := []string{

@@ -71,6 +71,7 @@ func roleKiller(kind, role string) func(e *Env, p params) Fault {
 			}
 			s := e.deletion(victim, false)
 			s.after = replacedAfter
+			t.Nodes = append(t.Nodes, victim.Node) // its pod goes too
 			t.Members = []netip.Prefix{netip.PrefixFrom(address, address.BitLen())}
 			return t, append(strikes, s), nil
 		}
