@@ -37,8 +37,8 @@ func TestResumedRunIsDescribed(t *testing.T) {
 		t.Fatalf("resumed %d times, want 2", n)
 	}
 	for _, r := range got.Manifest.Resumed {
-		if want := Source(t.Context(), repo); r.Source != want || r.At.IsZero() {
-			t.Errorf("resumed %+v, want with %+v", r, want)
+		if want := Source(t.Context(), repo).Commit; r.Source.Commit != want || r.At.IsZero() { // what else is in the tree may change meanwhile
+			t.Errorf("resumed %+v, want with commit %s", r, want)
 		}
 	}
 	got.Manifest.Resumed = nil
