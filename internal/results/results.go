@@ -2,7 +2,10 @@
 
 package results
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // SchemaVersion is the version that this package writes.
 const SchemaVersion = 1
@@ -59,6 +62,14 @@ type Manifest struct {
 type Source struct {
 	Commit string `json:"commit"`
 	Dirty  bool   `json:"dirty"`
+}
+
+// String is the commit in short, and that there were changes.
+func (s Source) String() string {
+	if s.Dirty {
+		return fmt.Sprintf("%.12s with changes", s.Commit)
+	}
+	return fmt.Sprintf("%.12s", s.Commit)
 }
 
 // Resumption is where a run that had been interrupted goes on.

@@ -118,15 +118,9 @@ func differences(a, b results.Manifest) []Difference {
 			out = append(out, Difference{what, cmp.Or(a, table.Missing), cmp.Or(b, table.Missing)})
 		}
 	}
-	commit := func(s results.Source) string {
-		if s.Dirty {
-			return fmt.Sprintf("%.12s with changes", s.Commit)
-		}
-		return fmt.Sprintf("%.12s", s.Commit)
-	}
 	add("experiment", a.Experiment, b.Experiment)
 	add("substrate", a.Substrate, b.Substrate)
-	add("commit", commit(a.Source), commit(b.Source))
+	add("commit", a.Source.String(), b.Source.String())
 	add("seed", fmt.Sprint(a.Seed), fmt.Sprint(b.Seed))
 	add("thinning", a.Thinning, b.Thinning)
 	for _, name := range union(a.Factors, b.Factors) {

@@ -139,8 +139,7 @@ func begin(dir string) (*Run, *results.Run, error) {
 	}
 	for _, r := range opened.Manifest.Resumed {
 		if r.Source != opened.Manifest.Source {
-			run.warn(false, "trials from %s on are of programs of commit %.12s%s, those before of commit %.12s", r.At.UTC().Format(time.DateTime), r.Source.Commit,
-				map[bool]string{true: " with changes"}[r.Source.Dirty], opened.Manifest.Source.Commit)
+			run.warn(false, "trials from %s on are of programs of commit %s, those before of commit %.12s", r.At.UTC().Format(time.DateTime), r.Source, opened.Manifest.Source.Commit)
 		}
 	}
 	return run, opened, nil
